@@ -1,0 +1,37 @@
+//! Core of OctoStack: what every other crate stands on, and nothing that only one of them needs.
+//!
+//! Without features this crate is a few small things that depend on neither a runtime nor a
+//! serialiser:
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`inspect`] | What runs in this process, how is it doing, and what may be changed? |
+//! | [`dynamic`] | What is the current value of a setting that can change while we run? |
+//! | [`clock`] | What time is it? (as an argument, so that tests decide) |
+//! | [`identity`] | Who is this process? |
+//! | [`duration`] | How do people write durations? |
+//!
+//! ```
+//! use octostack_core::Dynamic;
+//!
+//! let limit = Dynamic::new(10);
+//! let mut reader = limit.reader();
+//! assert_eq!(*reader.get(), 10);
+//!
+//! limit.store(20); // a reload
+//! assert_eq!(*reader.get(), 20);
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod clock;
+pub mod duration;
+pub mod dynamic;
+pub mod identity;
+pub mod inspect;
+#[doc(hidden)]
+pub mod sync;
+
+pub use clock::{Clock, SystemClock};
+pub use dynamic::{Dynamic, Reader};
+pub use identity::Identity;
+pub use inspect::{Inspect, Registry};

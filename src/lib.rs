@@ -1,0 +1,2 @@
+//! OctoStack
+pub use octostack_core as core;

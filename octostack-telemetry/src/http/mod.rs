@@ -1,0 +1,2 @@
+//! Layers for HTTP servers.
+pub mod observe;

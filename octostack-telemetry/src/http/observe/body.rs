@@ -1,0 +1,100 @@
+use super::guard::Guard;
+use super::{Outcome, Report};
+use bytes::Buf;
+use http::{Response, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+pin_project! {
+    /// Response body of an [`ObserveService`](super::ObserveService).
+    #[derive(Debug)]
+    pub struct ResponseBody<B, R>
+    where
+        B: Body,
+        R: Report,
+    {
+        #[pin]
+        inner: B,
+        guard: Option<Guard<R>>,
+        // Bytes that are still to come before a server stops to poll; the largest if unknown.
+        left: u64,
+    }
+
+    impl<B, R> PinnedDrop for ResponseBody<B, R>
+    where
+        B: Body,
+        R: Report,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(guard) = this.guard {
+                // After a panic the body is not asked any more: it may panic again, and abort.
+                if !guard.is_panicked() && (*this.left == 0 || this.inner.is_end_stream()) {
+                    guard.finish(Outcome::Completed);
+                }
+            }
+        }
+    }
+}
+
+impl<B: Body, R: Report> ResponseBody<B, R> {
+    #[inline]
+    pub(super) fn new(inner: B, guard: Option<Guard<R>>, length: Option<u64>) -> Self {
+        Self {
+            inner,
+            guard,
+            left: length.unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The length at which a server stops: what the body knows, else what the headers announce.
+#[inline]
+pub(super) fn length<B: Body>(response: &Response<B>) -> Option<u64> {
+    let announced = || {
+        let value = response.headers().get(header::CONTENT_LENGTH)?;
+        value.to_str().ok()?.parse().ok()
+    };
+    response.body().size_hint().exact().or_else(announced)
+}
+
+impl<B: Body, R: Report> Body for ResponseBody<B, R> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    #[inline]
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        let inner = this.inner;
+        let Some(guard) = this.guard else {
+            return inner.poll_frame(cx);
+        };
+        let frame = ready!(guard.within(|| inner.poll_frame(cx)));
+        match &frame {
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => *this.left = this.left.saturating_sub(data.remaining() as u64),
+                // Nothing comes after trailers, and servers do not ask.
+                None if frame.is_trailers() => guard.finish(Outcome::Completed),
+                None => {}
+            },
+            Some(Err(_)) => guard.finish(Outcome::BodyFailed),
+            None => guard.finish(Outcome::Completed),
+        }
+        Poll::Ready(frame)
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    #[inline]
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -9,7 +9,7 @@
 //! | [`dynamic`] | What is the current value of a setting that can change while we run? |
 //! | [`clock`] | What time is it? (as an argument, so that tests decide) |
 //! | [`identity`] | Who is this process? |
-//! | [`duration`] | How do people write durations? |
+//! | [`duration`], [`time`] | How do people write durations and points in time? |
 //!
 //! ```
 //! use octostack_core::Dynamic;
@@ -24,12 +24,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod clock;
+#[cfg(feature = "config")]
+pub mod config;
 pub mod duration;
 pub mod dynamic;
+#[cfg(feature = "health")]
+pub mod health;
 pub mod identity;
 pub mod inspect;
+#[cfg(feature = "secrets")]
+pub mod secret;
 #[doc(hidden)]
 pub mod sync;
+pub mod time;
 
 pub use clock::{Clock, SystemClock};
 pub use dynamic::{Dynamic, Reader};

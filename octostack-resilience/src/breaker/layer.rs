@@ -1,0 +1,186 @@
+use super::permit::Permit;
+use super::{CircuitBreaker, Shared};
+use crate::error::{Error, PolicyError};
+use crate::handle::Handle;
+use crate::outcome::Outcome;
+use crate::protocol::{Plain, Protocol, choose_protocol};
+use octostack_core::SystemClock;
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Puts a [`CircuitBreaker`] around a service; made by [`CircuitBreaker::layer`].
+#[derive(Clone, Copy, Debug)]
+pub struct CircuitBreakerLayer<P = Plain, H = Arc<Shared>> {
+    policy: CircuitBreaker<H>,
+    protocol: P,
+}
+
+impl<H> CircuitBreakerLayer<Plain, H> {
+    pub(super) fn new(policy: CircuitBreaker<H>) -> Self {
+        Self { policy, protocol: Plain }
+    }
+}
+
+choose_protocol!(CircuitBreakerLayer);
+
+impl<S, P: Clone, H: Handle<Shared>> Layer<S> for CircuitBreakerLayer<P, H> {
+    type Service = CircuitBreakerService<S, P, H>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreakerService {
+            inner,
+            policy: self.policy.clone(),
+            protocol: self.protocol.clone(),
+        }
+    }
+}
+
+/// A service behind a circuit breaker.
+///
+/// Its readiness is that of the inner service: an open breaker rejects in `call`, so that buffers
+/// and balancers in front of it stay alive.
+#[derive(Clone, Copy, Debug)]
+pub struct CircuitBreakerService<S, P = Plain, H = Arc<Shared>> {
+    inner: S,
+    policy: CircuitBreaker<H>,
+    protocol: P,
+}
+
+impl<S, Req, P, H> Service<Req> for CircuitBreakerService<S, P, H>
+where
+    S: Service<Req>,
+    P: Protocol<S::Response, S::Error>,
+    H: Handle<Shared>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, P, H>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        // The permit comes first: if `call` panics, it is there to be dropped.
+        let state = match self.policy.admit() {
+            Ok(permit) => {
+                let permit = Some(permit);
+                State::Admitted { future: self.inner.call(request), permit }
+            }
+            Err(error) => State::Rejected { error: Some(error) },
+        };
+        ResponseFuture { state, protocol: self.protocol.clone() }
+    }
+}
+
+pin_project! {
+    /// The future of a [`CircuitBreakerService`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, P, H: Handle<Shared>> {
+        #[pin]
+        state: State<F, H>,
+        protocol: P,
+    }
+}
+
+pin_project! {
+    /// The future of [`CircuitBreaker::call`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Call<'a, F> {
+        #[pin]
+        state: State<F, &'a Shared>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, H: Handle<Shared>> {
+        Rejected { error: Option<PolicyError> },
+        Admitted { #[pin] future: F, permit: Option<Permit<H>> },
+    }
+}
+
+impl<F, H: Handle<Shared>> State<F, H> {
+    /// Polls to the answer; `classify` and `reject` are those of the protocol.
+    #[inline]
+    fn poll<Output, Answer>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        classify: impl FnOnce(&Output) -> Outcome,
+        reject: impl FnOnce(PolicyError) -> Answer,
+        pass: impl FnOnce(Output) -> Answer,
+    ) -> Poll<Answer>
+    where
+        F: Future<Output = Output>,
+    {
+        match self.project() {
+            StateProjection::Admitted { future, permit } => {
+                let output = ready!(future.poll(cx));
+                if let Some(permit) = permit.take() {
+                    permit.settle_at(classify(&output), &SystemClock);
+                }
+                Poll::Ready(pass(output))
+            }
+            StateProjection::Rejected { error } => {
+                let error = error.take();
+                #[allow(clippy::expect_used, reason = "the contract of `Future` forbids it")]
+                let error = error.expect("polled after it was ready");
+                Poll::Ready(reject(error))
+            }
+        }
+    }
+}
+
+impl<F, P, H, Res, Err> Future for ResponseFuture<F, P, H>
+where
+    F: Future<Output = Result<Res, Err>>,
+    P: Protocol<Res, Err>,
+    H: Handle<Shared>,
+{
+    type Output = Result<Res, Err>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let protocol = &*this.protocol;
+        this.state.poll(cx, |o| protocol.classify(o), |e| protocol.reject(e), |o| o)
+    }
+}
+
+impl<'a, F> Call<'a, F> {
+    #[inline]
+    pub(super) fn new(shared: &'a Shared, future: F) -> Self {
+        let state = match shared.admit(&SystemClock) {
+            Ok(ticket) => State::Admitted { future, permit: Some(Permit::new(shared, ticket)) },
+            Err(error) => State::Rejected { error: Some(error) },
+        };
+        Self { state }
+    }
+}
+
+impl<F, T, E> Future for Call<'_, F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Error<E>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let classify = |output: &Result<T, E>| match output {
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::Failure,
+        };
+        self.project().state.poll(
+            cx,
+            classify,
+            |error| Err(Error::Policy(error)),
+            |output| output.map_err(Error::Inner),
+        )
+    }
+}

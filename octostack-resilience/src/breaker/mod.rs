@@ -1,0 +1,174 @@
+//! Stops calling what is down, and finds out when it is back.
+//!
+//! # Why
+//! A dependency that is down costs its callers a timeout each, and every one of those calls helps
+//! to keep it down. A circuit breaker watches the results of calls. When too many of them fail it
+//! *opens*: calls are rejected at once, without touching the dependency. After a while it lets a
+//! few calls through (*half-open*), and closes again if they go well.
+//!
+//! # How it judges
+//! * By the share of failures among the last calls: an exact sliding window, not a counter that is
+//!   reset now and then. After a million successes an outage opens it within one window.
+//! * A result counts in the state that admitted its call. A call that was admitted before the
+//!   outage and comes back during the trial calls decides nothing.
+//! * A rejection of another policy further in is no failure of the service; a timeout is. A call
+//!   that its caller cancelled says nothing, and gives its trial place back.
+//! * Trial calls are counted, not timed. One that never comes back loses its place after
+//!   [`half_open_timeout`](CircuitBreakerConfig::half_open_timeout).
+//!
+//! # Where in the stack
+//! Inside the retry, so that each attempt is judged; outside the attempt's timeout, so that a
+//! timeout is a failure it sees.
+//!
+//! # What it costs
+//! Closed: one load to admit and one compare-and-swap to settle. No allocation, no lock, no clock.
+//!
+//! # What it does not do
+//! It does not retry, time out or fall back. It does not see a failure in the body of a response
+//! that began well.
+//!
+//! # Example
+//! ```
+//! use octostack_resilience::{CircuitBreaker, Error, PolicyErrorKind, Window};
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let breaker = CircuitBreaker::builder("inventory")
+//!     .window(Window::calls(10))
+//!     .minimum_calls(4)
+//!     .failure_rate(0.5)
+//!     .open_for(Duration::from_secs(5))
+//!     .build()?;
+//!
+//! for _ in 0..4 {
+//!     let _ = breaker.call(async { Err::<(), _>("connection refused") }).await;
+//! }
+//!
+//! let rejected = breaker.call(async { Ok::<_, &str>("never runs") }).await.unwrap_err();
+//! let Error::Policy(error) = rejected else { panic!("not rejected") };
+//! assert_eq!(error.kind, PolicyErrorKind::CircuitOpen);
+//! assert!(error.retry_after > Some(Duration::from_secs(4)));
+//! # Ok(())
+//! # }
+//! ```
+mod builder;
+mod config;
+mod layer;
+mod machine;
+mod permit;
+mod probes;
+mod ring;
+mod shared;
+
+pub use builder::CircuitBreakerBuilder;
+pub use config::{CircuitBreakerConfig, Window};
+pub use layer::{Call, CircuitBreakerLayer, CircuitBreakerService, ResponseFuture};
+pub use machine::State;
+pub use permit::Permit;
+pub use shared::Shared;
+
+use crate::error::PolicyError;
+use crate::handle::Handle;
+use crate::protocol::Plain;
+use crate::settings::SettingsError;
+use octostack_core::inspect::Mode;
+use octostack_core::{Clock, SystemClock};
+use std::sync::Arc;
+
+/// A circuit breaker; see the [module docs](self).
+///
+/// Clones are cheap and share the state.
+#[derive(Clone, Copy, Debug)]
+pub struct CircuitBreaker<H = Arc<Shared>> {
+    shared: H,
+}
+
+impl CircuitBreaker {
+    /// Starts to build a circuit breaker. The name shows in metrics, errors and on the admin port:
+    /// 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    pub fn builder(name: impl Into<Arc<str>>) -> CircuitBreakerBuilder {
+        CircuitBreakerBuilder::new(name.into())
+    }
+
+    /// Makes it live as long as the process: the handle is then `Copy`, and a call costs two
+    /// reference counts less. The memory is never freed.
+    pub fn leak(self) -> CircuitBreaker<&'static Shared> {
+        CircuitBreaker { shared: crate::handle::leak(self.shared) }
+    }
+}
+
+impl<H: Handle<Shared>> CircuitBreaker<H> {
+    /// A Tower layer around this breaker. All services of all its layers share the state.
+    pub fn layer(&self) -> CircuitBreakerLayer<Plain, H> {
+        CircuitBreakerLayer::new(self.clone())
+    }
+
+    /// Runs a future under this breaker: an `Ok` is a success, an `Err` a failure.
+    ///
+    /// The breaker decides now; the future starts when the result is polled.
+    #[inline]
+    pub fn call<F, T, E>(&self, future: F) -> Call<'_, F>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        Call::new(&self.shared, future)
+    }
+
+    /// Asks to make one call by hand.
+    ///
+    /// # Errors
+    /// [`CircuitOpen`](crate::PolicyErrorKind::CircuitOpen), with the time to wait if it is known.
+    #[inline]
+    pub fn admit(&self) -> Result<Permit<H>, PolicyError> {
+        self.admit_at(&SystemClock)
+    }
+
+    /// As [`admit`](Self::admit), with the time of another clock.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    #[inline]
+    pub fn admit_at(&self, clock: &impl Clock) -> Result<Permit<H>, PolicyError> {
+        let ticket = self.shared.admit(clock)?;
+        Ok(Permit::new(self.shared.clone(), ticket))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.shared.name()
+    }
+
+    /// The state that callers meet.
+    pub fn state(&self) -> State {
+        self.shared.machine.state()
+    }
+
+    /// The settings in force, with an operator's override on top.
+    pub fn settings(&self) -> CircuitBreakerConfig {
+        self.shared.live.now().1
+    }
+
+    /// The mode in force, with an operator's override on top.
+    pub fn mode(&self) -> Mode {
+        self.shared.live.now().0
+    }
+
+    /// Replaces its settings and keeps its state and window. An operator's override stays on top.
+    ///
+    /// Calls in flight while the window changes its size are not counted in it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the settings; nothing has changed then.
+    pub fn reconfigure(&self, settings: CircuitBreakerConfig) -> Result<(), SettingsError> {
+        self.shared.reconfigure(None, Some(settings))
+    }
+
+    /// Changes its mode. A forced mode stays until the next change.
+    ///
+    /// # Errors
+    /// None for this policy: it has every mode.
+    pub fn set_mode(&self, mode: Mode) -> Result<(), SettingsError> {
+        self.shared.reconfigure(Some(mode), None)
+    }
+}

@@ -1,0 +1,194 @@
+use super::config::CircuitBreakerConfig;
+use super::machine::{Admission, Machine, State, Ticket, Transition};
+use crate::error::{PolicyError, PolicyErrorKind};
+use crate::outcome::Outcome;
+use crate::settings::Live;
+use octostack_core::Clock;
+use octostack_core::inspect::{
+    Control, Event, Inspect, Metric, Mode, Patch, Problem, Registry, Sink, Value,
+};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+static STATE: Metric = Metric::gauge(
+    "octostack_circuit_breaker_state",
+    "1 for the state that a circuit breaker is in, 0 for the others.",
+);
+
+static TRANSITIONS: Metric =
+    Metric::counter("octostack_circuit_breaker_transitions_total", "Changes of state.");
+
+/// The state that all clones, layers and permits of a circuit breaker share.
+pub struct Shared {
+    name: Arc<str>,
+    pub(super) machine: Machine,
+    pub(super) live: Live<CircuitBreakerConfig>,
+    registry: Registry,
+    last: Mutex<Option<(SystemTime, Transition)>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: Arc<str>,
+        machine: Machine,
+        live: Live<CircuitBreakerConfig>,
+        registry: Registry,
+    ) -> Self {
+        Self { name, machine, live, registry, last: Mutex::new(None) }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[inline]
+    pub(super) fn admit(&self, clock: &impl Clock) -> Result<Ticket, PolicyError> {
+        let (admission, transition) = self.machine.admit(clock);
+        if let Some(transition) = transition {
+            self.report(transition);
+        }
+        match admission {
+            Admission::Admitted(ticket) => Ok(ticket),
+            Admission::Rejected { retry_after } => {
+                let error = PolicyError::new(self.name.clone(), PolicyErrorKind::CircuitOpen);
+                Err(error.with_retry_after(retry_after))
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, clock: &impl Clock) {
+        if let Some(transition) = self.machine.settle(ticket, outcome, clock) {
+            self.report(transition);
+        }
+    }
+
+    #[cold]
+    fn report(&self, transition: Transition) {
+        let (from, to) = (transition.from.as_str(), transition.to.as_str());
+        let event = Event::new("transition", &*self.name, format!("{from} -> {to}: {}", transition.cause))
+            .with("policy_kind", self.kind())
+            .with("from", from)
+            .with("to", to)
+            .with("cause", transition.cause.clone());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((event.at, transition));
+        self.registry.emit(event);
+    }
+
+    fn last_transition(&self) -> Option<Value> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, Transition { from, to, cause }) = last.as_ref()?;
+        Some(Value::map([
+            ("at", octostack_core::time::rfc3339(*at).into()),
+            ("from", from.as_str().into()),
+            ("to", to.as_str().into()),
+            ("cause", Value::from(cause.clone())),
+        ]))
+    }
+
+    /// What cannot be changed while running, on top of what is wrong anyway.
+    fn check_capacity(&self, settings: &CircuitBreakerConfig) -> Vec<Problem> {
+        let (size, capacity) = (settings.window.size(), self.machine.capacity());
+        let mut problems = Vec::new();
+        crate::settings::require(&mut problems, size <= capacity, "settings.window", || {
+            format!("{size} calls need a restart: while running it can grow to {capacity}")
+        });
+        problems
+    }
+
+    pub(super) fn reconfigure(
+        &self,
+        mode: Option<Mode>,
+        settings: Option<CircuitBreakerConfig>,
+    ) -> Result<(), crate::SettingsError> {
+        let problems = settings.as_ref().map(|s| self.check_capacity(s)).unwrap_or_default();
+        if !problems.is_empty() {
+            return Err(crate::SettingsError { policy: self.name.to_string(), problems });
+        }
+        self.live.change(&self.name, mode, settings, |mode, settings| {
+            self.machine.apply(mode, settings);
+        })
+    }
+}
+
+impl Inspect for Shared {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "circuit_breaker"
+    }
+
+    fn status(&self) -> Value {
+        let tally = self.machine.tally();
+        let [mode, settings, overridden] = self.live.status();
+        Value::map([
+            ("state", self.machine.state().as_str().into()),
+            mode,
+            overridden,
+            settings,
+            (
+                "window",
+                Value::map([("calls", tally.calls.into()), ("failures", tally.failures.into())]),
+            ),
+            ("counters", self.machine.totals().status()),
+            ("last_transition", self.last_transition().unwrap_or(Value::Null)),
+        ])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        let state = self.machine.state();
+        for other in State::ALL {
+            let labels = [("policy", &*self.name), ("state", other.as_str())];
+            sink.sample(&STATE, &labels, f64::from(u8::from(other == state)));
+        }
+        let transitions = self.machine.transitions();
+        for (from, to) in [(0, 1), (1, 2), (2, 0), (2, 1)] {
+            let names = (State::ALL[from].as_str(), State::ALL[to].as_str());
+            let labels = [("policy", &*self.name), ("from", names.0), ("to", names.1)];
+            sink.sample(&TRANSITIONS, &labels, transitions[from][to] as f64);
+        }
+        self.machine.totals().collect(&self.name, self.kind(), sink);
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        match (self.live.now().0, self.machine.state()) {
+            (mode @ (Mode::ForcedOpen | Mode::ForcedClosed | Mode::Disabled), _) => {
+                Some(format!("mode is {mode}"))
+            }
+            (_, State::Closed) => None,
+            (_, state) => {
+                let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                let cause = last.as_ref().map_or("", |(_, transition)| &transition.cause);
+                Some(format!("{}: {cause}", state.as_str()))
+            }
+        }
+    }
+
+    fn control(&self) -> Option<&dyn Control> {
+        Some(self)
+    }
+}
+
+impl Control for Shared {
+    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
+        self.live.check_with(Some(patch), |settings| self.check_capacity(settings))
+    }
+
+    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.live.check_with(patch, |settings| self.check_capacity(settings))?;
+        self.live.set_override(patch, |mode, settings| self.machine.apply(mode, settings))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("name", &self.name)
+            .field("state", &self.machine.state())
+            .field("settings", &self.live)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! How a policy answers, and how it reads an answer.
+//!
+//! A policy in a stack has to do two things that depend on what the stack speaks: put its own word
+//! into an answer, and tell from an answer how the call went. [`Protocol`] is both, and a zero-sized
+//! marker on the layer chooses it:
+//!
+//! | marker | a policy answers with | a call failed if |
+//! |---|---|---|
+//! | [`Plain`] (default) | `Err(E)`, for `E:` [`FromPolicy`](crate::error::FromPolicy) | it is an `Err` |
+//! | [`Http`], `.respond_http()` | 429, 503 or 504 with `application/problem+json` | it is an `Err` or a 5xx |
+//! | [`Grpc`], `.respond_grpc()` | a gRPC status | it is an `Err` or a server-side status |
+//!
+//! `.classify(closure)` on a layer replaces the verdict and keeps the answer;
+//! `.respond_with(closure)` replaces the answer and keeps the verdict.
+#[cfg(feature = "http")]
+mod grpc;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod retry_after;
+
+#[cfg(feature = "http")]
+pub use self::grpc::Grpc;
+#[cfg(feature = "http")]
+pub use self::http::Http;
+
+use crate::error::{FromPolicy, PolicyError};
+use crate::outcome::Outcome;
+use std::time::Duration;
+
+/// How a policy answers in its own word, and how it reads the answers of others.
+///
+/// Cloned for each call: keep it small, best zero-sized.
+pub trait Protocol<Res, Err>: Clone {
+    /// The answer that carries `error` to the caller.
+    ///
+    /// # Errors
+    /// Where the stack's error type carries it; other forms carry it in the response.
+    fn reject(&self, error: PolicyError) -> Result<Res, Err>;
+
+    /// How the call ended.
+    fn classify(&self, output: &Result<Res, Err>) -> Outcome;
+
+    /// When the service wants to be asked again, if the answer says so. Only asked after a call
+    /// that did not succeed.
+    fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration>;
+}
+
+/// Answers with the stack's error type; the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain;
+
+impl<Res, Err: FromPolicy> Protocol<Res, Err> for Plain {
+    fn reject(&self, error: PolicyError) -> Result<Res, Err> {
+        Err(error.into())
+    }
+
+    fn classify(&self, output: &Result<Res, Err>) -> Outcome {
+        match output {
+            Ok(_) => Outcome::Success,
+            Err(error) => error.policy_error().map_or(Outcome::Failure, of_policy_error),
+        }
+    }
+
+    fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration> {
+        output.as_ref().err()?.policy_error()?.retry_after
+    }
+}
+
+/// What the word of another policy, further in, says about the service.
+fn of_policy_error(error: &PolicyError) -> Outcome {
+    if error.is_rejection() { Outcome::Ignored } else { Outcome::Failure }
+}
+
+/// A protocol with another verdict; made by `.classify(closure)` on a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Classified<P, F> {
+    pub(crate) protocol: P,
+    pub(crate) classify: F,
+}
+
+impl<Res, Err, P, F> Protocol<Res, Err> for Classified<P, F>
+where
+    P: Protocol<Res, Err>,
+    F: Fn(&Result<Res, Err>) -> Outcome + Clone,
+{
+    fn reject(&self, error: PolicyError) -> Result<Res, Err> {
+        self.protocol.reject(error)
+    }
+
+    fn classify(&self, output: &Result<Res, Err>) -> Outcome {
+        (self.classify)(output)
+    }
+
+    fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration> {
+        self.protocol.retry_after(output)
+    }
+}
+
+/// A protocol with another answer; made by `.respond_with(closure)` on a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Responding<P, F> {
+    pub(crate) protocol: P,
+    pub(crate) respond: F,
+}
+
+impl<Res, Err, P, F> Protocol<Res, Err> for Responding<P, F>
+where
+    P: Protocol<Res, Err>,
+    F: Fn(PolicyError) -> Result<Res, Err> + Clone,
+{
+    fn reject(&self, error: PolicyError) -> Result<Res, Err> {
+        (self.respond)(error)
+    }
+
+    fn classify(&self, output: &Result<Res, Err>) -> Outcome {
+        self.protocol.classify(output)
+    }
+
+    fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration> {
+        self.protocol.retry_after(output)
+    }
+}
+
+/// The methods with which every layer chooses its protocol.
+///
+/// A layer has the fields `policy` and `protocol`; the types are `$layer<Protocol, Handle>`.
+macro_rules! choose_protocol {
+    ($layer:ident) => {
+        impl<P, H> $layer<P, H> {
+            /// Answers with HTTP responses; see [`Http`](crate::Http).
+            #[cfg(feature = "http")]
+            pub fn respond_http(self) -> $layer<crate::Http, H> {
+                self.protocol(crate::Http)
+            }
+
+            /// Answers with gRPC statuses; see [`Grpc`](crate::Grpc).
+            #[cfg(feature = "http")]
+            pub fn respond_grpc(self) -> $layer<crate::Grpc, H> {
+                self.protocol(crate::Grpc)
+            }
+
+            /// Answers as the closure says and judges as before.
+            pub fn respond_with<Res, Err, F>(
+                self,
+                respond: F,
+            ) -> $layer<crate::protocol::Responding<P, F>, H>
+            where
+                F: Fn(crate::PolicyError) -> Result<Res, Err> + Clone,
+            {
+                let Self { policy, protocol } = self;
+                let protocol = crate::protocol::Responding { protocol, respond };
+                $layer { policy, protocol }
+            }
+
+            /// Judges as the closure says and answers as before.
+            pub fn classify<Res, Err, F>(
+                self,
+                classify: F,
+            ) -> $layer<crate::protocol::Classified<P, F>, H>
+            where
+                F: Fn(&Result<Res, Err>) -> crate::Outcome + Clone,
+            {
+                let Self { policy, protocol } = self;
+                let protocol = crate::protocol::Classified { protocol, classify };
+                $layer { policy, protocol }
+            }
+
+            /// Answers and judges by a protocol of your own.
+            pub fn protocol<Q>(self, protocol: Q) -> $layer<Q, H> {
+                $layer { policy: self.policy, protocol }
+            }
+        }
+    };
+}
+pub(crate) use choose_protocol;

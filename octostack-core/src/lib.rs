@@ -32,6 +32,8 @@ pub mod dynamic;
 pub mod health;
 pub mod identity;
 pub mod inspect;
+#[cfg(feature = "lifecycle")]
+pub mod lifecycle;
 #[cfg(feature = "secrets")]
 pub mod secret;
 #[doc(hidden)]

@@ -1,0 +1,189 @@
+use crate::inspect::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Time limits of the end: section `lifecycle` of the config.
+///
+/// With the defaults the longest possible end takes 29 s under Kubernetes, which kills after 30 s.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LifecycleConfig {
+    /// How long to go on accepting after SIGTERM, so that load balancers notice. When absent: 5s
+    /// under Kubernetes, else 0s.
+    #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub lame_duck: Option<Duration>,
+    /// How long an idle HTTP/1 connection stays open after the listener has closed, for a request
+    /// that may be on its way.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub idle_grace: Duration,
+    /// How long requests may take to finish before their connections are cut.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub drain_timeout: Duration,
+    /// How long background tasks may take to end after the requests.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub task_timeout: Duration,
+    /// How long all resources together may take to close.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub close_timeout: Duration,
+    /// How long telemetry may take to send what it still holds.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub flush_timeout: Duration,
+}
+
+impl Default for LifecycleConfig {
+    fn default() -> Self {
+        Self {
+            lame_duck: None,
+            idle_grace: Duration::from_millis(100),
+            drain_timeout: Duration::from_secs(20),
+            task_timeout: Duration::from_secs(2),
+            close_timeout: Duration::from_secs(1),
+            flush_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The lame-duck time under Kubernetes, where removal from the endpoints and SIGTERM race.
+const KUBERNETES_LAME_DUCK: Duration = Duration::from_secs(5);
+
+/// More than any orchestrator waits. A longer limit is a slip of the unit.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+impl LifecycleConfig {
+    /// The lame-duck time in force: as configured, else by whether this is Kubernetes.
+    pub fn effective_lame_duck(&self) -> Duration {
+        self.lame_duck_if(std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
+    }
+
+    fn lame_duck_if(&self, kubernetes: bool) -> Duration {
+        let default = if kubernetes {
+            KUBERNETES_LAME_DUCK
+        } else {
+            Duration::ZERO
+        };
+        self.lame_duck.unwrap_or(default)
+    }
+
+    /// The longest that the end can take: what the orchestrator has to wait before it kills.
+    pub fn budget(&self) -> Duration {
+        self.effective_lame_duck()
+            + self.drain_timeout
+            + self.task_timeout
+            + self.close_timeout
+            + self.flush_timeout
+    }
+
+    /// Checks the values and how they go together.
+    ///
+    /// # Errors
+    /// Everything that is wrong; keys are relative to the section.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let limits = [
+            ("lame_duck", self.lame_duck.unwrap_or_default()),
+            ("idle_grace", self.idle_grace),
+            ("drain_timeout", self.drain_timeout),
+            ("task_timeout", self.task_timeout),
+            ("close_timeout", self.close_timeout),
+            ("flush_timeout", self.flush_timeout),
+        ];
+        for (key, value) in limits {
+            if value > LONGEST {
+                let shown = crate::duration::format(value);
+                problems.push(Problem::new(key, format!("{shown} is too long: at most 1h")));
+            }
+        }
+        if self.idle_grace > self.drain_timeout {
+            let (grace, limit) = (self.idle_grace, self.drain_timeout);
+            let message = format!(
+                "{} is longer than drain_timeout ({}), which would cut it off; lower it or raise \
+                 drain_timeout",
+                crate::duration::format(grace),
+                crate::duration::format(limit),
+            );
+            problems.push(Problem::new("idle_grace", message));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// [`crate::duration`] for a value that may be absent.
+mod optional {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    #[allow(clippy::ref_option, reason = "the signature that serde's `with` asks for")]
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(duration) => crate::duration::serialize(duration, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| crate::duration::parse(&text).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LifecycleConfig;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn lame_duck_knows_kubernetes_unless_told() {
+        let config = LifecycleConfig::default();
+        assert_eq!(config.lame_duck_if(false), Duration::ZERO);
+        assert_eq!(config.lame_duck_if(true), 5 * SECOND);
+        let told = LifecycleConfig {
+            lame_duck: Some(Duration::ZERO),
+            ..config
+        };
+        assert_eq!(told.lame_duck_if(true), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_default_end_fits_into_what_kubernetes_waits() {
+        let config = LifecycleConfig {
+            lame_duck: Some(LifecycleConfig::default().lame_duck_if(true)),
+            ..LifecycleConfig::default()
+        };
+        assert_eq!(config.budget(), 29 * SECOND);
+    }
+
+    #[test]
+    fn all_problems_at_once() {
+        let config = LifecycleConfig {
+            idle_grace: 30 * SECOND,
+            flush_timeout: 7200 * SECOND,
+            ..LifecycleConfig::default()
+        };
+        let problems = config.validate().unwrap_err();
+        let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "flush_timeout: 2h is too long: at most 1h",
+                "idle_grace: 30s is longer than drain_timeout (20s), which would cut it off; \
+                 lower it or raise drain_timeout",
+            ]
+        );
+        assert_eq!(LifecycleConfig::default().validate(), Ok(()));
+    }
+}

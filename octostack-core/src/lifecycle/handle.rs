@@ -1,0 +1,306 @@
+use super::hooks::{Hooks, Tasks};
+use super::{Cause, Drained, LifecycleConfig, Phase, Step, Stop, Stopper};
+use crate::inspect::{Event, Inspect, Metric, Registry, Sink, Value};
+use crate::sync::lock;
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+/// A service's life: its phase, and everything that has to end with it; see the
+/// [module docs](super).
+///
+/// Clones are cheap and share the life.
+#[derive(Clone)]
+pub struct Lifecycle {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) config: LifecycleConfig,
+    pub(super) registry: Registry,
+    /// The phase of `state`, to be read without its lock.
+    phase: AtomicU8,
+    state: watch::Sender<State>,
+    /// What ends listeners and connections.
+    pub(super) requests: Stopper,
+    /// Number of listeners that have not finished.
+    pub(super) listening: watch::Sender<usize>,
+    /// What the finished ones report, added up.
+    pub(super) drained: Mutex<Drained>,
+    /// The first wish to end, from inside.
+    pub(super) asked: watch::Sender<Option<Cause>>,
+    pub(super) tasks: Tasks,
+    pub(super) closers: Hooks,
+    pub(super) flushers: Hooks,
+}
+
+struct State {
+    phase: Phase,
+    degraded: Option<String>,
+}
+
+impl Lifecycle {
+    /// A life that is [starting](Phase::Starting), and that `registry` shows.
+    pub fn new(config: LifecycleConfig, registry: &Registry) -> Self {
+        let shared = Arc::new(Shared {
+            config,
+            registry: registry.clone(),
+            phase: AtomicU8::new(Phase::Starting as u8),
+            state: watch::Sender::new(State {
+                phase: Phase::Starting,
+                degraded: None,
+            }),
+            requests: Stopper::new(),
+            listening: watch::Sender::new(0),
+            drained: Mutex::default(),
+            asked: watch::Sender::new(None),
+            tasks: Tasks::new(registry.clone()),
+            closers: Hooks::default(),
+            flushers: Hooks::default(),
+        });
+        registry.register(&shared);
+        Self { shared }
+    }
+
+    /// The time limits.
+    pub fn config(&self) -> &LifecycleConfig {
+        &self.shared.config
+    }
+
+    /// The phase now: one atomic load.
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        Phase::from_u8(self.shared.phase.load(Ordering::Acquire))
+    }
+
+    /// Says that the service can serve: `starting -> ready`, or `-> degraded` if something is not
+    /// well already. Returns whether the phase changed; it does not once the end has begun.
+    pub fn ready(&self) -> bool {
+        self.transition(None, |state| {
+            let well = state.degraded.is_none();
+            (state.phase == Phase::Starting).then_some(match well {
+                true => Phase::Ready,
+                false => Phase::Degraded,
+            })
+        })
+    }
+
+    /// Says what is not well, or with `None` that all is: `ready <-> degraded`.
+    ///
+    /// While starting, the word is kept for [`ready`](Self::ready). Returns whether the phase
+    /// changed.
+    pub fn set_degraded(&self, why: Option<String>) -> bool {
+        let text = why.clone();
+        self.transition(text.as_deref(), |state| {
+            state.degraded = why;
+            let next = match state.degraded {
+                Some(_) => Phase::Degraded,
+                None => Phase::Ready,
+            };
+            (state.phase != Phase::Starting).then_some(next)
+        })
+    }
+
+    /// What is not well, if the service is or would start degraded.
+    pub fn degraded(&self) -> Option<String> {
+        self.shared.state.borrow().degraded.clone()
+    }
+
+    pub(super) fn enter(&self, next: Phase, why: &str) -> bool {
+        self.transition(Some(why), |_| Some(next))
+    }
+
+    /// The one place where the phase changes. The watch's lock orders the changes; observers hear
+    /// of them after it.
+    fn transition(&self, why: Option<&str>, next: impl FnOnce(&mut State) -> Option<Phase>) -> bool {
+        let mut change = None;
+        self.shared.state.send_if_modified(|state| {
+            let to = next(state).filter(|to| state.phase.allows(*to));
+            let Some(to) = to else {
+                return false;
+            };
+            change = Some((state.phase, to));
+            state.phase = to;
+            self.shared.phase.store(to as u8, Ordering::Release);
+            true
+        });
+        let Some((from, to)) = change else {
+            return false;
+        };
+        let mut message = format!("{from} -> {to}");
+        if let Some(why) = why {
+            message = format!("{message}: {why}");
+        }
+        let event = Event::new("transition", "lifecycle", message)
+            .with("from", from.as_str())
+            .with("to", to.as_str());
+        self.shared.registry.emit(event);
+        true
+    }
+
+    /// Waits until the end begins. From then on take no new long work; what has begun may finish.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let mut state = shared.state.subscribe();
+            // `shared` keeps the sender alive, so the only way out is the phase.
+            let _ = state.wait_for(|state| state.phase.is_ending()).await;
+        }
+    }
+
+    /// What listeners and long-lived responses end by: [`Step::Retire`] in the lame-duck time,
+    /// [`Step::Drain`] when the listener closes and streams should end, [`Step::Cut`] at the
+    /// deadline.
+    pub fn stop(&self) -> Stop {
+        self.shared.requests.stop()
+    }
+
+    /// Begins the end as SIGTERM would.
+    pub fn shutdown(&self, why: impl Into<String>) {
+        self.ask(Cause::Requested(why.into()));
+    }
+
+    /// Begins the end because the service cannot go on; the process then exits with 1.
+    pub fn fail(&self, why: impl Into<String>) {
+        self.ask(Cause::Failed(why.into()));
+    }
+
+    fn ask(&self, cause: Cause) {
+        self.shared.asked.send_if_modified(|asked| {
+            let first = asked.is_none();
+            if first {
+                *asked = Some(cause);
+            }
+            first
+        });
+    }
+
+    /// Enters a listener: the end waits for it, up to the deadline.
+    ///
+    /// [`Server::serve`](crate::server::Server::serve) does this; call it for a listener of your
+    /// own.
+    #[cfg_attr(not(feature = "server"), allow(rustdoc::broken_intra_doc_links))]
+    pub fn listener(&self) -> Listening {
+        self.shared.listening.send_modify(|n| *n += 1);
+        Listening {
+            lifecycle: self.clone(),
+        }
+    }
+
+    /// Runs `task` in the background until the requests have drained. Its [`Stop`] then reaches
+    /// [`Step::Drain`], and it has [`task_timeout`](LifecycleConfig::task_timeout) to return
+    /// before it is aborted.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn spawn<F, Fut>(&self, name: impl Into<String>, task: F)
+    where
+        F: FnOnce(Stop) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let tasks = &self.shared.tasks;
+        tasks.spawn(name.into(), task(tasks.stop()));
+    }
+
+    /// Closes a resource after requests and tasks have ended. The last one registered closes
+    /// first, since it may use the earlier ones.
+    pub fn on_close<F, Fut>(&self, name: impl Into<String>, close: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.shared.closers.push(name.into(), close);
+    }
+
+    /// Sends what telemetry still holds, after everything that could add to it.
+    pub fn on_flush<F, Fut>(&self, name: impl Into<String>, flush: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.shared.flushers.push(name.into(), flush);
+    }
+}
+
+impl fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lifecycle")
+            .field("phase", &self.phase())
+            .field("listeners", &*self.shared.listening.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+static PHASE: Metric = Metric::gauge(
+    "octostack_lifecycle_phase",
+    "1 for the phase that the service is in, 0 for the others.",
+);
+
+impl Inspect for Shared {
+    fn name(&self) -> &'static str {
+        "lifecycle"
+    }
+
+    fn kind(&self) -> &'static str {
+        "lifecycle"
+    }
+
+    fn status(&self) -> Value {
+        let state = self.state.borrow();
+        Value::map([
+            ("phase", state.phase.as_str().into()),
+            ("degraded", state.degraded.clone().into()),
+            ("listeners", (*self.listening.borrow()).into()),
+            ("tasks", self.tasks.names().into()),
+        ])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        let now = Phase::from_u8(self.phase.load(Ordering::Acquire));
+        for phase in Phase::ALL {
+            let value = if phase == now { 1.0 } else { 0.0 };
+            sink.sample(&PHASE, &[("phase", phase.as_str())], value);
+        }
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        let state = self.state.borrow();
+        match (&state.degraded, state.phase) {
+            (Some(why), _) => Some(format!("degraded: {why}")),
+            (None, phase) if phase.is_ending() => Some(phase.as_str().to_owned()),
+            (None, _) => None,
+        }
+    }
+}
+
+/// A listener that the end waits for; dropping it says that it has finished.
+#[derive(Debug)]
+pub struct Listening {
+    lifecycle: Lifecycle,
+}
+
+impl Listening {
+    /// Finishes, and reports what had to be cut.
+    pub fn finish(self, drained: Drained) {
+        let mut sum = lock(&self.lifecycle.shared.drained);
+        sum.cut_connections += drained.cut_connections;
+        sum.cut_requests += drained.cut_requests;
+    }
+
+    /// What ends this listener.
+    pub fn stop(&self) -> Stop {
+        self.lifecycle.stop()
+    }
+
+    /// Whether the deadline is here.
+    pub fn is_cut(&self) -> bool {
+        self.stop().step() >= Step::Cut
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.lifecycle.shared.listening.send_modify(|n| *n -= 1);
+    }
+}

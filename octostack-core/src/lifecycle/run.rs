@@ -1,0 +1,93 @@
+use super::{Cause, Drained, Lifecycle, Outcome, Phase, Signal, Signals, Step};
+use crate::inspect::Event;
+use crate::sync::lock;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long listeners get to notice the cut and report. They only drop what they hold.
+const CUT_GRACE: Duration = Duration::from_millis(200);
+
+impl Lifecycle {
+    /// Waits for a signal, [`shutdown`](Self::shutdown) or [`fail`](Self::fail), then ends
+    /// everything in order and says how it went; see the [module docs](super) for the order.
+    ///
+    /// A second signal ends it at once: what is left is in tasks that the caller drops with the
+    /// runtime.
+    pub async fn run(&self, mut signals: Signals) -> Outcome {
+        let cause = self.cause(&mut signals).await;
+        let start = Instant::now();
+        let mut outcome = Outcome {
+            cause,
+            ended_by: None,
+            took: Duration::ZERO,
+            drained: Drained::default(),
+            aborted_tasks: Vec::new(),
+            unclosed: Vec::new(),
+        };
+        self.enter(Phase::Draining, &outcome.cause.to_string());
+        let at_once = tokio::select! {
+            biased;
+            signal = signals.next() => Some(signal),
+            () = self.end(&mut outcome) => None,
+        };
+        if at_once.is_some() {
+            self.shared.requests.advance(Step::Cut);
+        }
+        outcome.ended_by = at_once;
+        outcome.took = start.elapsed();
+        self.enter(Phase::Stopped, &outcome.to_string());
+        outcome
+    }
+
+    async fn cause(&self, signals: &mut Signals) -> Cause {
+        let mut asked = self.shared.asked.subscribe();
+        tokio::select! {
+            biased;
+            signal = signals.next() => Cause::Signal(signal),
+            Ok(cause) = asked.wait_for(Option::is_some) => match &*cause {
+                Some(cause) => cause.clone(),
+                None => unreachable!("just waited for it"),
+            },
+        }
+    }
+
+    /// The order of the end. Each part has its own limit, so that a slow one takes no time from
+    /// those after it.
+    async fn end(&self, outcome: &mut Outcome) {
+        let shared = &self.shared;
+        let config = &shared.config;
+        // Somebody at a terminal waits for SIGINT; no load balancer is behind it. A service that
+        // never got ready has none to tell either, but its probes were asked all the same.
+        let lame_duck = match outcome.cause {
+            Cause::Signal(Signal::Interrupt) => Duration::ZERO,
+            _ => config.effective_lame_duck(),
+        };
+        if !lame_duck.is_zero() {
+            shared.requests.advance(Step::Retire);
+            sleep(lame_duck).await;
+        }
+
+        shared.requests.advance(Step::Drain);
+        if timeout(config.drain_timeout, self.listeners_done()).await.is_err() {
+            shared.requests.advance(Step::Cut);
+            if timeout(CUT_GRACE, self.listeners_done()).await.is_err() {
+                let message = "a listener did not end when it was cut";
+                shared.registry.emit(Event::new("drain", "lifecycle", message));
+            }
+        }
+        outcome.drained = *lock(&shared.drained);
+
+        let deadline = Instant::now() + config.task_timeout;
+        outcome.aborted_tasks = shared.tasks.end(deadline).await;
+        let deadline = Instant::now() + config.close_timeout;
+        outcome.unclosed = shared.closers.run(deadline).await;
+        let deadline = Instant::now() + config.flush_timeout;
+        outcome.unclosed.extend(shared.flushers.run(deadline).await);
+    }
+
+    async fn listeners_done(&self) {
+        let mut listening = self.shared.listening.subscribe();
+        // `self` keeps the sender alive, so the only way out is the number.
+        let _ = listening.wait_for(|n| *n == 0).await;
+    }
+}

@@ -1,0 +1,172 @@
+use super::Filter;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What telemetry writes, and how.
+///
+/// Every key has a default, so that an empty section is a good one. `octostack::service!()` reads
+/// it as section `telemetry` and from `RUST_LOG` and `LOG_FORMAT`;
+/// [`from_env`](Self::from_env) is for programs that do without.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TelemetryConfig {
+    /// How a log line looks: `json` for machines, `pretty` for people, `auto` for JSON unless
+    /// standard output is a terminal.
+    pub log_format: LogFormat,
+    /// Which events are logged: `info,orders=debug,hyper=off`.
+    pub filter: Filter,
+    /// How `user_id` is written: `hashed`, or `plain` if the id tells nothing about a person.
+    pub user_ids: UserIds,
+}
+
+impl TelemetryConfig {
+    /// The defaults, changed by `RUST_LOG` and `LOG_FORMAT` as `lookup` finds them.
+    ///
+    /// ```
+    /// use octostack_telemetry::logs::{LogFormat, TelemetryConfig};
+    ///
+    /// let config = TelemetryConfig::from_env(|name| match name {
+    ///     "LOG_FORMAT" => Some("pretty".to_owned()),
+    ///     _ => None, // in a real program: std::env::var(name).ok()
+    /// })?;
+    /// assert_eq!(config.log_format, LogFormat::Pretty);
+    /// # Ok::<(), octostack_telemetry::logs::EnvError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Which variable is wrong, what is wrong with it, and how to write it.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, EnvError> {
+        let mut config = Self::default();
+        let wrong = |variable, problem| EnvError { variable, problem };
+        if let Some(text) = lookup("RUST_LOG") {
+            config.filter = text
+                .parse()
+                .map_err(|e: super::FilterError| wrong("RUST_LOG", e.to_string()))?;
+        }
+        if let Some(text) = lookup("LOG_FORMAT").filter(|text| !text.is_empty()) {
+            config.log_format = match &*text.to_ascii_lowercase() {
+                "auto" => LogFormat::Auto,
+                "json" => LogFormat::Json,
+                "pretty" => LogFormat::Pretty,
+                _ => {
+                    let problem = format!("`{text}` is no format; write json, pretty or auto");
+                    return Err(wrong("LOG_FORMAT", problem));
+                }
+            };
+        }
+        Ok(config)
+    }
+
+    /// Sets the format.
+    pub fn with_log_format(mut self, format: LogFormat) -> Self {
+        self.log_format = format;
+        self
+    }
+
+    /// Sets the filter.
+    pub fn with_filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Sets how user ids are written.
+    pub fn with_user_ids(mut self, user_ids: UserIds) -> Self {
+        self.user_ids = user_ids;
+        self
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum LogFormat {
+    /// JSON unless standard output is a terminal.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// One line for people; the cause of an error on lines of its own.
+    Pretty,
+}
+
+/// How `user_id` is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum UserIds {
+    /// As 16 hexadecimal digits: SipHash-2-4 of the id under a fixed key, the same in every
+    /// service and release, which [`hash_user_id`](super::hash_user_id) tells too. It keeps mail addresses and names out of logs and still joins the
+    /// lines of one user. Whoever holds a list of all users can hash it too: where that matters,
+    /// log a pseudonym of your own.
+    #[default]
+    Hashed,
+    /// As recorded.
+    Plain,
+}
+
+/// A variable of the environment that [`TelemetryConfig::from_env`] cannot use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvError {
+    variable: &'static str,
+    problem: String,
+}
+
+impl fmt::Display for EnvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.variable, self.problem)
+    }
+}
+
+impl std::error::Error for EnvError {}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogFormat, TelemetryConfig, UserIds};
+
+    #[test]
+    fn an_empty_section_is_the_default() {
+        let config: TelemetryConfig = serde_json::from_str("{}").unwrap();
+        assert_eq!(config, TelemetryConfig::default());
+        assert_eq!(
+            serde_json::to_string(&config).unwrap(),
+            r#"{"log_format":"auto","filter":"info","user_ids":"hashed"}"#
+        );
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_refuses_the_rest() {
+        let read = serde_json::from_str::<TelemetryConfig>;
+        let text = r#"{"log_format":"json","filter":"warn,a=off","user_ids":"plain"}"#;
+        let config = read(text).unwrap();
+        assert_eq!(
+            (config.log_format, config.user_ids),
+            (LogFormat::Json, UserIds::Plain)
+        );
+        assert_eq!(serde_json::to_string(&config).unwrap(), text);
+
+        let error = read(r#"{"filter":"wran"}"#).unwrap_err().to_string();
+        assert!(error.contains("did you mean `warn`?"), "{error}");
+        assert!(read(r#"{"format":"json"}"#).is_err());
+    }
+
+    #[test]
+    fn an_error_of_the_environment_names_the_variable() {
+        let set = |name: &'static str, value: &'static str| {
+            TelemetryConfig::from_env(move |n| (n == name).then(|| value.to_owned()))
+        };
+        assert_eq!(
+            set("LOG_FORMAT", "JSON").unwrap().log_format,
+            LogFormat::Json
+        );
+        assert_eq!(set("LOG_FORMAT", "").unwrap(), TelemetryConfig::default());
+        assert_eq!(
+            set("LOG_FORMAT", "xml").unwrap_err().to_string(),
+            "LOG_FORMAT: `xml` is no format; write json, pretty or auto"
+        );
+        let error = set("RUST_LOG", "a=b").unwrap_err().to_string();
+        assert!(error.starts_with("RUST_LOG: `b` in `a=b`"), "{error}");
+    }
+}

@@ -1,0 +1,166 @@
+use super::layer::Output;
+use super::{LogLayer, TelemetryConfig};
+use octostack_core::{Identity, Registry};
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
+use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+/// Makes the log layer the subscriber of the process: everything that the process says through
+/// `tracing`, and its panics, goes to standard output.
+///
+/// # Errors
+/// [`InitError`] if the process has a subscriber already.
+pub fn init(identity: &Identity, config: &TelemetryConfig) -> Result<Guard, InitError> {
+    builder(identity).config(config.clone()).init()
+}
+
+/// Like [`init`], with more to choose.
+pub fn builder(identity: &Identity) -> LogBuilder {
+    LogBuilder {
+        identity: identity.clone(),
+        config: TelemetryConfig::default(),
+        registry: Registry::global().clone(),
+        writer: io::stdout,
+        panics: true,
+    }
+}
+
+/// Chooses what [`init`] leaves at its default; from [`builder`].
+#[derive(Debug)]
+#[must_use = "nothing happens before `init`"]
+pub struct LogBuilder<W = fn() -> io::Stdout> {
+    identity: Identity,
+    config: TelemetryConfig,
+    registry: Registry,
+    writer: W,
+    panics: bool,
+}
+
+impl<W> LogBuilder<W> {
+    /// Format, filter and the writing of user ids.
+    pub fn config(mut self, config: TelemetryConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where lost lines are counted: the registry of the process unless told otherwise.
+    pub fn registry(mut self, registry: &Registry) -> Self {
+        self.registry = registry.clone();
+        self
+    }
+
+    /// Where lines go: standard output unless told otherwise. Each line is one call of `write_all`.
+    pub fn writer<V>(self, writer: V) -> LogBuilder<V> {
+        LogBuilder {
+            identity: self.identity,
+            config: self.config,
+            registry: self.registry,
+            writer,
+            panics: self.panics,
+        }
+    }
+
+    /// Whether panics are logged, in place of what the standard library prints to standard error.
+    /// They are, unless told otherwise.
+    pub fn log_panics(mut self, yes: bool) -> Self {
+        self.panics = yes;
+        self
+    }
+
+    /// Makes this the subscriber of the process, and logs panics from now on.
+    ///
+    /// # Errors
+    /// [`InitError`] if the process has a subscriber already. Nothing is changed then.
+    pub fn init(self) -> Result<Guard, InitError>
+    where
+        W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    {
+        let layer = LogLayer::with_writer(&self.identity, &self.config, self.writer);
+        let output = Arc::clone(layer.output());
+        let subscriber = tracing_subscriber::registry()
+            .with(self.config.filter.targets().clone())
+            .with(layer);
+        tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError(()))?;
+        if self.panics {
+            std::panic::set_hook(Box::new(log_panic));
+        }
+        self.registry.register(&output);
+        Ok(Guard { output })
+    }
+}
+
+/// Keeps the count of lost lines in the registry, and hands on what the writer holds back when it
+/// is dropped. Keep it until the end of `main`.
+#[must_use = "dropped at once, it no longer flushes what is logged later"]
+pub struct Guard {
+    output: Arc<dyn Flush>,
+}
+
+trait Flush: Send + Sync {
+    fn flush(&self);
+}
+
+impl<W: for<'a> MakeWriter<'a> + Send + Sync> Flush for Output<W> {
+    fn flush(&self) {
+        Self::flush(self);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.output.flush();
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+/// The process has a `tracing` subscriber already.
+#[derive(Debug)]
+pub struct InitError(());
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a tracing subscriber is installed already, and a process has one; remove the other \
+             `init`, or add `LogLayer` to that subscriber",
+        )
+    }
+}
+
+impl std::error::Error for InitError {}
+
+/// Says a panic as an event. Whether it ends the process is not known here, so it is no `fatal`.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    let trace = Backtrace::capture(); // empty unless RUST_BACKTRACE asks for it
+    let stack = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+    tracing::error!(
+        target: "octostack::panic",
+        {
+            error.kind = "panic",
+            error.message = payload(panic.payload()),
+            error.stack = stack,
+            location,
+            thread = thread.name(),
+        },
+        "panicked"
+    );
+}
+
+fn payload(payload: &dyn Any) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(|text| &**text))
+        .unwrap_or("a value that is no text")
+}

@@ -1,0 +1,81 @@
+//! A subscriber whose lines a test can read.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+use octostack_core::Identity;
+use octostack_telemetry::logs::{LogFormat, LogLayer, TelemetryConfig};
+use serde_json::Value;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<Vec<u8>>>>, Arc<AtomicUsize>);
+
+impl Lines {
+    /// What was written, a string a call.
+    pub(crate) fn text(&self) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        lines
+            .iter()
+            .map(|line| String::from_utf8(line.clone()).unwrap())
+            .collect()
+    }
+
+    /// What was written, checked to be one object on one line, with no key twice, by each call.
+    pub(crate) fn json(&self) -> Vec<Value> {
+        let parse = |line: &String| {
+            assert_eq!(line.find('\n'), Some(line.len() - 1), "{line}");
+            let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            // A key that stood there twice is lost in reading, and the lengths differ.
+            assert_eq!(value.to_string().len(), line.len() - 1, "{line}");
+            value
+        };
+        self.text().iter().map(parse).collect()
+    }
+
+    pub(crate) fn one(&self) -> Value {
+        let mut lines = self.json();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines.remove(0)
+    }
+
+    pub(crate) fn flushed(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn writer(&self) -> impl Fn() -> Self + Send + Sync + 'static {
+        let lines = self.clone();
+        move || lines.clone()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+pub(crate) fn identity() -> Identity {
+    Identity::new("orders", "1.4.2").with_environment("test")
+}
+
+pub(crate) fn json() -> TelemetryConfig {
+    TelemetryConfig::default().with_log_format(LogFormat::Json)
+}
+
+/// Logs of this thread go to the returned lines while the guard lives.
+pub(crate) fn capture(config: TelemetryConfig) -> (Lines, DefaultGuard) {
+    let lines = Lines::default();
+    let layer = LogLayer::with_writer(&identity(), &config, lines.writer());
+    let subscriber = tracing_subscriber::registry()
+        .with(config.filter.targets().clone())
+        .with(layer);
+    (lines, tracing::subscriber::set_default(subscriber))
+}

@@ -23,6 +23,8 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod clock;
 #[cfg(feature = "config")]
 pub mod config;
@@ -38,6 +40,8 @@ pub mod lifecycle;
 pub mod secret;
 #[doc(hidden)]
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 
 pub use clock::{Clock, SystemClock};

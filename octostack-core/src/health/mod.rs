@@ -18,8 +18,9 @@
 //! [`Health::check`] adds a check that does something; [`Health::passive`] adds one that only looks
 //! at what the process knows anyway, such as the state of a circuit breaker.
 //!
-//! Health knows nothing of start and shutdown. The probes combine both: see `Probes`, with feature
-//! `server`.
+//! Health knows nothing of start and shutdown, which are the lifecycle's. `Probes` (with feature
+//! `server`) answers from both, and `Health::report_to` (with feature `lifecycle`) makes failing
+//! checks the phase `degraded`.
 //!
 //! ```
 //! use octostack_core::Registry;
@@ -42,11 +43,15 @@
 //! # }
 //! ```
 mod check;
+#[cfg(feature = "server")]
+mod probe;
 mod schedule;
 mod state;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "server")]
+pub use probe::{Probe, Probes};
 pub use schedule::{Initial, Schedule};
 
 use crate::inspect::{Event, Problem, Registry};
@@ -114,6 +119,15 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Its name on status pages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Degraded => "degraded",
+            Self::Unready => "unready",
+        }
+    }
+
     /// What one check adds to the whole.
     const fn of(kind: CheckKind, status: Status) -> Self {
         match (kind, status) {
@@ -223,6 +237,7 @@ impl Health {
         self.shared.registry.register(&check);
         lock(&self.shared.checks).push(check);
         self.shared.settle(SystemClock.now());
+        self.shared.changed.notify_waiters(); // a local check is not known yet
         self.shared.added.notify_one();
     }
 
@@ -261,6 +276,31 @@ impl Health {
             if now != seen {
                 return now;
             }
+            change.as_mut().await;
+            change.set(self.shared.changed.notified());
+        }
+    }
+
+    /// The names of the local and shared checks that fail.
+    pub fn failing(&self) -> Vec<String> {
+        let checks = lock(&self.shared.checks);
+        let failing = checks.iter().filter(|check| {
+            let status = lock(&check.state).status;
+            status == Status::Failing && check.kind != CheckKind::Informational
+        });
+        failing.map(|check| check.name.clone()).collect()
+    }
+
+    /// Keeps `lifecycle` told whether a check fails, which is `ready <-> degraded`, for as long as
+    /// the future is polled.
+    #[cfg(feature = "lifecycle")]
+    pub async fn report_to(&self, lifecycle: &crate::lifecycle::Lifecycle) {
+        let mut change = std::pin::pin!(self.shared.changed.notified());
+        loop {
+            change.as_mut().enable();
+            let failing = self.failing();
+            let why = format!("failing checks: {}", failing.join(", "));
+            lifecycle.set_degraded((!failing.is_empty()).then_some(why));
             change.as_mut().await;
             change.set(self.shared.changed.notified());
         }
@@ -313,12 +353,9 @@ impl Shared {
             let until = until.map_or(u64::MAX, |at| self.millis(at).saturating_add(1));
             fresh_until = fresh_until.min(until);
         }
-        let before = self.standing.swap(standing as u8, Ordering::AcqRel);
+        self.standing.store(standing as u8, Ordering::Release);
         self.fresh_until.store(fresh_until, Ordering::Release);
         drop(checks);
-        if before != standing as u8 {
-            self.changed.notify_waiters();
-        }
         self.announce(changes);
         standing
     }
@@ -351,6 +388,7 @@ impl Shared {
                 .with("to", to.as_str())
                 .with("reason", reason);
             self.registry.emit(event);
+            self.changed.notify_waiters();
         }
     }
 

@@ -1,0 +1,258 @@
+use super::access::{self, Access, Facts, Token};
+use super::{Admin, Page, Shared, page, policyz, statusz};
+use crate::health::Probe;
+use crate::inspect::overrides::Actor;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The most that a request may send.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long it may take to send that.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most that is kept of the name that a caller gives.
+const MAX_ACTOR: usize = 128;
+
+/// What a path leads to.
+enum Route<'a> {
+    Probe(Probe),
+    Index,
+    Status,
+    Policies,
+    Policy(String),
+    Page(&'a Page),
+    Nothing,
+}
+
+impl<'a> Route<'a> {
+    fn of(admin: &'a Shared, path: &str) -> Self {
+        if let Some(probe) = Probe::at(path) {
+            return Self::Probe(probe);
+        }
+        match path {
+            "/" => return Self::Index,
+            "/statusz" => return Self::Status,
+            "/policyz" | "/policyz/" => return Self::Policies,
+            _ => {}
+        }
+        if let Some(name) = path.strip_prefix("/policyz/") {
+            return percent_decoded(name).map_or(Self::Nothing, Self::Policy);
+        }
+        let page = admin.pages.iter().find(|page| page.path == path);
+        page.map_or(Self::Nothing, Self::Page)
+    }
+
+    const fn access(&self) -> Access {
+        match self {
+            Self::Probe(_) => Access::Anyone,
+            Self::Page(page) => page.access,
+            // What is not there is told only to those who may see what is.
+            Self::Index | Self::Status | Self::Policies | Self::Policy(_) | Self::Nothing => {
+                Access::Operators
+            }
+        }
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Admin
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let admin = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let response = admin.answer(&parts, body).await;
+            Ok(finish(response, parts.method == Method::HEAD))
+        })
+    }
+}
+
+impl Shared {
+    async fn answer<B>(&self, parts: &Parts, body: B) -> Response<Bytes>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let route = Route::of(self, parts.uri.path());
+        let facts = Facts::of(parts, !body.is_end_stream());
+        let tokens = self.tokens.load();
+        let token = match access::decide(&facts, route.access(), self.setting, &tokens) {
+            Ok(token) => token,
+            Err(no) => return page::refusal(no.status, no.detail, &[]),
+        };
+        drop(tokens); // so that a slow body does not keep old tokens alive
+        if let (Route::Policy(name), &Method::PUT) = (&route, &parts.method) {
+            return match read(body).await {
+                Ok(body) => policyz::change(&self.registry, name, &body, &actor(parts, token)),
+                Err(refusal) => refusal,
+            };
+        }
+        self.look(&route, parts, token)
+    }
+
+    fn look(&self, route: &Route<'_>, parts: &Parts, token: Option<Token>) -> Response<Bytes> {
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        match route {
+            Route::Probe(probe) => self.probes.answer(*probe, &parts.method),
+            Route::Policy(name) if parts.method == Method::DELETE => {
+                policyz::end(&self.registry, name, &actor(parts, token))
+            }
+            Route::Policy(_) if !reads => page::wrong_method("GET, HEAD, PUT, DELETE"),
+            Route::Nothing => {
+                page::refusal(StatusCode::NOT_FOUND, "no such page; `/` lists them", &[])
+            }
+            _ if !reads => page::wrong_method("GET, HEAD"),
+            Route::Index => page::text(self.index()),
+            Route::Status => page::status(&statusz::status(self)),
+            Route::Policies => policyz::list(&self.registry),
+            Route::Policy(name) => policyz::show(&self.registry, name),
+            Route::Page(page) => (page.render)(parts),
+        }
+    }
+
+    fn index(&self) -> String {
+        let own = [
+            ("/livez", "does the process work"),
+            ("/readyz", "should it get traffic"),
+            ("/startupz", "has it started"),
+            ("/statusz", "who this is, what is abnormal, the last events"),
+            (
+                "/policyz",
+                "the policies; /policyz/{name} shows and changes one",
+            ),
+        ];
+        let added = self
+            .pages
+            .iter()
+            .map(|p| (p.path.as_str(), p.about.as_str()));
+        let mut text = format!("{} {}\n\n", self.identity.name, self.identity.version);
+        for (path, about) in own.into_iter().chain(added) {
+            let _ = writeln!(text, "{path:<12} {about}"); // writing to a String cannot fail
+        }
+        text
+    }
+}
+
+/// What every answer has in common.
+fn finish(response: Response<Bytes>, is_head: bool) -> Response<Full<Bytes>> {
+    let (mut parts, body) = response.into_parts();
+    let headers = &mut parts.headers;
+    let no_sniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if is_head {
+        // Whoever made the answer may have known that already, and left the body out.
+        let length = HeaderValue::from(body.len());
+        headers.entry(header::CONTENT_LENGTH).or_insert(length);
+        return Response::from_parts(parts, Full::default());
+    }
+    headers.insert(header::CONTENT_LENGTH, body.len().into());
+    Response::from_parts(parts, Full::new(body))
+}
+
+async fn read<B>(body: B) -> Result<Bytes, Response<Bytes>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let body = std::pin::pin!(Limited::new(body, MAX_BODY));
+    let (status, detail) = match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
+        Ok(Ok(body)) => return Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is larger than 64 KiB",
+        ),
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the body did not come to its end"),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"),
+    };
+    Err(page::refusal(status, detail, &[]))
+}
+
+/// Who asks, for the audit.
+fn actor(parts: &Parts, token: Option<Token>) -> Actor {
+    let claimed = parts.headers.get("x-actor");
+    let claimed = claimed.map(|name| printable(&String::from_utf8_lossy(name.as_bytes())));
+    Actor {
+        peer: peer(parts),
+        token: token.map(|token| token.as_str().to_owned()),
+        claimed: claimed.filter(|name| !name.is_empty()),
+    }
+}
+
+/// Address of the peer, as the server left it.
+fn peer(parts: &Parts) -> String {
+    let addr = parts.extensions.get::<std::net::SocketAddr>();
+    addr.map_or_else(|| "unknown".to_owned(), ToString::to_string)
+}
+
+/// Without what could forge a line in a log or colour a terminal.
+fn printable(name: &str) -> String {
+    let visible = name.trim().chars().filter(|c| !c.is_control());
+    visible.take(MAX_ACTOR).collect()
+}
+
+/// Undoes percent encoding; `None` where it is broken.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_ACTOR, percent_decoded, printable};
+
+    #[test]
+    fn decodes_names() {
+        assert_eq!(
+            percent_decoded("inventory.retry").as_deref(),
+            Some("inventory.retry")
+        );
+        assert_eq!(
+            percent_decoded("a%20b%2Fc%C3%b6").as_deref(),
+            Some("a b/cö")
+        );
+        for broken in ["%", "%4", "%zz", "%ff", "a%+1"] {
+            assert_eq!(percent_decoded(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_forge_lines() {
+        assert_eq!(printable(" eve\r\n\u{1b}[31mroot\u{9b} "), "eve[31mroot");
+        assert_eq!(printable(&"ö".repeat(500)).chars().count(), MAX_ACTOR);
+    }
+}

@@ -1,0 +1,88 @@
+//! `/statusz`: who this process is, how it is doing, and what is not as it usually is.
+use super::Shared;
+use crate::inspect::overrides::Override;
+use crate::inspect::{Event, Registry, Value};
+use crate::time::rfc3339;
+use crate::{Clock, SystemClock};
+use std::time::{Duration, Instant};
+
+pub(super) fn status(admin: &Shared) -> Value {
+    let now = SystemClock.now();
+    let uptime = now.saturating_duration_since(admin.started);
+    let Value::Map(mut page) = admin.identity.status() else {
+        unreachable!("an identity is a map");
+    };
+    let generations = admin.generations.iter();
+    let generations = generations.map(|(name, number)| (name.clone(), number().into()));
+    let events = admin.registry.events().iter().map(event).collect();
+    page.extend([
+        ("start".into(), rfc3339(admin.started_at).into()),
+        (
+            "uptime".into(),
+            Duration::from_secs(uptime.as_secs()).into(),
+        ),
+        ("phase".into(), admin.probes.phase().as_str().into()),
+        ("health".into(), admin.probes.standing().as_str().into()),
+        ("generations".into(), Value::map(generations)),
+        (
+            "abnormal".into(),
+            Value::List(abnormal(&admin.registry, now)),
+        ),
+        ("events".into(), Value::List(events)),
+    ]);
+    Value::Map(page)
+}
+
+/// What an operator should look at: changes in force, and whatever says so of itself.
+fn abnormal(registry: &Registry, now: Instant) -> Vec<Value> {
+    let overrides = registry.overrides().into_iter();
+    let mut list: Vec<_> = overrides
+        .map(|change| {
+            let Value::Map(mut entry) = in_force(&change, now) else {
+                unreachable!("an override is a map");
+            };
+            entry.splice(
+                0..0,
+                [
+                    ("kind".into(), "override".into()),
+                    ("name".into(), change.name.into()),
+                ],
+            );
+            Value::Map(entry)
+        })
+        .collect();
+    for item in registry.items() {
+        if let Some(why) = item.abnormal() {
+            list.push(Value::map([
+                ("kind", Value::from(item.kind())),
+                ("name", item.name().to_owned().into()),
+                ("why", why.into()),
+            ]));
+        }
+    }
+    list
+}
+
+/// How a change in force looks, without its name.
+pub(super) fn in_force(change: &Override, now: Instant) -> Value {
+    let left = change.ends.saturating_duration_since(now);
+    let actor = &change.actor;
+    Value::map([
+        ("change", Value::from(&change.patch)),
+        ("claimed_actor", actor.claimed.clone().into()),
+        ("peer", actor.peer.clone().into()),
+        ("token", actor.token.clone().into()),
+        ("ends", rfc3339(change.ends_at).into()),
+        ("left", Duration::from_secs(left.as_secs()).into()),
+    ])
+}
+
+fn event(event: &Event) -> Value {
+    Value::map([
+        ("at", Value::from(rfc3339(event.at))),
+        ("kind", event.kind.into()),
+        ("subject", event.subject.clone().into()),
+        ("message", event.message.clone().into()),
+        ("fields", Value::map(event.fields.iter().cloned())),
+    ])
+}

@@ -1,0 +1,170 @@
+use super::{Health, Standing};
+use crate::lifecycle::{Lifecycle, Phase};
+use http::header::{self, HeaderValue};
+use http::{Method, Response, StatusCode};
+
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Does the process work? If not, a restart is what helps. No check ever counts here: a restart
+    /// does not help against a database that is down.
+    Live,
+    /// Should it get traffic?
+    Ready,
+    /// Has it started?
+    Startup,
+}
+
+impl Probe {
+    /// The probe at `path`, if there is one.
+    pub fn at(path: &str) -> Option<Self> {
+        match path {
+            "/livez" => Some(Self::Live),
+            "/readyz" => Some(Self::Ready),
+            "/startupz" => Some(Self::Startup),
+            _ => None,
+        }
+    }
+
+    /// The answer for a service in `phase` whose checks say `standing`.
+    pub const fn passes(self, phase: Phase, standing: Standing) -> bool {
+        match self {
+            Self::Live => true, // whoever can answer lives, also while it drains
+            Self::Ready => phase.is_ready() && !matches!(standing, Standing::Unready),
+            Self::Startup => !matches!(phase, Phase::Starting),
+        }
+    }
+}
+
+/// Answers probes from the lifecycle and the checks. Clones are cheap.
+///
+/// Put [`public`](Self::public) in front of a router, so that the port with the traffic is probed
+/// and not only the one beside it:
+///
+/// ```
+/// # use octostack_core::Registry;
+/// # use octostack_core::health::*;
+/// # use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+/// # use http::Method;
+/// let registry = Registry::new();
+/// let lifecycle = Lifecycle::new(LifecycleConfig::default(), &registry);
+/// let probes = Probes::new(&lifecycle, &Health::new(&registry));
+/// let ask = |path: &str| {
+///     let answer = probes.public::<String>(&Method::GET, path)?;
+///     Some((answer.status().as_u16(), answer.into_body()))
+/// };
+/// assert_eq!(ask("/livez"), Some((200, "ok".into())));
+/// assert_eq!(ask("/readyz"), Some((503, "not ok".into())), "still starting");
+/// lifecycle.ready();
+/// assert_eq!(ask("/readyz"), Some((200, "ok".into())));
+/// assert_eq!(ask("/orders/1"), None, "for the router");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Probes {
+    lifecycle: Lifecycle,
+    health: Health,
+}
+
+impl Probes {
+    /// Probes of this service.
+    pub fn new(lifecycle: &Lifecycle, health: &Health) -> Self {
+        Self {
+            lifecycle: lifecycle.clone(),
+            health: health.clone(),
+        }
+    }
+
+    /// Whether `probe` passes now.
+    pub fn passes(&self, probe: Probe) -> bool {
+        probe.passes(self.phase(), self.standing())
+    }
+
+    /// The answer of the public port, if `path` is `/livez` or `/readyz`; else `None`, and the
+    /// request is for somebody else.
+    ///
+    /// It is terse, since it is for everybody.
+    pub fn public<B: From<&'static str>>(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Option<Response<B>> {
+        let probe = Probe::at(path).filter(|probe| *probe != Probe::Startup)?;
+        Some(self.answer(probe, method))
+    }
+
+    /// The answer to `probe`: `ok`, or 503.
+    pub fn answer<B: From<&'static str>>(&self, probe: Probe, method: &Method) -> Response<B> {
+        let (status, text) = match *method {
+            Method::GET | Method::HEAD if self.passes(probe) => (StatusCode::OK, "ok"),
+            Method::GET | Method::HEAD => (StatusCode::SERVICE_UNAVAILABLE, "not ok"),
+            _ => (StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD"),
+        };
+        let body = if *method == Method::HEAD { "" } else { text };
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
+        set(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        set(header::CACHE_CONTROL, "no-store");
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            set(header::ALLOW, "GET, HEAD");
+        }
+        headers.insert(header::CONTENT_LENGTH, text.len().into());
+        response
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.lifecycle.phase()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.health.standing()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::Phase::{Degraded, Draining, Ready, Starting, Stopped};
+
+    #[test]
+    fn answers_as_the_contract_says() {
+        let ask = |phase, standing| {
+            let passes = |probe: Probe| probe.passes(phase, standing);
+            [Probe::Live, Probe::Ready, Probe::Startup].map(passes)
+        };
+        assert_eq!(ask(Starting, Standing::Good), [true, false, false]);
+        assert_eq!(ask(Ready, Standing::Good), [true, true, true]);
+        assert_eq!(ask(Ready, Standing::Unready), [true, false, true]);
+        assert_eq!(ask(Degraded, Standing::Degraded), [true, true, true]);
+        assert_eq!(ask(Degraded, Standing::Unready), [true, false, true]);
+        assert_eq!(ask(Draining, Standing::Good), [true, false, true]);
+        assert_eq!(ask(Stopped, Standing::Good), [true, false, true]);
+    }
+
+    #[test]
+    fn head_has_the_length_and_no_body_and_others_are_refused() {
+        let registry = crate::Registry::new();
+        let lifecycle = Lifecycle::new(crate::lifecycle::LifecycleConfig::default(), &registry);
+        let probes = Probes::new(&lifecycle, &Health::new(&registry));
+        let head = probes.public::<String>(&Method::HEAD, "/readyz").unwrap();
+        assert_eq!(head.status(), 503);
+        assert_eq!(head.headers()["content-length"], "6");
+        assert_eq!(head.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(head.headers()["cache-control"], "no-store");
+        assert_eq!(head.body(), "");
+
+        let post = probes.public::<String>(&Method::POST, "/livez").unwrap();
+        assert_eq!(
+            (post.status().as_u16(), &post.headers()["allow"]),
+            (405, &HeaderValue::from_static("GET, HEAD"))
+        );
+        for other in ["/startupz", "/livez/", "/Livez", "/"] {
+            assert!(
+                probes.public::<String>(&Method::GET, other).is_none(),
+                "{other}"
+            );
+        }
+    }
+}

@@ -240,7 +240,8 @@ impl<C: Settings> Live<C> {
             over: layers.over.clone(),
         };
         // The settings must be valid by themselves too: they remain when the override ends.
-        let valid = self.in_force(&next, None).and_then(|_| self.in_force(&next, next.over.as_ref()));
+        let valid =
+            self.in_force(&next, None).and_then(|_| self.in_force(&next, next.over.as_ref()));
         let (mode, settings) = valid.map_err(|problems| error(name, problems))?;
         *layers = next;
         apply(mode, &settings);
@@ -283,7 +284,11 @@ impl<C: Settings> Live<C> {
         ]
     }
 
-    fn in_force(&self, layers: &Layers<C>, over: Option<&Patch>) -> Result<(Mode, C), Vec<Problem>> {
+    fn in_force(
+        &self,
+        layers: &Layers<C>,
+        over: Option<&Patch>,
+    ) -> Result<(Mode, C), Vec<Problem>> {
         let mode = over.and_then(|patch| patch.mode).unwrap_or(layers.mode);
         let mut settings = layers.settings.clone();
         let mut problems = Vec::new();
@@ -296,10 +301,12 @@ impl<C: Settings> Live<C> {
                 problems.push(Problem::new(format!("settings.{key}"), message));
             }
         }
-        problems.extend(settings.problems().into_iter().map(|problem| Problem {
-            key: format!("settings.{}", problem.key),
-            ..problem
-        }));
+        problems.extend(
+            settings
+                .problems()
+                .into_iter()
+                .map(|problem| Problem { key: format!("settings.{}", problem.key), ..problem }),
+        );
         if problems.is_empty() { Ok((mode, settings)) } else { Err(problems) }
     }
 
@@ -321,6 +328,7 @@ impl<C: Settings> fmt::Debug for Live<C> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(unreachable_pub, reason = "the macro declares public structs")]
     use super::{Live, check_name, require_ratio, settings};
     use octostack_core::inspect::{Mode, Patch, Problem, Value};
     use std::time::Duration;

@@ -29,7 +29,7 @@ fn a_reader_never_goes_back_and_sees_the_last_store_in_the_end() {
 }
 
 #[test]
-fn who_sees_the_new_number_finds_the_new_value() {
+fn planted_who_sees_the_new_number_finds_the_new_value() {
     loom::model(|| {
         let value = Dynamic::new(1_u64);
         let writer = value.clone();

@@ -184,6 +184,6 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Reader<T> {
         f.debug_struct("Reader")
             .field("generation", &self.seen.generation)
             .field("value", &self.seen.value)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -143,7 +143,8 @@ impl Machine {
     #[inline]
     pub(super) fn admit(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
         let state = self.state.load(Acquire);
-        if state & 0xffff_ffff == 0 {
+        if state.trailing_zeros() >= 32 {
+            // closed and enforcing
             let generation = (state >> 32) as u32;
             return (Admission::Admitted(Ticket { generation, role: Role::Measured }), None);
         }
@@ -213,7 +214,6 @@ impl Machine {
                 cold.half_open_since = now;
                 Some(self.transit(&mut cold, State::HalfOpen, "the wait is over".into()))
             }
-            State::Open => None,
             // ## HalfOpen => HalfOpen of the next generation, so that what hangs is forgotten
             State::HalfOpen if now >= cold.half_open_since + cold.settings.half_open_timeout => {
                 cold.half_open_since = now;
@@ -222,7 +222,7 @@ impl Machine {
                 self.state.store(pack(next, mode, State::HalfOpen), Release);
                 None
             }
-            State::HalfOpen => None,
+            State::Open | State::HalfOpen => None,
             // Closed by a probe in the meantime.
             State::Closed => {
                 let ticket = Ticket { generation, role: Role::Measured };
@@ -246,7 +246,6 @@ impl Machine {
     ) -> Option<Transition> {
         self.count(outcome);
         match (ticket.role, outcome) {
-            (Role::Counted, _) => None,
             (Role::Probe, _) => self.settle_probe(ticket, outcome, clock),
             (Role::Measured, Outcome::Failure | Outcome::Overloaded) => {
                 let Recorded::Evaluate(tally) = self.ring.record(ticket.generation, true) else {
@@ -255,7 +254,8 @@ impl Machine {
                 self.counts.in_ring.fetch_add(1, Relaxed);
                 self.evaluate(ticket.generation, tally, clock)
             }
-            (Role::Measured, Outcome::Success | Outcome::Ignored | Outcome::Cancelled) => None,
+            (Role::Counted, _)
+            | (Role::Measured, Outcome::Success | Outcome::Ignored | Outcome::Cancelled) => None,
         }
     }
 

@@ -39,6 +39,11 @@ impl Probes {
     /// Decides as soon as the missing results cannot change the verdict any more.
     pub(super) fn verdict(self, calls: u32, failure_rate: f64) -> Verdict {
         // The fewest failures that keep it open, as for the window: failures >= rate * calls.
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to `calls`, which is a u32"
+        )]
         let too_many = ((f64::from(calls) * failure_rate).ceil() as u32).max(1);
         if self.failed >= too_many {
             Verdict::Reopen
@@ -67,9 +72,8 @@ mod tests {
 
     #[test]
     fn decides_once_it_is_certain() {
-        let verdict = |succeeded, failed, rate| {
-            Probes { out: 0, succeeded, failed }.verdict(5, rate)
-        };
+        let verdict =
+            |succeeded, failed, rate| Probes { out: 0, succeeded, failed }.verdict(5, rate);
         assert_eq!(verdict(2, 2, 0.5), Verdict::Undecided);
         assert_eq!(verdict(3, 0, 0.5), Verdict::Close, "3 of 5 failures cannot happen any more");
         assert_eq!(verdict(0, 3, 0.5), Verdict::Reopen);

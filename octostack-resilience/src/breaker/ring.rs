@@ -16,6 +16,7 @@
 //! and `sum`, with a sequentially consistent fence in between: of two threads that reach the
 //! threshold together, at least one sees both failures. Counting from one's own slot instead lets
 //! both miss it; the model checker found that.
+#![allow(clippy::cast_possible_truncation, reason = "casts take fields out of packed words")]
 use crate::padded::Padded;
 use octostack_core::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -130,7 +131,11 @@ impl Ring {
         }
         // In the first lap a success can reach a threshold too: the minimum number of calls.
         if failed || lap(taken) == 0 {
-            Recorded::Evaluate(self.look(generation))
+            let mut tally = self.look(generation);
+            if cfg!(octostack_planted_bug) {
+                tally.calls = tally.calls.min(slot + 1); // the model checker must object
+            }
+            Recorded::Evaluate(tally)
         } else {
             Recorded::Quiet
         }
@@ -138,9 +143,7 @@ impl Ring {
 
     /// What the ring holds of `generation`.
     pub(super) fn look(&self, generation: u32) -> Tally {
-        if !cfg!(octostack_planted_bug) {
-            fence(SeqCst); // see the module docs
-        }
+        fence(SeqCst); // see the module docs
         let head = self.head.load(Acquire);
         if (head >> 48) as u32 != generation & 0xffff {
             return Tally::default();
@@ -148,7 +151,8 @@ impl Ring {
         let size = self.size();
         let calls = if lap(head) > 0 { size } else { slot(head) as u32 };
         let sum = self.sum.load(Acquire);
-        let failures = if (sum >> 32) as u32 == generation { (sum as u32).cast_signed() } else { 0 };
+        let failures =
+            if (sum >> 32) as u32 == generation { (sum as u32).cast_signed() } else { 0 };
         // Between a bit and its sum the sum may be off by the number of threads in there.
         Tally { calls, failures: failures.clamp(0, size.cast_signed()).cast_unsigned() }
     }

@@ -67,11 +67,12 @@ impl Shared {
     #[cold]
     fn report(&self, transition: Transition) {
         let (from, to) = (transition.from.as_str(), transition.to.as_str());
-        let event = Event::new("transition", &*self.name, format!("{from} -> {to}: {}", transition.cause))
-            .with("policy_kind", self.kind())
-            .with("from", from)
-            .with("to", to)
-            .with("cause", transition.cause.clone());
+        let event =
+            Event::new("transition", &*self.name, format!("{from} -> {to}: {}", transition.cause))
+                .with("policy_kind", self.kind())
+                .with("from", from)
+                .with("to", to)
+                .with("cause", transition.cause.clone());
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((event.at, transition));
         self.registry.emit(event);
     }

@@ -48,7 +48,9 @@ impl<B: Default, Err> Protocol<Response<B>, Err> for Grpc {
     }
 
     fn classify(&self, output: &Result<Response<B>, Err>) -> Outcome {
-        let Ok(response) = output else { return Outcome::Failure };
+        let Ok(response) = output else {
+            return Outcome::Failure;
+        };
         match status(response.headers()) {
             // No status in the headers: the answer has begun, and a call that fails does so there.
             None if response.status().is_server_error() => Outcome::Failure,
@@ -144,7 +146,8 @@ mod tests {
 
     #[test]
     fn reads_pushback() {
-        let response = Response::builder().header("grpc-retry-pushback-ms", "250").body(()).unwrap();
+        let response =
+            Response::builder().header("grpc-retry-pushback-ms", "250").body(()).unwrap();
         let output: Output = Ok(response);
         assert_eq!(Grpc.retry_after(&output), Some(Duration::from_millis(250)));
     }

@@ -39,7 +39,9 @@ impl<B: From<Bytes>, Err> Protocol<Response<B>, Err> for Http {
     }
 
     fn classify(&self, output: &Result<Response<B>, Err>) -> Outcome {
-        let Ok(response) = output else { return Outcome::Failure };
+        let Ok(response) = output else {
+            return Outcome::Failure;
+        };
         let status = response.status();
         if status.as_u16() < 500 && status != StatusCode::TOO_MANY_REQUESTS {
             return Outcome::Success;

@@ -1,0 +1,333 @@
+use super::{Admission, Machine, Mode, State, Ticket};
+use crate::breaker::{CircuitBreakerConfig, Window};
+use crate::counters::Totals;
+use crate::outcome::Outcome;
+use octostack_core::{Clock, SystemClock};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+const OPEN_FOR: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+fn settings() -> CircuitBreakerConfig {
+    CircuitBreakerConfig {
+        window: Window::calls(10),
+        minimum_calls: 4,
+        half_open_calls: 2,
+        open_for: OPEN_FOR,
+        half_open_timeout: TIMEOUT,
+        ..CircuitBreakerConfig::default()
+    }
+}
+
+fn machine() -> (Machine, Instant) {
+    let now = SystemClock.now();
+    (Machine::new(Mode::Enforce, settings(), &now), now)
+}
+
+fn admit(machine: &Machine, now: Instant) -> Option<Ticket> {
+    match machine.admit(&now).0 {
+        Admission::Admitted(ticket) => Some(ticket),
+        Admission::Rejected { .. } => None,
+    }
+}
+
+fn run(machine: &Machine, now: Instant, outcome: Outcome) {
+    let ticket = admit(machine, now).expect("admitted");
+    machine.settle(ticket, outcome, &now);
+}
+
+/// A machine that has opened at the instant returned.
+fn opened() -> (Machine, Instant) {
+    let (machine, now) = machine();
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    assert_eq!(machine.state(), State::Open);
+    (machine, now)
+}
+
+fn outcome(totals: Totals, outcome: Outcome) -> u64 {
+    totals.outcomes.unwrap()[outcome as usize]
+}
+
+#[test]
+fn opens_at_the_rate_and_not_before_the_minimum_of_calls() {
+    let (machine, now) = machine();
+    for _ in 0..3 {
+        run(&machine, now, Outcome::Failure);
+    }
+    assert_eq!(machine.state(), State::Closed, "three calls are too few");
+    let ticket = admit(&machine, now).unwrap();
+    let transition = machine.settle(ticket, Outcome::Success, &now).expect("3 of 4 failed");
+    assert_eq!((transition.from, transition.to), (State::Closed, State::Open));
+    assert_eq!(transition.cause, "3 of the last 4 calls failed; the limit is 50 %");
+}
+
+#[test]
+fn after_a_long_good_time_an_outage_opens_it_within_one_window() {
+    let (machine, now) = machine();
+    for _ in 0..100_000 {
+        run(&machine, now, Outcome::Success);
+    }
+    for _ in 0..5 {
+        assert_eq!(machine.state(), State::Closed);
+        run(&machine, now, Outcome::Failure);
+    }
+    assert_eq!(machine.state(), State::Open);
+}
+
+#[test]
+fn open_says_how_long_to_wait() {
+    let (machine, now) = opened();
+    let later = now + Duration::from_secs(2);
+    let (admission, transition) = machine.admit(&later);
+    let retry_after = Some(Duration::from_secs(3));
+    assert_eq!((admission, transition), (Admission::Rejected { retry_after }, None));
+    assert_eq!(machine.totals().rejected, 1);
+}
+
+#[test]
+fn trial_calls_close_it() {
+    let (machine, now) = opened();
+    let now = now + OPEN_FOR;
+    let (first, second) = (admit(&machine, now).unwrap(), admit(&machine, now).unwrap());
+    assert_eq!(machine.state(), State::HalfOpen);
+    assert_eq!(admit(&machine, now), None, "there are two leases");
+    assert_eq!(machine.settle(first, Outcome::Success, &now), None);
+    let transition = machine.settle(second, Outcome::Success, &now).unwrap();
+    assert_eq!(transition.to, State::Closed);
+    assert_eq!(machine.tally().calls, 0, "a new window");
+}
+
+#[test]
+fn a_failed_trial_call_opens_it_again_for_the_whole_wait() {
+    let (machine, now) = opened();
+    let now = now + OPEN_FOR;
+    run(&machine, now, Outcome::Failure);
+    assert_eq!(machine.state(), State::Open);
+    assert_eq!(admit(&machine, now + OPEN_FOR - Duration::from_nanos(1)), None);
+    assert!(admit(&machine, now + OPEN_FOR).is_some());
+}
+
+#[test]
+fn a_call_from_before_the_outage_decides_nothing() {
+    let (machine, now) = machine();
+    let straggler = admit(&machine, now).unwrap();
+    let another = admit(&machine, now).unwrap();
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    let now = now + OPEN_FOR;
+    let probe = admit(&machine, now).unwrap();
+    assert_eq!(machine.settle(straggler, Outcome::Success, &now), None);
+    assert_eq!(machine.settle(another, Outcome::Failure, &now), None);
+    assert_eq!(machine.state(), State::HalfOpen);
+    machine.settle(probe, Outcome::Cancelled, &now);
+    let totals = machine.totals();
+    assert_eq!(outcome(totals, Outcome::Success), 1, "but it is counted");
+    assert_eq!(outcome(totals, Outcome::Failure), 5);
+    assert_eq!(totals.permitted, 7);
+}
+
+#[test]
+fn a_dropped_trial_call_frees_its_place_and_a_hung_one_loses_it() {
+    let (machine, now) = opened();
+    let now = now + OPEN_FOR;
+    let dropped = admit(&machine, now).unwrap();
+    let hung = admit(&machine, now).unwrap();
+    machine.settle(dropped, Outcome::Cancelled, &now);
+    let also_hung = admit(&machine, now).expect("the place is free");
+    assert_eq!(admit(&machine, now + TIMEOUT - Duration::from_nanos(1)), None);
+
+    let now = now + TIMEOUT;
+    let (a, b) = (admit(&machine, now).unwrap(), admit(&machine, now).unwrap());
+    assert_eq!(machine.settle(hung, Outcome::Failure, &now), None, "too late");
+    machine.settle(a, Outcome::Success, &now);
+    assert!(machine.settle(b, Outcome::Success, &now).is_some());
+    assert_eq!(machine.settle(also_hung, Outcome::Failure, &now), None);
+    assert_eq!(machine.state(), State::Closed);
+}
+
+#[test]
+fn ignored_and_cancelled_calls_do_not_count() {
+    let (machine, now) = machine();
+    for _ in 0..20 {
+        run(&machine, now, Outcome::Ignored);
+        run(&machine, now, Outcome::Cancelled);
+    }
+    assert_eq!(machine.tally().calls, 0);
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Overloaded);
+    }
+    assert_eq!(machine.state(), State::Open, "overload is a reason to back off");
+}
+
+#[test]
+fn forced_modes_hold_until_they_are_changed() {
+    let (machine, now) = opened();
+    machine.apply(Mode::ForcedClosed, &settings());
+    assert_eq!(machine.state(), State::Closed);
+    run(&machine, now, Outcome::Failure);
+
+    machine.apply(Mode::ForcedOpen, &settings());
+    let far = now + Duration::from_secs(86_400);
+    assert_eq!(machine.admit(&far).0, Admission::Rejected { retry_after: None });
+
+    machine.apply(Mode::Disabled, &settings());
+    for _ in 0..100 {
+        run(&machine, far, Outcome::Failure);
+    }
+    machine.apply(Mode::Enforce, &settings());
+    assert_eq!(machine.state(), State::Open, "the state below is as it was");
+}
+
+#[test]
+fn forced_closed_keeps_measuring_but_does_not_open() {
+    let (machine, now) = machine();
+    machine.apply(Mode::ForcedClosed, &settings());
+    for _ in 0..8 {
+        run(&machine, now, Outcome::Failure);
+    }
+    assert_eq!((machine.state(), machine.tally().failures), (State::Closed, 8));
+    machine.apply(Mode::Enforce, &settings());
+    run(&machine, now, Outcome::Success);
+    assert_eq!(machine.state(), State::Open, "the window is full of failures");
+}
+
+#[test]
+fn shadow_decides_and_admits() {
+    let now = SystemClock.now();
+    let machine = Machine::new(Mode::Shadow, settings(), &now);
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    assert_eq!(machine.state(), State::Open);
+    run(&machine, now, Outcome::Success);
+    let totals = machine.totals();
+    assert_eq!((totals.shadow_rejected, totals.rejected, totals.permitted), (1, 0, 5));
+}
+
+#[test]
+fn settings_change_and_the_window_stays() {
+    let (machine, now) = machine();
+    for _ in 0..10 {
+        run(&machine, now, Outcome::Success);
+    }
+    for _ in 0..3 {
+        run(&machine, now, Outcome::Failure);
+    }
+    let tally = machine.tally();
+    machine.apply(Mode::Enforce, &CircuitBreakerConfig { window: Window::calls(50), ..settings() });
+    assert_eq!(machine.tally(), tally);
+    let strict = CircuitBreakerConfig { failure_rate: 0.3, ..settings() };
+    machine.apply(Mode::Enforce, &strict);
+    run(&machine, now, Outcome::Failure);
+    assert_eq!(machine.state(), State::Open, "4 of 10 is more than 30 %");
+}
+
+/// The breaker as a page of the book would define it.
+struct Oracle {
+    state: State,
+    calls: VecDeque<bool>,
+    until: Duration,
+    half_open_since: Duration,
+    leases: u32,
+    results: (u32, u32),
+    epoch: u32,
+}
+
+impl Oracle {
+    fn move_to(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
+        self.calls.clear();
+        self.leases = 0;
+        self.results = (0, 0);
+    }
+
+    fn admit(&mut self, now: Duration) -> Option<u32> {
+        if self.state == State::Open && now >= self.until {
+            self.move_to(State::HalfOpen);
+            self.half_open_since = now;
+        }
+        if self.state == State::HalfOpen && now >= self.half_open_since + TIMEOUT {
+            self.move_to(State::HalfOpen);
+            self.half_open_since = now;
+        }
+        match self.state {
+            State::Closed => Some(self.epoch),
+            State::Open => None,
+            State::HalfOpen => {
+                let free = self.leases + self.results.0 + self.results.1 < 2;
+                self.leases += u32::from(free);
+                free.then_some(self.epoch)
+            }
+        }
+    }
+
+    fn settle(&mut self, epoch: u32, outcome: Outcome, now: Duration) {
+        if epoch != self.epoch {
+            return;
+        }
+        let failed = match outcome {
+            Outcome::Success => Some(false),
+            Outcome::Failure | Outcome::Overloaded => Some(true),
+            Outcome::Ignored | Outcome::Cancelled => None,
+        };
+        if self.state == State::HalfOpen {
+            self.leases -= 1;
+            self.results.0 += u32::from(failed == Some(false));
+            self.results.1 += u32::from(failed == Some(true));
+            if self.results.1 >= 1 {
+                self.move_to(State::Open);
+                self.until = now + OPEN_FOR;
+            } else if self.results.0 >= 2 {
+                self.move_to(State::Closed);
+            }
+        } else if let Some(failed) = failed {
+            self.calls.push_back(failed);
+            if self.calls.len() > 10 {
+                self.calls.pop_front();
+            }
+            let failures = self.calls.iter().filter(|failed| **failed).count();
+            if self.calls.len() >= 4 && failures * 2 >= self.calls.len() {
+                self.move_to(State::Open);
+                self.until = now + OPEN_FOR;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn equals_the_oracle(steps in prop::collection::vec((0_u8..8, 0_usize..5, 0_u64..2_000), 0..300)) {
+        let start = SystemClock.now();
+        let machine = Machine::new(Mode::Enforce, settings(), &start);
+        let mut oracle = Oracle {
+            state: State::Closed, calls: VecDeque::new(), until: Duration::ZERO,
+            half_open_since: Duration::ZERO, leases: 0, results: (0, 0), epoch: 0,
+        };
+        let (mut elapsed, mut out, mut settled) = (Duration::ZERO, Vec::new(), 0);
+        for (action, pick, millis) in steps {
+            // Now and then a long time passes, so that waits and timeouts run out.
+            elapsed += Duration::from_millis(if millis < 40 { millis * 1_000 } else { millis / 100 });
+            let now = start + elapsed;
+            if action < 4 {
+                let (ticket, epoch) = (admit(&machine, now), oracle.admit(elapsed));
+                prop_assert_eq!(ticket.is_some(), epoch.is_some());
+                out.extend(ticket.zip(epoch));
+            } else if !out.is_empty() {
+                let (ticket, epoch) = out.swap_remove(pick % out.len());
+                let outcome = Outcome::ALL[if action < 6 { pick } else { 1 }];
+                machine.settle(ticket, outcome, &now);
+                oracle.settle(epoch, outcome, elapsed);
+                settled += 1;
+            }
+            prop_assert_eq!(machine.state(), oracle.state);
+            prop_assert_eq!(machine.totals().permitted, settled);
+        }
+    }
+}

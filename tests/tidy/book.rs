@@ -3,10 +3,7 @@ use std::collections::BTreeSet;
 
 /// The pages that a list of links names, without `./` and without anchors.
 fn links(text: &str) -> BTreeSet<String> {
-    let targets = text
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets
         .filter(|target| !target.contains("://"))
         .map(|target| target.split('#').next().unwrap_or(target))
@@ -18,11 +15,7 @@ fn links(text: &str) -> BTreeSet<String> {
 /// Chapters of `docs/SUMMARY.md` that do not exist, and pages under `docs` that it does not list.
 pub(crate) fn check_summary(summary: &str, pages: &[String]) -> Vec<String> {
     let listed = links(summary);
-    let exists: BTreeSet<_> = pages
-        .iter()
-        .filter(|page| *page != "SUMMARY.md")
-        .cloned()
-        .collect();
+    let exists: BTreeSet<_> = pages.iter().filter(|page| *page != "SUMMARY.md").cloned().collect();
     let missing = listed.difference(&exists).map(|page| {
         format!("docs/SUMMARY.md: lists `{page}`, which does not exist; write it or unlist it")
     });
@@ -36,11 +29,7 @@ pub(crate) fn check_summary(summary: &str, pages: &[String]) -> Vec<String> {
 pub(crate) fn check_decisions(index: &str, pages: &[String]) -> Vec<String> {
     let is_decision = |page: &String| page.starts_with(|c: char| c.is_ascii_digit());
     let listed: BTreeSet<_> = links(index).into_iter().filter(is_decision).collect();
-    let exists: BTreeSet<_> = pages
-        .iter()
-        .filter(|page| is_decision(page))
-        .cloned()
-        .collect();
+    let exists: BTreeSet<_> = pages.iter().filter(|page| is_decision(page)).cloned().collect();
     let missing = listed.difference(&exists).map(|page| {
         format!("docs/decisions/README.md: lists `{page}`, which does not exist; unlist it")
     });
@@ -101,10 +90,7 @@ mod tests {
         let index = "- [One](0001-one.md)\n- [Two](0002-two.md)\n";
         let good = pages(&["README.md", "0001-one.md", "0002-two.md"]);
         assert!(check_decisions(index, &good).is_empty());
-        let found = check_decisions(
-            index,
-            &pages(&["README.md", "0001-one.md", "0003-three.md"]),
-        );
+        let found = check_decisions(index, &pages(&["README.md", "0001-one.md", "0003-three.md"]));
         assert_eq!(found.len(), 2);
         assert!(found[1].starts_with("docs/decisions/0003-three.md"));
     }

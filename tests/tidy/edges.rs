@@ -31,12 +31,7 @@ pub(crate) fn allowed_edges(text: &str) -> Edges {
 
 /// The words in backticks.
 fn names(column: &str) -> Vec<String> {
-    column
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    column.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Dependencies inside the workspace that the table does not allow, of any kind: a crate that
@@ -45,11 +40,7 @@ pub(crate) fn check_edges(packages: &[Package], allowed: &Edges) -> Vec<String> 
     let members: BTreeSet<&str> = packages.iter().map(|p| p.name.as_str()).collect();
     let mut found = Vec::new();
     for package in packages {
-        let row = if package.is_example() {
-            EXAMPLES
-        } else {
-            package.name.as_str()
-        };
+        let row = if package.is_example() { EXAMPLES } else { package.name.as_str() };
         let Some(to) = allowed.get(row) else {
             found.push(format!(
                 "{}: `{row}` has no row in the table of edges; decide what it may depend on and \
@@ -89,13 +80,9 @@ pub(crate) fn check_frameworks(packages: &[Package]) -> Vec<String> {
                      tower-layer, tower-service, http and http-body instead where that is enough"
                 ));
             }
-            found.extend(
-                features_that_enable(package, name)
-                    .filter(|f| f != name)
-                    .map(|f| {
-                        format!("{manifest}: feature `{f}` brings in `{name}`; name it `{name}`")
-                    }),
-            );
+            found.extend(features_that_enable(package, name).filter(|f| f != name).map(|f| {
+                format!("{manifest}: feature `{f}` brings in `{name}`; name it `{name}`")
+            }));
         }
     }
     found
@@ -106,17 +93,10 @@ fn features_that_enable<'a>(
     dependency: &'a str,
 ) -> impl Iterator<Item = String> + 'a {
     let direct = [format!("dep:{dependency}"), format!("{dependency}/")];
-    let features = package.metadata["features"]
-        .as_object()
-        .into_iter()
-        .flatten();
+    let features = package.metadata["features"].as_object().into_iter().flatten();
     features
         .filter(move |(_, enables)| {
-            let mut list = enables
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str);
+            let mut list = enables.as_array().into_iter().flatten().filter_map(Value::as_str);
             list.any(|e| e == direct[0] || e.starts_with(&direct[1]))
         })
         .map(|(name, _)| name.clone())
@@ -124,19 +104,14 @@ fn features_that_enable<'a>(
 
 fn dependencies(package: &Package) -> impl Iterator<Item = (&str, &Value)> {
     let list = package.metadata["dependencies"].as_array();
-    list.into_iter()
-        .flatten()
-        .filter_map(|d| Some((d["name"].as_str()?, d)))
+    list.into_iter().flatten().filter_map(|d| Some((d["name"].as_str()?, d)))
 }
 
 /// A complaint unless the manifest inherits the workspace's lints.
 pub(crate) fn check_lints(path: &str, manifest: &str) -> Option<String> {
     let inherits = manifest.parse::<toml::Table>().is_ok_and(|table| {
         let lints = table.get("lints").and_then(toml::Value::as_table);
-        lints
-            .and_then(|l| l.get("workspace"))
-            .and_then(toml::Value::as_bool)
-            == Some(true)
+        lints.and_then(|l| l.get("workspace")).and_then(toml::Value::as_bool) == Some(true)
     });
     let advice = "does not inherit the lints; add `[lints]` with `workspace = true`";
     (!inherits).then(|| format!("{path}: {advice}"))
@@ -177,11 +152,7 @@ mod tests {
 ";
 
     fn package(name: &str, manifest: &str, metadata: Value) -> Package {
-        Package {
-            name: name.to_owned(),
-            manifest: manifest.to_owned(),
-            metadata,
-        }
+        Package { name: name.to_owned(), manifest: manifest.to_owned(), metadata }
     }
 
     fn depends_on(name: &str) -> Value {
@@ -201,10 +172,7 @@ mod tests {
     fn refuses_siblings_shortcuts_and_strangers() {
         let core = || package("core", "core/Cargo.toml", json!({}));
         let right = || package("right", "right/Cargo.toml", json!({}));
-        let good = [
-            package("left", "left/Cargo.toml", depends_on("core")),
-            core(),
-        ];
+        let good = [package("left", "left/Cargo.toml", depends_on("core")), core()];
         assert!(check_edges(&good, &allowed_edges(TABLE)).is_empty());
 
         let sibling = package("left", "left/Cargo.toml", depends_on("right"));
@@ -235,11 +203,7 @@ mod tests {
     #[test]
     fn refuses_a_crate_with_lints_of_its_own() {
         assert_eq!(check_lints("a", "[lints]\nworkspace = true\n"), None);
-        for bad in [
-            "",
-            "[lints]\nworkspace = false\n",
-            "[lints.rust]\nunsafe_code = \"warn\"\n",
-        ] {
+        for bad in ["", "[lints]\nworkspace = false\n", "[lints.rust]\nunsafe_code = \"warn\"\n"] {
             assert!(check_lints("a/Cargo.toml", bad).is_some_and(|m| m.starts_with("a/Cargo")));
         }
     }

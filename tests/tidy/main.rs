@@ -59,14 +59,8 @@ fn resilience_alone_is_small() {
         "--edges=normal",
         "--prefix=none",
     ]);
-    assert!(
-        tree.contains("octostack-core"),
-        "cargo tree says nothing useful: {tree}"
-    );
-    assert_none(&edges::check_tree(
-        &tree,
-        &["hyper", "serde", "serde_json", "tokio"],
-    ));
+    assert!(tree.contains("octostack-core"), "cargo tree says nothing useful: {tree}");
+    assert_none(&edges::check_tree(&tree, &["hyper", "serde", "serde_json", "tokio"]));
 }
 
 #[test]
@@ -83,10 +77,8 @@ fn files_and_functions_stay_short() {
 fn nothing_is_left_half_done() {
     let files = Repo::open().rust_files();
     assert!(files.len() > 20, "found only {} Rust files", files.len());
-    let found: Vec<_> = files
-        .iter()
-        .flat_map(|f| source::check_leftovers(&f.path, &f.text))
-        .collect();
+    let found: Vec<_> =
+        files.iter().flat_map(|f| source::check_leftovers(&f.path, &f.text)).collect();
     assert_none(&found);
 }
 

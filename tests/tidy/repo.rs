@@ -53,9 +53,7 @@ impl Repo {
     /// All Rust files of all members.
     pub(crate) fn rust_files(&self) -> Vec<File> {
         let folders = self.packages.iter().flat_map(|package| {
-            let home = Path::new(&package.manifest)
-                .parent()
-                .unwrap_or(Path::new(""));
+            let home = Path::new(&package.manifest).parent().unwrap_or(Path::new(""));
             ["src", "tests", "benches", "build.rs"].map(|name| home.join(name))
         });
         let mut paths: Vec<PathBuf> = folders
@@ -121,11 +119,7 @@ fn packages(metadata: &Value, root: &Path) -> Vec<Package> {
             metadata: metadata.clone(),
         })
     };
-    listed
-        .unwrap_or_default()
-        .iter()
-        .filter_map(package)
-        .collect()
+    listed.unwrap_or_default().iter().filter_map(package).collect()
 }
 
 /// Whether a Rust file is part of what users get.
@@ -144,10 +138,7 @@ fn walk(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(path) else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .flat_map(|entry| walk(&entry.path()))
-        .collect()
+    entries.flatten().flat_map(|entry| walk(&entry.path())).collect()
 }
 
 fn slashes(path: &Path) -> String {

@@ -184,11 +184,7 @@ impl T {
 }
 ";
         let found = functions(&blank(source));
-        let of = |name: &str, line, length| Function {
-            name: name.to_owned(),
-            line,
-            length,
-        };
+        let of = |name: &str, line, length| Function { name: name.to_owned(), line, length };
         assert_eq!(found, [of("one", 2, 1), of("two", 6, 3)]);
     }
 

@@ -34,15 +34,12 @@ pub(crate) fn check_function_length(path: &str, text: &str) -> Vec<String> {
 /// Macros that must not be committed, in tests neither.
 pub(crate) fn check_leftovers(path: &str, text: &str) -> Vec<String> {
     let blanked = blank(text);
-    let word = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
     for (number, line) in (1..).zip(blanked.lines()) {
         for name in LEFTOVERS {
             let mut hits = line.match_indices(name);
-            if hits.any(|(at, _)| !line[..at].ends_with(word)) {
-                found.push(format!(
-                    "{path}:{number}: `{name}` is left; finish it or take it out"
-                ));
+            if hits.any(|(at, _)| !after_word(line, at)) {
+                found.push(format!("{path}:{number}: `{name}` is left; finish it or take it out"));
             }
         }
     }
@@ -55,7 +52,9 @@ pub(crate) fn check_atomics(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in (1..).zip(without_tests(&blanked).lines()) {
         let direct = ["std::sync::atomic", "core::sync::atomic", "loom::sync"];
-        if direct.iter().any(|name| line.contains(name)) || imports_atomic(line) {
+        let is_direct =
+            |name: &&str| line.match_indices(*name).any(|(at, _)| !after_word(line, at));
+        if direct.iter().any(is_direct) || imports_atomic(line) {
             found.push(format!(
                 "{path}:{number}: take atomics from `octostack_core::sync`, so that loom can \
                  explore them"
@@ -63,6 +62,11 @@ pub(crate) fn check_atomics(path: &str, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether what stands at `at` is only the end of a longer word.
+fn after_word(line: &str, at: usize) -> bool {
+    line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
 /// `use std::sync::{Arc, atomic::…}`
@@ -85,19 +89,11 @@ mod tests {
 
     #[test]
     fn refuses_a_long_function() {
-        let body = |lines| {
-            format!(
-                "\nfn long() {{\n{}}}\n",
-                "    a();\n    // b\n".repeat(lines)
-            )
-        };
+        let body = |lines| format!("\nfn long() {{\n{}}}\n", "    a();\n    // b\n".repeat(lines));
         assert!(check_function_length("a.rs", &body(FUNCTION_LINES - 2)).is_empty());
         let found = check_function_length("a.rs", &body(FUNCTION_LINES - 1));
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("a.rs:2: `long` has 71 lines"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("a.rs:2: `long` has 71 lines"), "{found:?}");
     }
 
     #[test]
@@ -112,11 +108,8 @@ mod tests {
     fn refuses_atomics_past_the_sync_module() {
         assert!(check_atomics("a.rs", "use octostack_core::sync::atomic::AtomicU64;").is_empty());
         assert!(
-            check_atomics(
-                "a.rs",
-                "#[cfg(test)]\nmod tests {\nuse std::sync::atomic;\n}"
-            )
-            .is_empty()
+            check_atomics("a.rs", "#[cfg(test)]\nmod tests {\nuse std::sync::atomic;\n}")
+                .is_empty()
         );
         for bad in [
             "use std::sync::atomic::AtomicU64;",

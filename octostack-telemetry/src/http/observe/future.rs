@@ -1,10 +1,11 @@
+use super::body::length;
 use super::guard::Guard;
 use super::{Outcome, Report, ResponseBody};
 use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 pin_project! {
     /// Future of an [`ObserveService`](super::ObserveService).
@@ -38,24 +39,28 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
+        // A future that is polled again after its end has no guard: the inner one will complain.
         let output = match this.guard {
-            Some(guard) => ready!(guard.within(|| inner.poll(cx))),
-            // Polled again after its end: for the inner future to complain about.
-            None => ready!(inner.poll(cx)),
+            Some(guard) => guard.within(|| inner.poll(cx)),
+            None => inner.poll(cx),
         };
-        let guard = this.guard.take();
-        Poll::Ready(match output {
-            Ok(response) => {
-                let guard = guard.and_then(|guard| guard.headers(&response));
-                let length = guard.as_ref().and_then(|_| super::body::length(&response));
-                Ok(response.map(|body| ResponseBody::new(body, guard, length)))
+        match output {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(response)) => {
+                let follow = |guard: &mut Guard<R>| guard.headers(&response);
+                let guard = this.guard.take_if(follow);
+                *this.guard = None;
+                let length = guard.as_ref().and_then(|_| length(&response));
+                Poll::Ready(Ok(
+                    response.map(|body| ResponseBody::new(body, guard, length))
+                ))
             }
-            Err(error) => {
-                if let Some(mut guard) = guard {
+            Poll::Ready(Err(error)) => {
+                if let Some(mut guard) = this.guard.take() {
                     guard.finish(Outcome::Failed);
                 }
-                Err(error)
+                Poll::Ready(Err(error))
             }
-        })
+        }
     }
 }

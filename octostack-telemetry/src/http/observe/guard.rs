@@ -62,9 +62,9 @@ impl<R: Report> Guard<R> {
         output
     }
 
-    /// Takes note of the headers. `None` if the request has ended with them.
+    /// Takes note of the headers. Returns whether there is more to follow: the body.
     #[inline]
-    pub(super) fn headers<B: Body>(mut self, response: &Response<B>) -> Option<Self> {
+    pub(super) fn headers<B: Body>(&mut self, response: &Response<B>) -> bool {
         let status = response.status();
         self.status = Some(status);
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -74,14 +74,14 @@ impl<R: Report> Guard<R> {
             && (bodiless || self.method == MethodRule::Head || response.body().is_end_stream())
         {
             self.finish(Outcome::Completed);
-            return None;
+            return false;
         }
         self.streaming = self.streaming || is_event_stream(response);
         if self.streaming {
             let headers = self.end(Outcome::Completed);
             self.report.streaming(&headers);
         }
-        Some(self)
+        true
     }
 
     #[inline]

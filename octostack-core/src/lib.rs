@@ -38,6 +38,8 @@ pub mod inspect;
 pub mod lifecycle;
 #[cfg(feature = "secrets")]
 pub mod secret;
+#[cfg(feature = "server")]
+pub mod server;
 #[doc(hidden)]
 pub mod sync;
 #[cfg(feature = "testing")]

@@ -63,11 +63,7 @@ impl LifecycleConfig {
     }
 
     fn lame_duck_if(&self, kubernetes: bool) -> Duration {
-        let default = if kubernetes {
-            KUBERNETES_LAME_DUCK
-        } else {
-            Duration::ZERO
-        };
+        let default = if kubernetes { KUBERNETES_LAME_DUCK } else { Duration::ZERO };
         self.lame_duck.unwrap_or(default)
     }
 
@@ -134,8 +130,7 @@ mod optional {
         from: D,
     ) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
-        text.map(|text| crate::duration::parse(&text).map_err(serde::de::Error::custom))
-            .transpose()
+        text.map(|text| crate::duration::parse(&text).map_err(serde::de::Error::custom)).transpose()
     }
 }
 
@@ -151,10 +146,7 @@ mod tests {
         let config = LifecycleConfig::default();
         assert_eq!(config.lame_duck_if(false), Duration::ZERO);
         assert_eq!(config.lame_duck_if(true), 5 * SECOND);
-        let told = LifecycleConfig {
-            lame_duck: Some(Duration::ZERO),
-            ..config
-        };
+        let told = LifecycleConfig { lame_duck: Some(Duration::ZERO), ..config };
         assert_eq!(told.lame_duck_if(true), Duration::ZERO);
     }
 

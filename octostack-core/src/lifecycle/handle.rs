@@ -47,10 +47,7 @@ impl Lifecycle {
             config,
             registry: registry.clone(),
             phase: AtomicU8::new(Phase::Starting as u8),
-            state: watch::Sender::new(State {
-                phase: Phase::Starting,
-                degraded: None,
-            }),
+            state: watch::Sender::new(State { phase: Phase::Starting, degraded: None }),
             requests: Stopper::new(),
             listening: watch::Sender::new(0),
             drained: Mutex::default(),
@@ -113,7 +110,11 @@ impl Lifecycle {
 
     /// The one place where the phase changes. The watch's lock orders the changes; observers hear
     /// of them after it.
-    fn transition(&self, why: Option<&str>, next: impl FnOnce(&mut State) -> Option<Phase>) -> bool {
+    fn transition(
+        &self,
+        why: Option<&str>,
+        next: impl FnOnce(&mut State) -> Option<Phase>,
+    ) -> bool {
         let mut change = None;
         self.shared.state.send_if_modified(|state| {
             let to = next(state).filter(|to| state.phase.allows(*to));
@@ -183,9 +184,7 @@ impl Lifecycle {
     #[cfg_attr(not(feature = "server"), allow(rustdoc::broken_intra_doc_links))]
     pub fn listener(&self) -> Listening {
         self.shared.listening.send_modify(|n| *n += 1);
-        Listening {
-            lifecycle: self.clone(),
-        }
+        Listening { lifecycle: self.clone() }
     }
 
     /// Runs `task` in the background until the requests have drained. Its [`Stop`] then reaches

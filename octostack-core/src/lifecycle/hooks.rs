@@ -20,11 +20,7 @@ struct Task {
 
 impl Tasks {
     pub(super) fn new(registry: Registry) -> Self {
-        Self {
-            registry,
-            stopper: Stopper::new(),
-            running: Mutex::default(),
-        }
+        Self { registry, stopper: Stopper::new(), running: Mutex::default() }
     }
 
     pub(super) fn stop(&self) -> Stop {
@@ -32,10 +28,7 @@ impl Tasks {
     }
 
     pub(super) fn spawn(&self, name: String, task: impl Future<Output = ()> + Send + 'static) {
-        let report = PanicReport {
-            registry: self.registry.clone(),
-            name: name.clone(),
-        };
+        let report = PanicReport { registry: self.registry.clone(), name: name.clone() };
         let handle = tokio::spawn(async move {
             let _report = report;
             task.await;
@@ -82,8 +75,7 @@ impl Drop for PanicReport {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let message = "the background task panicked and is gone";
-            self.registry
-                .emit(Event::new("task_panicked", self.name.clone(), message));
+            self.registry.emit(Event::new("task_panicked", self.name.clone(), message));
         }
     }
 }

@@ -126,10 +126,7 @@ mod tests {
     fn says_what_happened() {
         let mut outcome = clean();
         assert_eq!(outcome.to_string(), "ended after 120ms (SIGTERM)");
-        outcome.drained = Drained {
-            cut_connections: 2,
-            cut_requests: 5,
-        };
+        outcome.drained = Drained { cut_connections: 2, cut_requests: 5 };
         outcome.aborted_tasks.push("mailer".into());
         assert_eq!(
             outcome.to_string(),

@@ -18,13 +18,8 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in the order of a life.
-    pub const ALL: [Self; 5] = [
-        Self::Starting,
-        Self::Ready,
-        Self::Degraded,
-        Self::Draining,
-        Self::Stopped,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Starting, Self::Ready, Self::Degraded, Self::Draining, Self::Stopped];
 
     /// Its name on status pages and in labels.
     pub const fn as_str(self) -> &'static str {
@@ -55,10 +50,9 @@ impl Phase {
             | (Self::Degraded, Self::Ready | Self::Draining)
             | (Self::Draining, Self::Stopped) => true,
             // Named, so that a new phase has to be thought about here.
-            (
-                Self::Starting | Self::Ready | Self::Degraded | Self::Draining | Self::Stopped,
-                _,
-            ) => false,
+            (Self::Starting | Self::Ready | Self::Degraded | Self::Draining | Self::Stopped, _) => {
+                false
+            }
         }
     }
 

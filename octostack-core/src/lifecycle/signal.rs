@@ -56,17 +56,13 @@ impl Signals {
     /// # Panics
     /// Outside of a tokio runtime with its I/O driver enabled.
     pub fn install() -> io::Result<Self> {
-        Ok(Self {
-            source: Source::System(System::install()?),
-        })
+        Ok(Self { source: Source::System(System::install()?) })
     }
 
     /// Signals that the returned sender sends, for tests and for hosts with handlers of their own.
     pub fn manual() -> (mpsc::UnboundedSender<Signal>, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let signals = Self {
-            source: Source::Manual(receiver),
-        };
+        let signals = Self { source: Source::Manual(receiver) };
         (sender, signals)
     }
 
@@ -118,10 +114,7 @@ struct System {
 impl System {
     fn install() -> io::Result<Self> {
         use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
-        Ok(Self {
-            interrupt: ctrl_c()?,
-            terminate: ctrl_shutdown()?,
-        })
+        Ok(Self { interrupt: ctrl_c()?, terminate: ctrl_shutdown()? })
     }
 
     async fn next(&mut self) -> Signal {

@@ -71,9 +71,7 @@ impl Stopper {
 
     /// What is to be given to those that shall end.
     pub fn stop(&self) -> Stop {
-        Stop {
-            shared: Arc::clone(&self.shared),
-        }
+        Stop { shared: Arc::clone(&self.shared) }
     }
 
     /// Goes on to `step`; returns whether it was ahead. Going back does nothing.

@@ -1,0 +1,222 @@
+use super::connection::drive;
+use super::front::Front;
+use super::io::Watched;
+use super::link::{Link, Listener, Slot};
+use super::{BoxError, RequestBody};
+use crate::inspect::Event;
+use crate::lifecycle::{Drained, Step, Stop};
+use http::{Request, Response};
+use http_body::Body;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tower_service::Service;
+
+/// How long connections get to notice that they are cut. They only have to be dropped; what is
+/// still there then is an upgraded one, in hands other than ours.
+const CUT_GRACE: Duration = Duration::from_millis(50);
+
+/// A listener that accepts, and the service behind it.
+pub(super) struct Acceptor<S> {
+    pub(super) listener: Arc<Listener>,
+    pub(super) service: S,
+    pub(super) stop: Stop,
+    pub(super) idle_grace: Duration,
+    pub(super) http: auto::Builder<TokioExecutor>,
+    /// Held by every connection; when the last one is gone, the receiver knows.
+    pub(super) alive: mpsc::Sender<Infallible>,
+}
+
+pub(super) fn http(listener: &Listener) -> auto::Builder<TokioExecutor> {
+    let config = &listener.config;
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        // Ours, in `activity`, also runs before the first byte, and not on idle connections.
+        .header_read_timeout(None)
+        .max_buf_size(usize::try_from(config.max_header_bytes).unwrap_or(usize::MAX));
+    // hyper parses into an array on the stack as long as nobody asks for another number.
+    if config.max_header_count != 100 {
+        http.http1().max_headers(config.max_header_count);
+    }
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(config.max_header_bytes)
+        .max_concurrent_streams(config.max_concurrent_streams);
+    http
+}
+
+impl<S, B> Acceptor<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
+{
+    /// Accepts until the drain begins, then empties the backlog and closes the socket.
+    pub(super) async fn accept(self, socket: TcpListener) {
+        let slots = Arc::new(Semaphore::new(self.listener.config.max_connections));
+        let mut told = pin!(self.stop.reached(Step::Drain));
+        let mut pause = None;
+        loop {
+            let next = async {
+                if let Some(pause) = pause {
+                    tokio::time::sleep(pause).await;
+                }
+                let permit = Arc::clone(&slots).acquire_owned().await.ok();
+                (socket.accept().await, permit)
+            };
+            let (accepted, permit) = tokio::select! {
+                biased;
+                () = &mut told => break,
+                next = next => next,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    pause = None;
+                    self.listener.failing.store(false, Relaxed);
+                    self.spawn(stream, peer, permit);
+                }
+                Err(error) => pause = self.failed(&error, pause),
+            }
+        }
+        self.empty_backlog(socket);
+    }
+
+    /// The kernel has completed the handshake of what is in the backlog, and its request may be
+    /// there too; closing the socket would reset it. So it is taken beyond the limit of
+    /// connections: there are not many, and none follow.
+    fn empty_backlog(&self, socket: TcpListener) {
+        let Ok(socket) = socket.into_std() else {
+            return;
+        };
+        loop {
+            match socket.accept() {
+                Ok((stream, peer)) => {
+                    let stream =
+                        stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                    if let Ok(stream) = stream {
+                        self.spawn(stream, peer, None);
+                    }
+                }
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Counts a failure, and says how long to pause before the next attempt.
+    fn failed(&self, error: &io::Error, last: Option<Duration>) -> Option<Duration> {
+        if is_about_one_connection(error) {
+            return None;
+        }
+        let listener = &self.listener;
+        listener.accept_errors.fetch_add(1, Relaxed);
+        if !listener.failing.swap(true, Relaxed) {
+            let message = format!(
+                "cannot accept connections: {error}; trying again. If files ran out, raise the \
+                 limit of open files or lower server.max_connections"
+            );
+            let event = Event::new("accept_failing", listener.name, message);
+            listener.registry.emit(event.with("error", error.to_string()));
+        }
+        Some(backoff(last))
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+        // A response is written whole; waiting for more to send with it only delays it.
+        let _ = stream.set_nodelay(true);
+        let link = Arc::new(Link::new(Arc::clone(&self.listener), peer));
+        let slot = Slot::new(Arc::clone(&self.listener), permit, self.alive.clone());
+        let front = Front {
+            service: self.service.clone(),
+            link: Arc::clone(&link),
+            stop: self.stop.clone(),
+        };
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&link), slot));
+        let connection = self.http.serve_connection_with_upgrades(io, front);
+        let connection = Box::pin(connection.into_owned());
+        let (stop, grace) = (self.stop.clone(), self.idle_grace);
+        tokio::spawn(async move {
+            let mut connection = connection;
+            let close = |connection: Pin<&mut _>| {
+                auto::UpgradeableConnection::graceful_shutdown(connection);
+            };
+            drive(connection.as_mut(), close, &link, &stop, grace).await;
+        });
+    }
+}
+
+/// Waits until all connections are gone, or cut.
+pub(super) async fn drain(
+    listener: &Listener,
+    stop: &Stop,
+    mut all_gone: mpsc::Receiver<Infallible>,
+) -> Drained {
+    let cut = tokio::select! {
+        biased;
+        _ = all_gone.recv() => false,
+        () = stop.reached(Step::Cut) => true,
+    };
+    let mut left = 0;
+    if cut && tokio::time::timeout(CUT_GRACE, all_gone.recv()).await.is_err() {
+        left = listener.connections.load(Relaxed);
+    }
+    Drained {
+        cut_connections: listener.cut_connections.load(Relaxed) + left,
+        cut_requests: listener.cut_requests.load(Relaxed),
+    }
+}
+
+/// Whether the error says something about one peer and nothing about this process.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+    )
+}
+
+/// Out of files, most often: a connection has to end before trying again helps.
+fn backoff(last: Option<Duration>) -> Duration {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_secs(1);
+    last.map_or(FIRST, |last| (last * 2).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{backoff, is_about_one_connection};
+    use std::io::{Error, ErrorKind};
+    use std::time::Duration;
+
+    #[test]
+    fn backs_off_up_to_a_second() {
+        let mut pause = None;
+        let mut millis = Vec::new();
+        for _ in 0..9 {
+            pause = Some(backoff(pause));
+            millis.push(pause.as_ref().map_or(0, Duration::as_millis));
+        }
+        assert_eq!(millis, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    }
+
+    #[test]
+    fn only_errors_of_this_process_slow_it_down() {
+        assert!(is_about_one_connection(&ErrorKind::ConnectionAborted.into()));
+        let out_of_files = Error::from_raw_os_error(24);
+        assert!(!is_about_one_connection(&out_of_files));
+    }
+}

@@ -1,0 +1,268 @@
+use super::ServerConfig;
+use crate::Clock;
+use std::time::{Duration, Instant};
+
+/// What the peer speaks, as far as its first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Unknown,
+    Http1,
+    Http2,
+}
+
+/// Begins every HTTP/2 connection and no HTTP/1 request: there is no method `PRI`.
+const HTTP2_PREFACE: &[u8] = b"PRI";
+
+/// What a connection without requests is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has arrived yet.
+    Fresh,
+    /// The head of a request has begun to arrive.
+    Head,
+    /// The last request has ended.
+    Idle,
+}
+
+/// What happens on one connection, as its socket and its requests see it: a pure state machine.
+///
+/// It answers one question: when is this connection not worth keeping any more? hyper's own timer
+/// does not: it does not run on a new connection that says nothing, and it takes an idle
+/// connection for a slow head.
+#[derive(Debug)]
+pub(super) struct Activity {
+    protocol: Protocol,
+    /// How much of the preface has arrived.
+    preface: usize,
+    /// Requests from the call of the service to the end of the response body.
+    in_flight: usize,
+    /// The socket takes no more for now: something of ours has not been sent.
+    blocked: bool,
+    /// Our side is closed and we wait for the peer to close its side.
+    lingering: bool,
+    /// A request body was not read to its end.
+    unread_body: bool,
+    /// Number of reads that brought something.
+    reads: u64,
+    stage: Stage,
+    /// Since when it is in `stage`. Means nothing while requests are in flight.
+    since: Instant,
+}
+
+impl Activity {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            protocol: Protocol::Unknown,
+            preface: 0,
+            in_flight: 0,
+            blocked: false,
+            lingering: false,
+            unread_body: false,
+            reads: 0,
+            stage: Stage::Fresh,
+            since: now,
+        }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn reads(&self) -> u64 {
+        self.reads
+    }
+
+    pub(super) fn unread_body(&self) -> bool {
+        self.unread_body
+    }
+
+    /// Nothing would be lost if the connection ended here.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_flight == 0 && !self.blocked && !self.lingering
+    }
+
+    pub(super) fn read(&mut self, bytes: &[u8], clock: &impl Clock) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.reads += 1;
+        if self.protocol == Protocol::Unknown {
+            self.sniff(bytes);
+        }
+        if self.in_flight > 0 || self.stage == Stage::Head {
+            return;
+        }
+        // On HTTP/2 anything can arrive between requests (pings, windows), and a header block is
+        // not told from it here. So a slow one runs into the idle timeout.
+        let next = match self.protocol {
+            Protocol::Http2 => Stage::Idle,
+            Protocol::Http1 | Protocol::Unknown => Stage::Head,
+        };
+        if next != self.stage {
+            self.stage = next;
+            self.since = clock.now();
+        }
+    }
+
+    fn sniff(&mut self, bytes: &[u8]) {
+        let rest = &HTTP2_PREFACE[self.preface..];
+        let common = rest.len().min(bytes.len());
+        if rest[..common] != bytes[..common] {
+            self.protocol = Protocol::Http1;
+        } else if common == rest.len() {
+            self.protocol = Protocol::Http2;
+        } else {
+            self.preface += common;
+        }
+    }
+
+    pub(super) fn blocked(&mut self, blocked: bool) {
+        self.blocked = blocked;
+    }
+
+    pub(super) fn lingering(&mut self, lingering: bool) {
+        self.lingering = lingering;
+    }
+
+    pub(super) fn left_body_unread(&mut self) {
+        self.unread_body = true;
+    }
+
+    pub(super) fn request_started(&mut self) {
+        self.in_flight += 1;
+        self.unread_body = false;
+    }
+
+    pub(super) fn request_ended(&mut self, clock: &impl Clock) {
+        self.in_flight -= 1;
+        if self.in_flight == 0 {
+            self.stage = Stage::Idle;
+            self.since = clock.now();
+        }
+    }
+
+    /// When the connection has waited long enough, if it is waiting.
+    pub(super) fn due(&self, config: &ServerConfig) -> Option<Instant> {
+        let patience = match self.stage {
+            Stage::Fresh => config.first_byte_timeout,
+            Stage::Head => config.header_read_timeout,
+            Stage::Idle => config.idle_timeout,
+        };
+        (self.in_flight == 0).then(|| self.since + patience)
+    }
+
+    /// The same in a drain that began at `start`: whatever it waits for gets `grace`. A request
+    /// that is on its way arrives in that time, and its answer says that it was the last.
+    pub(super) fn due_in_drain(&self, start: Instant, grace: Duration) -> Option<Instant> {
+        (self.in_flight == 0).then(|| self.since.max(start) + grace)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "one fixed instant, moved by hand")]
+mod tests {
+    use super::{Activity, Protocol};
+    use crate::server::ServerConfig;
+    use std::time::{Duration, Instant};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn config() -> ServerConfig {
+        ServerConfig {
+            first_byte_timeout: 10 * SECOND,
+            header_read_timeout: 20 * SECOND,
+            idle_timeout: 70 * SECOND,
+            ..ServerConfig::default()
+        }
+    }
+
+    #[test]
+    fn each_wait_has_its_own_patience() {
+        let (t, config) = (Instant::now(), config());
+        let mut a = Activity::new(t);
+        assert_eq!(a.due(&config), Some(t + 10 * SECOND));
+
+        a.read(b"GET / HT", &(t + SECOND));
+        assert_eq!(a.due(&config), Some(t + 21 * SECOND));
+        a.read(b"T", &(t + 5 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 21 * SECOND), "one more byte buys no time");
+
+        a.request_started();
+        assert_eq!(a.due(&config), None, "a request may take its time");
+        a.read(b"body", &(t + 7 * SECOND));
+        a.request_ended(&(t + 8 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 78 * SECOND));
+
+        a.read(b"G", &(t + 30 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 50 * SECOND));
+    }
+
+    #[test]
+    fn http2_is_idle_between_requests_whatever_arrives() {
+        let (t, config) = (Instant::now(), config());
+        let mut a = Activity::new(t);
+        a.read(b"PRI * HTTP/2.0", &(t + SECOND));
+        a.read(b"a ping", &(t + 60 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 71 * SECOND));
+
+        a.request_started();
+        a.request_started();
+        a.request_ended(&(t + 62 * SECOND));
+        assert_eq!(a.due(&config), None);
+        a.request_ended(&(t + 63 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 133 * SECOND));
+    }
+
+    #[test]
+    fn knows_the_protocol_as_soon_as_it_can() {
+        let t = Instant::now();
+        let spoken = |reads: &[&[u8]]| {
+            let mut a = Activity::new(t);
+            for bytes in reads {
+                a.read(bytes, &t);
+            }
+            a.protocol()
+        };
+        assert_eq!(spoken(&[]), Protocol::Unknown);
+        assert_eq!(spoken(&[b"P", b"R"]), Protocol::Unknown);
+        assert_eq!(spoken(&[b"P", b"R", b"I"]), Protocol::Http2);
+        assert_eq!(spoken(&[b"P", b"O"]), Protocol::Http1);
+        assert_eq!(spoken(&[b"GET"]), Protocol::Http1);
+        assert_eq!(spoken(&[b"PUT", b"PRI"]), Protocol::Http1);
+    }
+
+    #[test]
+    fn a_drain_gives_everything_the_same_grace() {
+        let t = Instant::now();
+        let grace = Duration::from_millis(100);
+        let start = t + 50 * SECOND;
+        let mut a = Activity::new(t);
+        assert_eq!(a.due_in_drain(start, grace), Some(start + grace));
+
+        a.read(b"GET / HTTP/1.1\r\n\r\n", &start);
+        a.request_started();
+        assert_eq!(a.due_in_drain(start, grace), None);
+        assert!(!a.is_quiet());
+        let end = start + 3 * SECOND;
+        a.request_ended(&end);
+        assert_eq!(a.due_in_drain(start, grace), Some(end + grace));
+    }
+
+    #[test]
+    fn what_is_not_sent_is_not_done() {
+        let t = Instant::now();
+        let mut a = Activity::new(t);
+        a.request_started();
+        a.blocked(true);
+        a.request_ended(&t);
+        assert!(!a.is_quiet());
+        a.blocked(false);
+        assert!(a.is_quiet());
+        a.lingering(true);
+        assert!(!a.is_quiet());
+    }
+}

@@ -1,0 +1,169 @@
+use super::link::{InFlight, Link};
+use crate::server::BoxError;
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{LengthLimitError, Limited};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+/// The body of a request, no longer than
+/// [`max_body_bytes`](super::ServerConfig::max_body_bytes).
+///
+/// A longer one ends with [`LengthLimitError`], which Axum's extractors answer with 413. Whatever
+/// the service makes of it, the server answers 413 if no response has begun.
+pub struct RequestBody {
+    inner: Limited<Incoming>,
+    exceeded: Option<Exceeded>,
+    /// Told if the body is dropped before its end.
+    link: Option<Arc<Link>>,
+}
+
+/// Whether the body of a request was longer than the limit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exceeded(Arc<AtomicBool>);
+
+impl Exceeded {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl RequestBody {
+    /// A body that ends with an error above `max` bytes. `exceeded` hears of it, which is only
+    /// worth an allocation where the length is not known beforehand.
+    pub(super) fn new(
+        inner: Incoming,
+        max: Option<usize>,
+        exceeded: Option<Exceeded>,
+        link: &Arc<Link>,
+    ) -> Self {
+        Self {
+            link: (!inner.is_end_stream()).then(|| Arc::clone(link)),
+            inner: Limited::new(inner, max.unwrap_or(usize::MAX)),
+            exceeded,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.exceeded.as_ref().is_some_and(Exceeded::get) {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        match (&frame, &self.exceeded) {
+            (None, _) => self.link = None,
+            (Some(Err(error)), Some(exceeded)) if error.is::<LengthLimitError>() => exceeded.set(),
+            _ => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        // A reader that knows the length does not ask for the end.
+        if let Some(link) = self.link.take().filter(|_| !self.inner.is_end_stream()) {
+            link.left_body_unread();
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestBody").field(&self.inner).finish()
+    }
+}
+
+pin_project! {
+    /// The service's body, or a few words of the server's own. Its request is in flight until this
+    /// is dropped.
+    pub(super) struct ResponseBody<B> {
+        #[pin]
+        inner: Inner<B>,
+        _in_flight: InFlight,
+    }
+}
+
+pin_project! {
+    #[project = InnerProj]
+    enum Inner<B> {
+        Service { #[pin] body: B },
+        Words { words: Option<Bytes> },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn of_service(body: B, in_flight: InFlight) -> Self {
+        Self { inner: Inner::Service { body }, _in_flight: in_flight }
+    }
+
+    pub(super) fn words(words: String, in_flight: InFlight) -> Self {
+        let words = Some(Bytes::from(words));
+        Self { inner: Inner::Words { words }, _in_flight: in_flight }
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().inner.project() {
+            InnerProj::Service { body } => {
+                let frame = ready!(body.poll_frame(cx));
+                // Free for `Bytes`, which nearly every body consists of.
+                let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+                Poll::Ready(frame.map(|frame| match frame {
+                    Ok(frame) => Ok(frame.map_data(whole)),
+                    Err(error) => Err(error.into()),
+                }))
+            }
+            InnerProj::Words { words } => {
+                Poll::Ready(words.take().map(|words| Ok(Frame::data(words))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Service { body } => body.is_end_stream(),
+            Inner::Words { words } => words.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Service { body } => body.size_hint(),
+            Inner::Words { words } => {
+                SizeHint::with_exact(words.as_ref().map_or(0, |words| words.len() as u64))
+            }
+        }
+    }
+}

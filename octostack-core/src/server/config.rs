@@ -1,0 +1,152 @@
+use crate::inspect::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Where the service listens, and what it bears from clients: section `server` of the config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address or name to listen on. When absent: 0.0.0.0 in a container, else 127.0.0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Port to listen on; 0 takes any free one.
+    pub port: u16,
+    /// How long a new connection may say nothing.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub first_byte_timeout: Duration,
+    /// How long the head of an HTTP/1 request may take from its first byte to its last.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub header_read_timeout: Duration,
+    /// How long a connection may stay open without a request. Set it above that of the load
+    /// balancer in front, so that never both want to use and to close a connection.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub idle_timeout: Duration,
+    /// Largest head of a request, in bytes; above it the answer is 431. At least 8192.
+    pub max_header_bytes: u32,
+    /// Most header fields of a request; above it the answer is 431.
+    pub max_header_count: usize,
+    /// Largest body of a request, in bytes; above it the answer is 413. 0 is no limit.
+    pub max_body_bytes: u64,
+    /// Most connections at once; more wait in the backlog of the system.
+    pub max_connections: usize,
+    /// Most requests at once on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            host: None,
+            port: 8080,
+            first_byte_timeout: Duration::from_secs(10),
+            header_read_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            max_header_bytes: 16 * 1024,
+            max_header_count: 100,
+            max_body_bytes: 2 * 1024 * 1024,
+            max_connections: 10_000,
+            max_concurrent_streams: 200,
+        }
+    }
+}
+
+/// The smallest buffer that hyper reads a head into.
+const MIN_HEADER_BYTES: u32 = 8192;
+
+impl ServerConfig {
+    /// `host:port` in force.
+    pub fn address(&self) -> String {
+        let host = match &self.host {
+            Some(host) => host.as_str(),
+            None if in_container() => "0.0.0.0",
+            None => "127.0.0.1",
+        };
+        if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]:{}", self.port)
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Everything that is wrong; keys are relative to the section.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        if self.host.as_deref().is_some_and(|host| host.trim().is_empty()) {
+            let message = "is empty; leave it out for the default, or give an address";
+            problems.push(Problem::new("host", message));
+        }
+        let timeouts = [
+            ("first_byte_timeout", self.first_byte_timeout),
+            ("header_read_timeout", self.header_read_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ];
+        for (key, _) in timeouts.iter().filter(|(_, timeout)| timeout.is_zero()) {
+            let message = "is 0s, which would close every connection; use at least `100ms`";
+            problems.push(Problem::new(*key, message));
+        }
+        if self.max_header_bytes < MIN_HEADER_BYTES {
+            let message = format!("is {}; at least {MIN_HEADER_BYTES}", self.max_header_bytes);
+            problems.push(Problem::new("max_header_bytes", message));
+        }
+        let counts = [
+            ("max_header_count", self.max_header_count == 0),
+            ("max_connections", self.max_connections == 0),
+            ("max_concurrent_streams", self.max_concurrent_streams == 0),
+        ];
+        for (key, _) in counts.iter().filter(|(_, zero)| *zero) {
+            problems.push(Problem::new(*key, "is 0, which would refuse every request; at least 1"));
+        }
+        if self.max_connections > tokio::sync::Semaphore::MAX_PERMITS {
+            problems.push(Problem::new("max_connections", "is beyond any system"));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// Whether this process runs in a container, where only an address of the container is reachable.
+fn in_container() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        || ["/.dockerenv", "/run/.containerenv"]
+            .iter()
+            .any(|path| std::path::Path::new(path).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ServerConfig;
+    use std::time::Duration;
+
+    #[test]
+    fn addresses() {
+        let address = |host: &str| {
+            let config = ServerConfig { host: Some(host.into()), ..ServerConfig::default() };
+            config.address()
+        };
+        assert_eq!(address("10.0.0.1"), "10.0.0.1:8080");
+        assert_eq!(address("localhost"), "localhost:8080");
+        assert_eq!(address("::1"), "[::1]:8080");
+        assert_eq!(address("[::]"), "[::]:8080");
+    }
+
+    #[test]
+    fn all_problems_at_once() {
+        let config = ServerConfig {
+            host: Some(" ".into()),
+            idle_timeout: Duration::ZERO,
+            max_header_bytes: 100,
+            max_connections: 0,
+            ..ServerConfig::default()
+        };
+        let problems = config.validate().unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["host", "idle_timeout", "max_header_bytes", "max_connections"]);
+        assert_eq!(ServerConfig::default().validate(), Ok(()));
+    }
+}

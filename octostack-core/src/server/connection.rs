@@ -1,0 +1,119 @@
+use super::activity::{Activity, Protocol};
+use super::link::Link;
+use crate::SystemClock;
+use crate::clock::Clock;
+use crate::lifecycle::{Step, Stop};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::time::sleep_until;
+
+/// How long a peer may take to answer the ping that goes with GOAWAY. Until then it may have begun
+/// a request that has not arrived here.
+const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why [`timed`] returned.
+enum End {
+    /// The connection is done.
+    Finished,
+    /// What it waited for beside the connection has happened.
+    Told,
+    /// The connection has waited long enough.
+    Due,
+}
+
+/// Serves one connection to its end, which `stop` brings about if nothing else does.
+///
+/// `close` asks it to end as its protocol provides: GOAWAY on HTTP/2, and on HTTP/1 no more
+/// requests, which closes an idle connection at once. So on HTTP/1 that is only done when nothing
+/// was heard for `grace`: a request that crosses the close is lost, and a client has no way to know
+/// whether it was carried out.
+pub(super) async fn drive<C: Future>(
+    mut connection: Pin<&mut C>,
+    close: impl FnOnce(Pin<&mut C>),
+    link: &Link,
+    stop: &Stop,
+    grace: Duration,
+) {
+    let config = &link.listener.config;
+    let serving = |activity: &Activity| activity.due(config);
+    match timed(connection.as_mut(), link, stop.reached(Step::Drain), serving).await {
+        End::Finished => return,
+        End::Due => {}
+        End::Told => {
+            let start = SystemClock.now();
+            let draining = |activity: &Activity| match activity.protocol() {
+                Protocol::Http2 => Some(start),
+                Protocol::Http1 | Protocol::Unknown => activity.due_in_drain(start, grace),
+            };
+            match timed(connection.as_mut(), link, stop.reached(Step::Cut), draining).await {
+                End::Finished => return,
+                End::Due => {}
+                End::Told => return link.cut(),
+            }
+        }
+    }
+
+    close(connection.as_mut());
+    let start = SystemClock.now();
+    let reads = link.ask(Activity::reads);
+    let closing = |activity: &Activity| {
+        let heard = activity.reads() > reads;
+        match activity.protocol() {
+            _ if !activity.is_quiet() => None,
+            // It answers, so h2 will end the connection when the last stream has been sent.
+            Protocol::Http2 if heard => None,
+            Protocol::Http2 => Some(start + PONG_TIMEOUT),
+            // Half a request, or none: hyper would wait for the rest.
+            Protocol::Http1 | Protocol::Unknown => Some(start),
+        }
+    };
+    if let End::Told = timed(connection, link, stop.reached(Step::Cut), closing).await {
+        link.cut();
+    }
+}
+
+/// Drives the connection until it ends, until `told`, or until the instant that `due` gives.
+///
+/// `due` is asked whenever the connection has nothing to do. The timer is only moved when it is
+/// needed earlier, so that a busy connection does not touch it: when it fires too early, it is set
+/// again.
+async fn timed<C: Future>(
+    mut connection: Pin<&mut C>,
+    link: &Link,
+    told: impl Future<Output = ()>,
+    due: impl Fn(&Activity) -> Option<Instant>,
+) -> End {
+    let mut told = pin!(told);
+    let mut timer = pin!(sleep_until(far_off(SystemClock.now()).into()));
+    poll_fn(|cx| {
+        // The connection first: what it has to do is never dropped for a timer.
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(End::Finished);
+        }
+        if told.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(End::Told);
+        }
+        let Some(at) = link.ask(&due) else {
+            return Poll::Pending;
+        };
+        if at < timer.deadline().into_std() {
+            timer.as_mut().reset(at.into());
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = SystemClock.now();
+            if at <= now {
+                return Poll::Ready(End::Due);
+            }
+            timer.as_mut().reset(at.into());
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Later than any timeout, near enough for the timer.
+fn far_off(now: Instant) -> Instant {
+    now + Duration::from_secs(60 * 60 * 24 * 365)
+}

@@ -1,0 +1,198 @@
+use super::body::{Exceeded, RequestBody, ResponseBody};
+use super::link::{InFlight, Link};
+use super::{BoxError, Peer};
+use crate::lifecycle::{Step, Stop};
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use tower_service::Service;
+
+/// What stands between hyper and the service: the limits that hyper does not know, the count of
+/// requests, and `Connection: close` at the end.
+pub(super) struct Front<S> {
+    pub(super) service: S,
+    pub(super) link: Arc<Link>,
+    pub(super) stop: Stop,
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Front<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>> + Clone,
+    B: Body<Error: Into<BoxError>>,
+{
+    type Response = Response<ResponseBody<B>>;
+    type Error = Infallible;
+    type Future = Answer<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Answer<S> {
+        let in_flight = self.link.begin();
+        let version = request.version();
+        let mut exceeded = None;
+        let state = match self.admit(request, &mut exceeded) {
+            Ok(request) => State::Waiting { service: self.service.clone(), request: Some(request) },
+            Err(refusal) => State::Refused { refusal },
+        };
+        Answer {
+            state,
+            in_flight: Some(in_flight),
+            exceeded,
+            closes: Closes { http1: version != Version::HTTP_2, stop: self.stop.clone() },
+        }
+    }
+}
+
+/// Why the server answers instead of the service.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    BodyTooLarge,
+    TooManyHeaders,
+    ServiceFailed,
+}
+
+impl<S> Front<S> {
+    fn admit(
+        &self,
+        request: Request<Incoming>,
+        exceeded: &mut Option<Exceeded>,
+    ) -> Result<Request<RequestBody>, Refusal> {
+        let config = &self.link.listener.config;
+        // hyper has done this for HTTP/1, with an answer of its own.
+        if request.headers().len() > config.max_header_count {
+            return Err(Refusal::TooManyHeaders);
+        }
+        let max = (config.max_body_bytes > 0).then_some(config.max_body_bytes);
+        let length = request.body().size_hint().upper();
+        match (max, length) {
+            (Some(max), Some(length)) if length > max => {
+                self.link.left_body_unread();
+                return Err(Refusal::BodyTooLarge);
+            }
+            (Some(_), None) => *exceeded = Some(Exceeded::default()),
+            _ => {}
+        }
+        let max = max.and_then(|max| usize::try_from(max).ok());
+        let exceeded = exceeded.clone();
+        let mut request = request.map(|body| RequestBody::new(body, max, exceeded, &self.link));
+        if self.link.listener.tell_peer {
+            request.extensions_mut().insert(Peer(self.link.peer));
+        }
+        Ok(request)
+    }
+}
+
+impl Refusal {
+    fn response<B>(
+        self,
+        in_flight: InFlight,
+        limits: &super::ServerConfig,
+    ) -> Response<ResponseBody<B>> {
+        let (status, words) = match self {
+            Self::BodyTooLarge => {
+                let words = format!("the body is longer than {} bytes\n", limits.max_body_bytes);
+                (StatusCode::PAYLOAD_TOO_LARGE, words)
+            }
+            Self::TooManyHeaders => {
+                let words = format!("more than {} header fields\n", limits.max_header_count);
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, words)
+            }
+            Self::ServiceFailed => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+        };
+        let mut response = Response::new(ResponseBody::words(words, in_flight));
+        *response.status_mut() = status;
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        response
+    }
+}
+
+/// Whether an answer has to say that it is the last on its connection.
+struct Closes {
+    http1: bool,
+    stop: Stop,
+}
+
+pin_project! {
+    /// The answer to one request, on its way.
+    pub(super) struct Answer<S>
+    where
+        S: Service<Request<RequestBody>>,
+    {
+        #[pin]
+        state: State<S, S::Future>,
+        // Taken when the response is there.
+        in_flight: Option<InFlight>,
+        exceeded: Option<Exceeded>,
+        closes: Closes,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, F> {
+        Refused { refusal: Refusal },
+        Waiting { service: S, request: Option<Request<RequestBody>> },
+        Called { #[pin] future: F },
+    }
+}
+
+impl<S, B> Future for Answer<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
+{
+    type Output = Result<Response<ResponseBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let result = loop {
+            match this.state.as_mut().project() {
+                StateProj::Refused { refusal } => break Err(*refusal),
+                StateProj::Waiting { service, request } => {
+                    let ready = ready!(service.poll_ready(cx));
+                    let Some(request) = request.take().filter(|_| ready.is_ok()) else {
+                        break Err(Refusal::ServiceFailed);
+                    };
+                    let future = service.call(request);
+                    this.state.set(State::Called { future });
+                }
+                StateProj::Called { future } => {
+                    break ready!(future.poll(cx)).map_err(|_| Refusal::ServiceFailed);
+                }
+            }
+        };
+        let Some(in_flight) = this.in_flight.take() else {
+            unreachable!("polled after it was ready");
+        };
+        // The service may have made anything of the error that its body gave it.
+        let result = match this.exceeded {
+            Some(exceeded) if exceeded.get() => Err(Refusal::BodyTooLarge),
+            _ => result,
+        };
+        let mut last = this.closes.stop.step() >= Step::Retire;
+        let mut response = match result {
+            Ok(response) => response.map(|body| ResponseBody::of_service(body, in_flight)),
+            Err(refusal) => {
+                let listener = Arc::clone(&in_flight.link().listener);
+                if matches!(refusal, Refusal::ServiceFailed) {
+                    listener.service_errors.fetch_add(1, Ordering::Relaxed);
+                }
+                // What is left of the request is not read, so nothing can follow it.
+                last |= matches!(refusal, Refusal::BodyTooLarge);
+                refusal.response(in_flight, &listener.config)
+            }
+        };
+        // 101 hands the connection over: it has said `Connection: upgrade`.
+        if last && this.closes.http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        Poll::Ready(Ok(response))
+    }
+}

@@ -1,0 +1,264 @@
+//! A listener for any Tower service, HTTP/1.1 and HTTP/2 on one port, that ends without loss.
+//!
+//! hyper does the protocols. What this module adds is what production asks of the listener around
+//! them:
+//!
+//! * **Limits**, each with a default: silent connections, slow heads, idle connections, size and
+//!   number of headers, size of bodies, number of connections and of streams. See [`ServerConfig`].
+//! * **An end that loses nothing.** hyper-util's `GracefulShutdown` closes idle HTTP/1 connections
+//!   at once, with the request that was on its way to them. Here an answer says
+//!   `Connection: close` as soon as the end is in sight; the backlog is emptied before the socket
+//!   closes; an idle connection stays open for a short grace; and one that says nothing, or half a
+//!   request, does not hold up the end.
+//! * **Counts**: connections, requests in flight up to the end of the response body, failures to
+//!   accept. See [`Inspect`](crate::Inspect).
+//!
+//! A response is the service's own. The server answers itself where the service was never asked
+//! or could not answer: 400 and 431 for what is no request, 413 for a body above the limit, 500
+//! for an error in place of a response.
+//!
+//! It does not catch panics (a panic ends its connection), set deadlines or shed load: these are
+//! layers. A handler that holds a response open, such as a stream of events, should end it when
+//! [`Lifecycle::stop`] reaches [`Step::Drain`](crate::lifecycle::Step::Drain).
+//!
+//! ```
+//! # use std::convert::Infallible;
+//! # use std::task::{Context, Poll};
+//! # use http_body_util::Full;
+//! use http::{Request, Response};
+//! use octostack_core::Registry;
+//! use octostack_core::lifecycle::{Lifecycle, LifecycleConfig, Signal, Signals};
+//! use octostack_core::server::{RequestBody, Server, ServerConfig};
+//!
+//! #[derive(Clone)]
+//! struct Hello;
+//!
+//! impl tower_service::Service<Request<RequestBody>> for Hello {
+//!     type Response = Response<Full<bytes::Bytes>>;
+//!     type Error = Infallible;
+//!     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+//!
+//!     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+//!         Poll::Ready(Ok(()))
+//!     }
+//!
+//!     fn call(&mut self, _: Request<RequestBody>) -> Self::Future {
+//!         std::future::ready(Ok(Response::new(Full::from("hello"))))
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let (kill, signals) = Signals::manual();
+//! let lifecycle = Lifecycle::new(LifecycleConfig::default(), &Registry::new());
+//!
+//! let config = ServerConfig { port: 0, ..ServerConfig::default() };
+//! let server = Server::bind(&config).await?;
+//! let serving = tokio::spawn(server.serve(Hello, &lifecycle));
+//! lifecycle.ready();
+//!
+//! kill.send(Signal::Interrupt).unwrap();
+//! assert_eq!(lifecycle.run(signals).await.exit_code(), 0);
+//! assert_eq!(serving.await.unwrap().cut_connections, 0);
+//! # Ok::<_, octostack_core::server::BindError>(())
+//! # }).unwrap();
+//! ```
+mod accept;
+mod activity;
+mod bind;
+mod body;
+mod config;
+mod connection;
+mod front;
+mod io;
+mod link;
+
+pub use bind::BindError;
+pub use body::RequestBody;
+pub use config::ServerConfig;
+
+use crate::inspect::{Event, Registry};
+use crate::lifecycle::{Drained, Lifecycle, Stop};
+use accept::Acceptor;
+use http::{Request, Response};
+use http_body::Body;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tower_service::Service;
+
+/// Any error, as hyper and tower pass it on.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Address of the peer, in the extensions of each request of a server
+/// [with peer addresses](Server::with_peer_addr).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// A socket that listens, not yet served; see the [module docs](self).
+#[derive(Debug)]
+pub struct Server {
+    socket: TcpListener,
+    addr: SocketAddr,
+    config: ServerConfig,
+    name: &'static str,
+    registry: Registry,
+    tell_peer: bool,
+}
+
+impl Server {
+    /// Listens where `config` says.
+    ///
+    /// # Errors
+    /// [`BindError`] when the address is in use, is none of this host's, or is not permitted.
+    pub async fn bind(config: &ServerConfig) -> Result<Self, BindError> {
+        Self::bind_to(&config.address(), "server.host and server.port", config).await
+    }
+
+    /// Listens on `address` (`host:port`), with the limits of `config`. An error names `setting`
+    /// as the place where the address can be changed.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_to(
+        address: &str,
+        setting: &str,
+        config: &ServerConfig,
+    ) -> Result<Self, BindError> {
+        let error = |source| BindError::new(address, setting, source);
+        let socket = TcpListener::bind(address).await.map_err(error)?;
+        Self::new(socket, config).map_err(error)
+    }
+
+    /// Serves a socket that somebody else has opened, such as a service manager.
+    ///
+    /// # Errors
+    /// When the system does not let it be used without blocking.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its I/O driver enabled.
+    pub fn from_listener(
+        socket: std::net::TcpListener,
+        config: &ServerConfig,
+    ) -> std::io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Self::new(TcpListener::from_std(socket)?, config)
+    }
+
+    fn new(socket: TcpListener, config: &ServerConfig) -> std::io::Result<Self> {
+        Ok(Self {
+            addr: socket.local_addr()?,
+            socket,
+            config: config.clone(),
+            name: "public",
+            registry: Registry::global().clone(),
+            tell_peer: false,
+        })
+    }
+
+    /// The address that it listens on, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Sets its name in events and metrics: `public` unless told otherwise.
+    pub fn with_name(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Sets the registry that shows it: the global one unless told otherwise.
+    pub fn with_registry(mut self, registry: &Registry) -> Self {
+        self.registry = registry.clone();
+        self
+    }
+
+    /// Puts a [`Peer`] into the extensions of each request. It costs a few allocations a request,
+    /// so it is off by default.
+    pub fn with_peer_addr(mut self) -> Self {
+        self.tell_peer = true;
+        self
+    }
+
+    /// Serves until `lifecycle` ends it, and reports what had to be cut.
+    ///
+    /// The lifecycle knows of it from the call on, not only once the future is polled.
+    pub fn serve<S, B>(
+        self,
+        service: S,
+        lifecycle: &Lifecycle,
+    ) -> impl Future<Output = Drained> + Send + use<S, B>
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
+    {
+        let listening = lifecycle.listener();
+        let grace = lifecycle.config().idle_grace;
+        let serving = self.serve_until(service, listening.stop(), grace);
+        async move {
+            let drained = serving.await;
+            listening.finish(drained);
+            drained
+        }
+    }
+
+    /// Serves until `stop` ends it, independent of any lifecycle; for a listener that outlives the
+    /// others.
+    ///
+    /// [`Step::Retire`](crate::lifecycle::Step::Retire) makes HTTP/1 answers say
+    /// `Connection: close`, `Drain` closes the socket and gives idle HTTP/1 connections
+    /// `idle_grace`, `Cut` drops what is left.
+    pub fn serve_until<S, B>(
+        self,
+        service: S,
+        stop: Stop,
+        idle_grace: Duration,
+    ) -> impl Future<Output = Drained> + Send + use<S, B>
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
+    {
+        let Self { socket, .. } = self;
+        let listener = Arc::new(link::Listener {
+            name: self.name,
+            addr: self.addr,
+            config: self.config,
+            registry: self.registry,
+            tell_peer: self.tell_peer,
+            connections: 0.into(),
+            in_flight: 0.into(),
+            accepted: 0.into(),
+            accept_errors: 0.into(),
+            service_errors: 0.into(),
+            failing: false.into(),
+            cut_connections: 0.into(),
+            cut_requests: 0.into(),
+        });
+        async move {
+            listener.registry.register(&listener);
+            let event = Event::new("listening", listener.name, "listening")
+                .with("listener", listener.name)
+                .with("addr", listener.addr.to_string());
+            listener.registry.emit(event);
+            let (alive, all_gone) = tokio::sync::mpsc::channel(1);
+            let acceptor = Acceptor {
+                http: accept::http(&listener),
+                listener: Arc::clone(&listener),
+                service,
+                stop: stop.clone(),
+                idle_grace,
+                alive,
+            };
+            acceptor.accept(socket).await;
+            accept::drain(&listener, &stop, all_gone).await
+        }
+    }
+}

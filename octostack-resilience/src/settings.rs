@@ -329,7 +329,7 @@ impl<C: Settings> fmt::Debug for Live<C> {
 #[cfg(test)]
 mod tests {
     #![allow(unreachable_pub, reason = "the macro declares public structs")]
-    use super::{Live, check_name, require_ratio, settings};
+    use super::{Live, check_name, require_ratio};
     use octostack_core::inspect::{Mode, Patch, Problem, Value};
     use std::time::Duration;
 

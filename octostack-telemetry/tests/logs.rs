@@ -15,12 +15,12 @@ use tracing::{debug, error, info, info_span, trace, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 fn keys(line: &Value) -> Vec<&str> {
-    line.as_object().unwrap().keys().map(|k| &**k).collect()
+    line.as_object().into_iter().flat_map(|o| o.keys()).map(|k| &**k).collect()
 }
 
 #[test]
 fn has_the_standard_fields_and_nothing_empty() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let before = SystemTime::now() - Duration::from_micros(1);
     info!("hello");
     let line = lines.one();
@@ -37,15 +37,12 @@ fn has_the_standard_fields_and_nothing_empty() {
                 "message": "hello", "target": "logs"})
     );
     let text = &lines.text()[0];
-    assert!(
-        text.starts_with("{\"timestamp\":\""),
-        "the order is fixed: {text}"
-    );
+    assert!(text.starts_with("{\"timestamp\":\""), "the order is fixed: {text}");
 }
 
 #[test]
 fn writes_each_level() {
-    let (lines, _guard) = capture(json().with_filter("trace".parse().unwrap()));
+    let (lines, _guard) = capture(&json().with_filter("trace".parse().unwrap()));
     trace!("a");
     debug!("b");
     info!("c");
@@ -55,17 +52,14 @@ fn writes_each_level() {
     error!(fatal = "no marker", "g");
     let lines = lines.json();
     let levels: Vec<_> = lines.iter().map(|l| l["level"].as_str().unwrap()).collect();
-    assert_eq!(
-        levels,
-        ["trace", "debug", "info", "warn", "error", "fatal", "error"]
-    );
+    assert_eq!(levels, ["trace", "debug", "info", "warn", "error", "fatal", "error"]);
     assert!(lines[5].get("context").is_none(), "the marker is no field");
     assert_eq!(lines[6]["context"]["fatal"], "no marker");
 }
 
 #[test]
 fn the_filter_decides() {
-    let (lines, _guard) = capture(json().with_filter("warn,logs=off,a=debug".parse().unwrap()));
+    let (lines, _guard) = capture(&json().with_filter("warn,logs=off,a=debug".parse().unwrap()));
     error!("off");
     debug!(target: "a::b", "first");
     trace!(target: "a::b", "too fine");
@@ -77,7 +71,7 @@ fn the_filter_decides() {
 
 #[test]
 fn fields_keep_their_type() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     info!(
         text = "a",
         shown = %1.5,
@@ -89,6 +83,8 @@ fn fields_keep_their_type() {
         small_i128 = -5_i128,
         float = 0.25,
         whole_float = 2.0,
+        small_float = 0.000_021,
+        tiny_float = 1e-300,
         nan = f64::NAN,
         nothing = None::<u64>,
         "types"
@@ -97,13 +93,19 @@ fn fields_keep_their_type() {
         lines.one()["context"],
         value!({"text": "a", "shown": "1.5", "debug": "Some(\"x\")", "yes": true, "int": -3,
                 "big": u64::MAX, "huge": u128::MAX.to_string(), "small_i128": -5, "float": 0.25,
-                "whole_float": 2.0, "nan": "NaN"})
+                "whole_float": 2.0,
+                "small_float": 0.000_021, "tiny_float": 1e-300, "nan": "NaN"})
+    );
+    let text = &lines.text()[0];
+    assert!(
+        text.contains(r#""whole_float":2.0,"small_float":0.000021,"tiny_float":1e-300"#),
+        "{text}"
     );
 }
 
 #[test]
 fn no_field_can_pass_for_a_standard_one() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let span = info_span!("s", level = "fatal", message = "forged", trace_id = "00");
     span.in_scope(|| {
         info!(
@@ -120,31 +122,12 @@ fn no_field_can_pass_for_a_standard_one() {
     });
     let line = lines.one();
     assert_eq!(
-        (
-            &line["level"],
-            &line["service"],
-            &line["message"],
-            &line["target"]
-        ),
-        (
-            &value!("info"),
-            &value!("orders"),
-            &value!("true"),
-            &value!("logs")
-        )
+        (&line["level"], &line["service"], &line["message"], &line["target"]),
+        (&value!("info"), &value!("orders"), &value!("true"), &value!("logs"))
     );
     assert_eq!(
         keys(&line),
-        [
-            "context",
-            "environment",
-            "level",
-            "message",
-            "service",
-            "target",
-            "timestamp",
-            "version"
-        ]
+        ["context", "environment", "level", "message", "service", "target", "timestamp", "version"]
     );
     assert_eq!(line["context"]["level"], "fatal");
     assert_eq!(line["context"]["message"], "forged");
@@ -153,32 +136,22 @@ fn no_field_can_pass_for_a_standard_one() {
 
 #[test]
 fn inner_fields_hide_outer_ones_and_later_ones_earlier_ones() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let outer = info_span!("outer", a = 1, b = 1, late = tracing::field::Empty);
     let inner = info_span!(parent: &outer, "inner", b = 2, c = 2);
     outer.record("late", "first");
     outer.record("a", 10);
     outer.record("late", "second");
     inner.in_scope(|| info!(c = 3, d = 3, "x"));
-    assert_eq!(
-        lines.one()["context"],
-        value!({"c": 3, "d": 3, "b": 2, "a": 10, "late": "second"})
-    );
+    assert_eq!(lines.one()["context"], value!({"c": 3, "d": 3, "b": 2, "a": 10, "late": "second"}));
     let order = lines.text()[0].split_once("context").unwrap().1.to_owned();
-    assert!(
-        order.find("\"d\"") < order.find("\"b\""),
-        "the event's own first: {order}"
-    );
+    assert!(order.find("\"d\"") < order.find("\"b\""), "the event's own first: {order}");
 }
 
 #[test]
 fn nothing_inside_a_request_can_speak_for_another() {
-    let (lines, _guard) = capture(json().with_user_ids(UserIds::Plain));
-    let request = info_span!(
-        "request",
-        correlation_id = "req-1",
-        user_id = tracing::field::Empty
-    );
+    let (lines, _guard) = capture(&json().with_user_ids(UserIds::Plain));
+    let request = info_span!("request", correlation_id = "req-1", user_id = tracing::field::Empty);
     let job = info_span!(parent: &request, "job", correlation_id = "job-2");
     request.record("user_id", "anna");
     job.in_scope(|| info!(correlation_id = "ev-3", user_id = "bob", "x"));
@@ -188,10 +161,7 @@ fn nothing_inside_a_request_can_speak_for_another() {
         (&lines[0]["correlation_id"], &lines[0]["user_id"]),
         (&value!("req-1"), &value!("anna"))
     );
-    assert_eq!(
-        lines[0]["context"],
-        value!({"correlation_id": "ev-3", "user_id": "bob"})
-    );
+    assert_eq!(lines[0]["context"], value!({"correlation_id": "ev-3", "user_id": "bob"}));
     assert_eq!(
         (&lines[1]["correlation_id"], &lines[1]["user_id"]),
         (&value!("alone"), &value!("7"))
@@ -200,7 +170,7 @@ fn nothing_inside_a_request_can_speak_for_another() {
 
 #[test]
 fn user_ids_are_hashed_the_same_everywhere() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     info!(user_id = "anna@example.org", "x");
     info!(user_id = %format_args!("anna@{}.org", "example"), "x");
     info_span!("s", user_id = "bob").in_scope(|| info!("x"));
@@ -231,21 +201,13 @@ impl Error for PaymentFailed {
 
 #[test]
 fn an_error_is_an_object() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let failed = PaymentFailed(io::Error::other("bank\nclosed"));
     let failed: &(dyn Error + 'static) = &failed;
     error!(error = failed, error.code = "P-17", order = 4, "no order");
     error!(error = %failed, "as text");
-    error!(
-        error.kind = "timeout",
-        error.message = "too slow",
-        error.stack = "a\nb",
-        "by hand"
-    );
-    error!(
-        error = "Not a type: prose".parse::<u8>().unwrap_err().to_string(),
-        "text"
-    );
+    error!(error.kind = "timeout", error.message = "too slow", error.stack = "a\nb", "by hand");
+    error!(error = "Not a type: prose".parse::<u8>().unwrap_err().to_string(), "text");
     error!(cause = failed, "elsewhere");
     let lines = lines.json();
     assert_eq!(
@@ -259,10 +221,7 @@ fn an_error_is_an_object() {
         lines[2]["error"],
         value!({"type": "timeout", "message": "too slow", "stack": "a\nb"})
     );
-    assert_eq!(
-        lines[3]["error"],
-        value!({"message": "invalid digit found in string"})
-    );
+    assert_eq!(lines[3]["error"], value!({"message": "invalid digit found in string"}));
     assert_eq!(lines[4]["context"]["cause"], "payment failed: bank\nclosed");
     assert!(lines[4].get("error").is_none());
 }
@@ -283,7 +242,7 @@ fn prose_is_no_type() {
     }
     impl Error for Prose {}
 
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let cases = [
         ("Timeout", Some("Timeout")),
         ("Status { code: 3 }", Some("Status")),
@@ -298,44 +257,25 @@ fn prose_is_no_type() {
         error!(error, "x");
     }
     for (line, (debug, kind)) in lines.json().iter().zip(cases) {
-        assert_eq!(
-            line["error"].get("type").and_then(Value::as_str),
-            kind,
-            "{debug}"
-        );
+        assert_eq!(line["error"].get("type").and_then(Value::as_str), kind, "{debug}");
     }
 }
 
 #[test]
 fn long_values_are_cut_and_long_lines_drop_fields() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let long = "é".repeat(10_000);
     info!(long, "{long}");
     info_span!("s", a = "\u{1}".repeat(9_000), short = 1).in_scope(|| {
         let v = || "\u{1}".repeat(9_000);
-        info!(
-            b = v(),
-            c = v(),
-            d = v(),
-            e = v(),
-            f = v(),
-            g = v(),
-            h = v(),
-            i = v(),
-            "{}",
-            v()
-        );
+        info!(b = v(), c = v(), d = v(), e = v(), f = v(), g = v(), h = v(), i = v(), "{}", v());
     });
     for line in lines.text() {
         assert!(line.len() <= 64 * 1024, "{}", line.len());
     }
     let lines = lines.json();
     let message = lines[0]["message"].as_str().unwrap();
-    assert!(
-        message.ends_with("…[11808 more bytes]"),
-        "{}",
-        &message[8_000..]
-    );
+    assert!(message.ends_with("…[11808 more bytes]"), "{}", &message[8_000..]);
     assert_eq!(lines[0]["context"]["long"], lines[0]["message"]);
     assert_eq!(lines[1]["context"]["_left_out"], 3);
     assert_eq!(lines[1]["context"]["short"], 1, "what is small still fits");
@@ -345,7 +285,7 @@ fn long_values_are_cut_and_long_lines_drop_fields() {
 fn a_client_cannot_forge_a_line_in_either_format() {
     let evil = "x\n{\"level\":\"info\"}\r\n\u{1b}[2J\u{9b}31m\u{202e}\u{2028}";
     for format in [LogFormat::Json, LogFormat::Pretty] {
-        let (lines, guard) = capture(json().with_log_format(format));
+        let (lines, guard) = capture(&json().with_log_format(format));
         info!(path = evil, user_id = evil, correlation_id = evil, shown = %evil, "{evil}");
         drop(guard);
         let text = lines.text().concat();
@@ -357,16 +297,11 @@ fn a_client_cannot_forge_a_line_in_either_format() {
 
 #[test]
 fn pretty_is_one_readable_line_and_the_causes() {
-    let (lines, _guard) = capture(json().with_log_format(LogFormat::Pretty));
+    let (lines, _guard) = capture(&json().with_log_format(LogFormat::Pretty));
     let failed = PaymentFailed(io::Error::other("bank closed"));
     let failed: &(dyn Error + 'static) = &failed;
     info_span!("request", correlation_id = "r-1").in_scope(|| {
-        error!(
-            error = failed,
-            order = 4,
-            note = "two words",
-            "it is \"no\""
-        );
+        error!(error = failed, order = 4, note = "two words", "it is \"no\"");
     });
     let text = &lines.text()[0];
     assert_eq!(
@@ -386,16 +321,13 @@ fn a_value_that_logs_while_it_is_logged_does_no_harm() {
             f.write_str("chatty")
         }
     }
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let span = info_span!("s", v = ?Chatty, w = tracing::field::Empty);
     span.record("w", tracing::field::debug(Chatty));
     span.in_scope(|| info!(x = ?Chatty, "outside"));
     let lines = lines.json();
     let last = lines.last().unwrap();
-    assert_eq!(
-        last["context"],
-        value!({"x": "chatty", "v": "chatty", "w": "chatty"})
-    );
+    assert_eq!(last["context"], value!({"x": "chatty", "v": "chatty", "w": "chatty"}));
 }
 
 #[test]
@@ -428,15 +360,12 @@ fn a_line_that_cannot_be_written_is_counted() {
     assert_eq!(output.status(), Status::map([("lost", 2_u64.into())]));
     let mut samples = Samples::default();
     registry.collect(&mut samples);
-    assert_eq!(
-        samples.0,
-        ["octostack_telemetry_dropped_total [(\"signal\", \"logs\")] 2"]
-    );
+    assert_eq!(samples.0, ["octostack_telemetry_dropped_total [(\"signal\", \"logs\")] 2"]);
 }
 
 #[test]
 fn registry_events_become_log_events() {
-    let (lines, _guard) = capture(json());
+    let (lines, _guard) = capture(&json());
     let registry = Registry::new();
     registry.observe(LogEvents);
     let opened = Event::new("transition", "inventory.breaker", "opened: 5 of 10 failed")

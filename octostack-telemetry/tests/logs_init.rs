@@ -27,10 +27,7 @@ fn installs_once_and_logs_panics() {
     let second = Registry::new();
     let error = builder(&second).init().unwrap_err();
     assert!(error.to_string().contains("add `LogLayer`"), "{error}");
-    assert!(
-        second.items().is_empty(),
-        "a failed one leaves nothing behind"
-    );
+    assert!(second.items().is_empty(), "a failed one leaves nothing behind");
 
     let written = lines.json();
     assert_eq!(written.len(), 2, "{written:?}");
@@ -43,10 +40,7 @@ fn installs_once_and_logs_panics() {
     assert_eq!(panic["error"]["message"], "order 7 lost\n{}");
     assert_eq!(panic["context"]["thread"], "worker");
     let location = panic["context"]["location"].as_str().unwrap();
-    assert!(
-        location.starts_with("octostack-telemetry/tests/logs_init.rs:"),
-        "{location}"
-    );
+    assert!(location.starts_with("octostack-telemetry/tests/logs_init.rs:"), "{location}");
 
     assert_eq!(lines.flushed(), 0);
     drop(guard);

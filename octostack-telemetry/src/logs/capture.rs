@@ -50,9 +50,7 @@ impl Fields {
     /// Keys and values, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let starts = std::iter::once(0).chain(self.keys.iter().map(|(_, end)| *end));
-        starts
-            .zip(&self.keys)
-            .map(|(start, (key, end))| (*key, &self.values[start..*end]))
+        starts.zip(&self.keys).map(|(start, (key, end))| (*key, &self.values[start..*end]))
     }
 
     fn clear(&mut self) {
@@ -73,10 +71,9 @@ pub(super) struct Captured {
 impl Captured {
     /// Adds what was recorded later.
     pub(super) fn update(&mut self, later: &Self) {
-        for (slot, new) in [
-            (&mut self.correlation_id, &later.correlation_id),
-            (&mut self.user_id, &later.user_id),
-        ] {
+        for (slot, new) in
+            [(&mut self.correlation_id, &later.correlation_id), (&mut self.user_id, &later.user_id)]
+        {
             if !new.is_empty() {
                 slot.clone_from(new);
             }
@@ -91,11 +88,7 @@ impl Captured {
     /// another, and those inside move to the context.
     pub(super) fn inherit(&mut self, outer: &Self) {
         for (key, slot, new) in [
-            (
-                "correlation_id",
-                &mut self.correlation_id,
-                &outer.correlation_id,
-            ),
+            ("correlation_id", &mut self.correlation_id, &outer.correlation_id),
             ("user_id", &mut self.user_id, &outer.user_id),
         ] {
             if new.is_empty() {
@@ -154,11 +147,7 @@ impl ErrorParts {
             self.kind = type_of(error);
         }
         if self.stack.is_empty() && error.source().is_some() {
-            replace(
-                &mut self.stack,
-                VALUE_LIMIT,
-                format_args!("{}", Causes(error, "\n")),
-            );
+            replace(&mut self.stack, VALUE_LIMIT, format_args!("{}", Causes(error, "\n")));
         }
     }
 }
@@ -190,9 +179,7 @@ pub(super) struct Recorder<'a> {
 impl Recorder<'_> {
     fn text(&mut self, name: &'static str, value: fmt::Arguments<'_>) {
         if !self.standard(name, value) {
-            self.to
-                .context
-                .set(name, |out| json::string(out, VALUE_LIMIT, value));
+            self.to.context.set(name, |out| json::string(out, VALUE_LIMIT, value));
         }
     }
 
@@ -285,12 +272,14 @@ impl Visit for Recorder<'_> {
         }
     }
 
-    // JSON has no word for NaN and the infinities; text keeps them apart.
+    // JSON has no word for NaN and the infinities; text keeps them apart. A whole number keeps its
+    // `.0`, since stores that guess the type of a field take the first value they see for all.
     fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() {
-            self.bare(field.name(), format_args!("{value:?}"));
-        } else {
-            self.text(field.name(), format_args!("{value}"));
+        match value.abs() {
+            _ if !value.is_finite() => self.text(field.name(), format_args!("{value}")),
+            // Plain digits where `Debug` writes an exponent: 0.000021, not 2.1e-5.
+            1e-7..1.0 => self.bare(field.name(), format_args!("{value}")),
+            _ => self.bare(field.name(), format_args!("{value:?}")),
         }
     }
 
@@ -367,9 +356,7 @@ fn type_of(error: &dyn Error) -> String {
     let mut start = Start(String::new());
     let _ = write!(start, "{error:?}");
     let text = start.0;
-    let end = text
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let whole = rest.is_empty() || rest.starts_with('(') || rest.starts_with(" {");
     if whole && name.starts_with(|c: char| c.is_ascii_uppercase()) {

@@ -41,9 +41,8 @@ impl TelemetryConfig {
         let mut config = Self::default();
         let wrong = |variable, problem| EnvError { variable, problem };
         if let Some(text) = lookup("RUST_LOG") {
-            config.filter = text
-                .parse()
-                .map_err(|e: super::FilterError| wrong("RUST_LOG", e.to_string()))?;
+            config.filter =
+                text.parse().map_err(|e: super::FilterError| wrong("RUST_LOG", e.to_string()))?;
         }
         if let Some(text) = lookup("LOG_FORMAT").filter(|text| !text.is_empty()) {
             config.log_format = match &*text.to_ascii_lowercase() {
@@ -141,10 +140,7 @@ mod tests {
         let read = serde_json::from_str::<TelemetryConfig>;
         let text = r#"{"log_format":"json","filter":"warn,a=off","user_ids":"plain"}"#;
         let config = read(text).unwrap();
-        assert_eq!(
-            (config.log_format, config.user_ids),
-            (LogFormat::Json, UserIds::Plain)
-        );
+        assert_eq!((config.log_format, config.user_ids), (LogFormat::Json, UserIds::Plain));
         assert_eq!(serde_json::to_string(&config).unwrap(), text);
 
         let error = read(r#"{"filter":"wran"}"#).unwrap_err().to_string();
@@ -157,10 +153,7 @@ mod tests {
         let set = |name: &'static str, value: &'static str| {
             TelemetryConfig::from_env(move |n| (n == name).then(|| value.to_owned()))
         };
-        assert_eq!(
-            set("LOG_FORMAT", "JSON").unwrap().log_format,
-            LogFormat::Json
-        );
+        assert_eq!(set("LOG_FORMAT", "JSON").unwrap().log_format, LogFormat::Json);
         assert_eq!(set("LOG_FORMAT", "").unwrap(), TelemetryConfig::default());
         assert_eq!(
             set("LOG_FORMAT", "xml").unwrap_err().to_string(),

@@ -50,10 +50,7 @@ impl Filter {
 /// `info`.
 impl Default for Filter {
     fn default() -> Self {
-        Self {
-            text: "info".into(),
-            targets: Targets::new().with_default(LevelFilter::INFO),
-        }
+        Self { text: "info".into(), targets: Targets::new().with_default(LevelFilter::INFO) }
     }
 }
 
@@ -82,10 +79,7 @@ impl FromStr for Filter {
         for directive in directives() {
             targets = apply(targets, directive).map_err(FilterError)?;
         }
-        Ok(Self {
-            text: text.trim().to_owned(),
-            targets,
-        })
+        Ok(Self { text: text.trim().to_owned(), targets })
     }
 }
 
@@ -122,11 +116,7 @@ fn apply(targets: Targets, directive: &str) -> Result<Targets, String> {
 }
 
 fn level(word: &str) -> Option<LevelFilter> {
-    LEVELS
-        .iter()
-        .any(|level| word.eq_ignore_ascii_case(level))
-        .then(|| word.parse().ok())
-        .flatten()
+    LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level)).then(|| word.parse().ok()).flatten()
 }
 
 /// The level that a word is likely to be meant for.

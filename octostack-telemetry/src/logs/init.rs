@@ -82,9 +82,8 @@ impl<W> LogBuilder<W> {
     {
         let layer = LogLayer::with_writer(&self.identity, &self.config, self.writer);
         let output = Arc::clone(layer.output());
-        let subscriber = tracing_subscriber::registry()
-            .with(self.config.filter.targets().clone())
-            .with(layer);
+        let subscriber =
+            tracing_subscriber::registry().with(self.config.filter.targets().clone()).with(layer);
         tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError(()))?;
         if self.panics {
             std::panic::set_hook(Box::new(log_panic));

@@ -143,11 +143,8 @@ fn nested(out: &mut String, value: &Value) {
 /// The text of a JSON string or number as a person reads it: without quotes, and with quotation
 /// marks and backslashes as they are. Other escapes stay, so it is one safe line.
 pub(super) fn readable(out: &mut String, json: &str) {
-    let mut chars = json
-        .strip_prefix('"')
-        .and_then(|j| j.strip_suffix('"'))
-        .unwrap_or(json)
-        .chars();
+    let mut chars =
+        json.strip_prefix('"').and_then(|j| j.strip_suffix('"')).unwrap_or(json).chars();
     while let Some(c) = chars.next() {
         match (c, chars.clone().next()) {
             ('\\', Some(next @ ('"' | '\\'))) => {
@@ -174,15 +171,9 @@ mod tests {
     #[test]
     fn escapes_what_a_terminal_or_a_line_reader_would_obey() {
         assert_eq!(quoted("a\"b\\c", 99), r#""a\"b\\c""#);
-        assert_eq!(
-            quoted("\n\r\t\0\u{1b}[31m", 99),
-            r#""\n\r\t\u0000\u001b[31m""#
-        );
+        assert_eq!(quoted("\n\r\t\0\u{1b}[31m", 99), r#""\n\r\t\u0000\u001b[31m""#);
         assert_eq!(quoted("\u{9b}\u{7f}", 99), r#""\u009b\u007f""#);
-        assert_eq!(
-            quoted("\u{202e}\u{2066}\u{2028}", 99),
-            r#""\u202e\u2066\u2028""#
-        );
+        assert_eq!(quoted("\u{202e}\u{2066}\u{2028}", 99), r#""\u202e\u2066\u2028""#);
         assert_eq!(quoted("grüße, 世界 🦀", 99), "\"grüße, 世界 🦀\"");
     }
 
@@ -191,11 +182,7 @@ mod tests {
         assert_eq!(quoted("abcdef", 6), r#""abcdef""#);
         assert_eq!(quoted("abcdefg", 6), r#""abcdef…[1 more bytes]""#);
         assert_eq!(quoted("abcde🦀", 6), r#""abcde…[4 more bytes]""#);
-        assert_eq!(
-            quoted("ab\ncd", 6),
-            r#""ab…[3 more bytes]""#,
-            "never half an escape"
-        );
+        assert_eq!(quoted("ab\ncd", 6), r#""ab…[3 more bytes]""#, "never half an escape");
         let long = quoted(&"\u{1}".repeat(100_000), VALUE_LIMIT);
         assert!(long.len() < VALUE_LIMIT + 40, "{}", long.len());
     }
@@ -203,10 +190,7 @@ mod tests {
     #[test]
     fn a_long_value_becomes_a_string() {
         let mut out = String::new();
-        value(
-            &mut out,
-            &Value::map([("a", Value::from("x\u{9b}")), ("b", 1_u64.into())]),
-        );
+        value(&mut out, &Value::map([("a", Value::from("x\u{9b}")), ("b", 1_u64.into())]));
         assert_eq!(out, r#"{"a":"x\u009b","b":1}"#);
 
         let long = Value::from(vec![Value::from("x".repeat(1_000)); 20]);

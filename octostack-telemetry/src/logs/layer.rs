@@ -45,10 +45,7 @@ impl<W> LogLayer<W> {
             style: style
                 .without_color_if(std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())),
             user_ids: config.user_ids,
-            output: Arc::new(Output {
-                writer,
-                lost: AtomicU64::new(0),
-            }),
+            output: Arc::new(Output { writer, lost: AtomicU64::new(0) }),
         }
     }
 
@@ -94,15 +91,13 @@ impl<W: for<'a> MakeWriter<'a>> Output<W> {
 
 impl<W> fmt::Debug for Output<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output")
-            .field("lost", &self.lost())
-            .finish_non_exhaustive()
+        f.debug_struct("Output").field("lost", &self.lost()).finish_non_exhaustive()
     }
 }
 
 static DROPPED: Metric = Metric::counter(
     "octostack_telemetry_dropped_total",
-    "Telemetry that was lost, by signal.",
+    "Telemetry that was lost, such as log lines that could not be written.",
 );
 
 impl<W: Send + Sync> Inspect for Output<W> {
@@ -139,11 +134,7 @@ thread_local! {
 /// Runs `work` with the buffers of this thread. They are taken out meanwhile: a `Debug` that logs
 /// while it is logged gets new ones, and so does a thread that is about to end.
 fn with_scratch(work: impl FnOnce(&mut Scratch)) {
-    let mut scratch = SCRATCH
-        .try_with(Cell::take)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default();
     work(&mut scratch);
     if scratch.line.capacity() <= 2 * LINE_LIMIT {
         scratch.said.clear();
@@ -194,10 +185,6 @@ where
 
 impl<W> LogLayer<W> {
     fn recorder<'a>(&self, to: &'a mut Captured, said: Option<&'a mut Said>) -> Recorder<'a> {
-        Recorder {
-            to,
-            said,
-            user_ids: self.user_ids,
-        }
+        Recorder { to, said, user_ids: self.user_ids }
     }
 }

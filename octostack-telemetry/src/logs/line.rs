@@ -39,9 +39,7 @@ impl Style {
 
     pub(super) fn without_color_if(self, no_color: bool) -> Self {
         match self {
-            Self::Pretty { color } => Self::Pretty {
-                color: color && !no_color,
-            },
+            Self::Pretty { color } => Self::Pretty { color: color && !no_color },
             json @ Self::Json { .. } => json,
         }
     }
@@ -74,16 +72,10 @@ fn write_json(
 ) {
     let time = humantime::format_rfc3339_micros(now);
     let level = level_name(*meta.level(), said.fatal);
-    let _ = write!(
-        line,
-        "{{\"timestamp\":\"{time}\",\"level\":\"{level}\"{identity}"
-    );
+    let _ = write!(line, "{{\"timestamp\":\"{time}\",\"level\":\"{level}\"{identity}");
     let _ = write!(line, ",\"message\":\"{}\",\"target\":", said.message);
     json::string(line, NAME_LIMIT, format_args!("{}", meta.target()));
-    for (key, id) in [
-        ("correlation_id", &all.correlation_id),
-        ("user_id", &all.user_id),
-    ] {
+    for (key, id) in [("correlation_id", &all.correlation_id), ("user_id", &all.user_id)] {
         if !id.is_empty() {
             let _ = write!(line, ",\"{key}\":\"{id}\"");
         }
@@ -144,11 +136,7 @@ fn write_pretty(
     // The day is no news to whoever watches a terminal.
     let _ = write!(line, "{dim}{}{plain} ", time.get(11..23).unwrap_or(&time));
     let level = level_name(*meta.level(), said.fatal).to_uppercase();
-    let _ = write!(
-        line,
-        "{}{level:>5}{plain} ",
-        paint(level_color(*meta.level()))
-    );
+    let _ = write!(line, "{}{level:>5}{plain} ", paint(level_color(*meta.level())));
     let _ = write!(line, "{dim}{}:{plain} ", meta.target());
     json::readable(line, &said.message);
     for (key, value) in all.context.iter() {
@@ -160,10 +148,7 @@ fn write_pretty(
             json::readable(line, value);
         }
     }
-    for (key, id) in [
-        ("correlation_id", &all.correlation_id),
-        ("user_id", &all.user_id),
-    ] {
+    for (key, id) in [("correlation_id", &all.correlation_id), ("user_id", &all.user_id)] {
         if !id.is_empty() {
             let _ = write!(line, " {dim}{key}={id}{plain}");
         }

@@ -59,6 +59,8 @@ mod json;
 mod layer;
 mod line;
 mod observer;
+#[cfg(feature = "http")]
+pub mod request;
 
 pub use capture::hash_user_id;
 pub use config::{EnvError, LogFormat, TelemetryConfig, UserIds};
@@ -66,3 +68,5 @@ pub use filter::{Filter, FilterError};
 pub use init::{Guard, InitError, LogBuilder, builder, init};
 pub use layer::{LogLayer, Output};
 pub use observer::LogEvents;
+#[cfg(feature = "http")]
+pub use request::RequestLogLayer;

@@ -1,0 +1,164 @@
+//! The span around each request, and the one event that says how it went.
+//!
+//! The span carries `correlation_id` (the [`RequestId`]), `method` and `route`; so does, under
+//! these names, every line that is logged while the request is served, response body included. At
+//! the end of the request there is one event, `message` = `request`, for whatever end that is:
+//! with `status`, `duration` (seconds), `outcome` (`ok`, `error`, `body_error`, `cancelled`,
+//! `panic`) and, for a stream, `streaming` in its context, and `error.type` where the
+//! [duration metric](crate::http::red) has it too. It is a warning if the service is to blame (a
+//! 5xx, an error, a broken body, a panic), else information.
+//!
+//! Neither holds what a client wrote: not the path, not an unknown method, no header but the id,
+//! which is checked.
+//!
+//! The span is of level `error`, so that also under the filter `warn` each line tells its request;
+//! the filter `octostack::request=off` removes span and event. The span knows a field `user_id`
+//! for whoever authenticates: `Span::current().record("user_id", id)`.
+//!
+//! Where: inside of [`RequestIdLayer`](crate::http::RequestIdLayer), outside of all else that may
+//! answer. Together with metrics make one layer of both, which shares the guard and the clock:
+//!
+//! ```
+//! use http::{Request, Response};
+//! use octostack_telemetry::http::observe::ObserveLayer;
+//! use octostack_telemetry::http::route::FixedRoute;
+//! use octostack_telemetry::http::{RedLayer, RequestIdLayer};
+//! use octostack_telemetry::logs::RequestLogLayer;
+//! use octostack_telemetry::metrics::Metrics;
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let metrics = Metrics::new();
+//! let route = FixedRoute("/price");
+//! let red = RedLayer::new(&metrics)?.route_from(route);
+//! let log = RequestLogLayer::new().route_from(route);
+//!
+//! let service = service_fn(|_: Request<()>| async {
+//!     tracing::Span::current().record("user_id", "anna");
+//!     tracing::info!("looking it up"); // has correlation_id, user_id, method and route
+//!     Ok::<_, std::io::Error>(Response::new(String::from("4.20")))
+//! });
+//! let service = RequestIdLayer::new().layer(ObserveLayer::new((log, red)).layer(service));
+//! let response = service.oneshot(Request::new(())).await?;
+//! # assert_eq!(response.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+use crate::http::RequestId;
+use crate::http::method;
+use crate::http::observe::{End, Observe, ObserveService, Outcome, Report};
+use crate::http::route::{FixedRoute, RouteFrom, UNMATCHED};
+use http::{Request, StatusCode};
+use tower_layer::Layer;
+use tracing::Span;
+use tracing::field::Empty;
+
+const TARGET: &str = "octostack::request";
+
+/// Puts a span around each request and logs how it ended; see the [module docs](self).
+///
+/// It is an [`Observe`] too: put it in a pair to share one guard with another.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLogLayer<R = FixedRoute> {
+    route: R,
+}
+
+/// The service of a [`RequestLogLayer`].
+pub type RequestLogService<S, R = FixedRoute> = ObserveService<S, RequestLogLayer<R>>;
+
+impl RequestLogLayer {
+    /// A layer for which all requests have the route [`UNMATCHED`] until
+    /// [`route_from`](Self::route_from) says where to find it.
+    pub const fn new() -> Self {
+        Self { route: FixedRoute(UNMATCHED) }
+    }
+}
+
+impl Default for RequestLogLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R> RequestLogLayer<R> {
+    /// Takes the route of a request from `route`.
+    pub fn route_from<T: RouteFrom>(self, route: T) -> RequestLogLayer<T> {
+        RequestLogLayer { route }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for RequestLogLayer<R> {
+    type Service = RequestLogService<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ObserveService::new(inner, self.clone())
+    }
+}
+
+impl<R: RouteFrom> Observe for RequestLogLayer<R> {
+    type Report = RequestLog;
+
+    #[inline]
+    fn start<B>(&self, request: &mut Request<B>) -> RequestLog {
+        // The macro looks at the values only if the span is wanted.
+        let span = tracing::error_span!(
+            target: TARGET,
+            "request",
+            correlation_id = request.extensions().get().map(RequestId::as_str),
+            user_id = Empty,
+            method = method::name(request.method()),
+            route = self.route.route(request).unwrap_or(UNMATCHED),
+        );
+        RequestLog { span }
+    }
+}
+
+/// What a [`RequestLogLayer`] keeps of one request.
+#[derive(Debug)]
+pub struct RequestLog {
+    span: Span,
+}
+
+impl Report for RequestLog {
+    #[inline]
+    fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.span.in_scope(poll)
+    }
+
+    #[inline]
+    fn finish(&mut self, end: &End) {
+        /// The level is part of the call site, hence one for each.
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: TARGET,
+                    {
+                        status = end.status.map(|status| status.as_u16()),
+                        duration = end.elapsed.as_secs_f64(),
+                        outcome = end.outcome.as_str(),
+                        streaming = end.streaming.then_some(true),
+                        error.kind = end.error_type().as_deref(),
+                    },
+                    "request"
+                )
+            };
+        }
+        self.span.in_scope(|| {
+            if is_failure(end) {
+                event!(warn);
+            } else {
+                event!(info);
+            }
+        });
+    }
+}
+
+/// Whether the service is to blame, rather than a client that asked wrongly or went away.
+fn is_failure(end: &End) -> bool {
+    match end.outcome {
+        Outcome::Completed => end.status.as_ref().is_some_and(StatusCode::is_server_error),
+        Outcome::Cancelled => false,
+        Outcome::Failed | Outcome::BodyFailed | Outcome::Panicked => true,
+    }
+}

@@ -12,6 +12,26 @@ fn links(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Links of a page that lead nowhere. `exists` is asked for paths from the root.
+pub(crate) fn check_links(page: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let dead = links(text).into_iter().filter(|target| !exists(&resolve(folder, target)));
+    dead.map(|target| format!("{page}: links to `{target}`, which does not exist; mend the link"))
+        .collect()
+}
+
+fn resolve(folder: &str, target: &str) -> String {
+    let mut path: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in target.split('/') {
+        match part {
+            ".." => drop(path.pop()),
+            "." | "" => {}
+            _ => path.push(part),
+        }
+    }
+    path.join("/")
+}
+
 /// Chapters of `docs/SUMMARY.md` that do not exist, and pages under `docs` that it does not list.
 pub(crate) fn check_summary(summary: &str, pages: &[String]) -> Vec<String> {
     let listed = links(summary);
@@ -83,6 +103,16 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert!(found[0].contains("lists `b/c.md`"));
         assert!(found[1].starts_with("docs/new.md: is not in"));
+    }
+
+    #[test]
+    fn finds_dead_links() {
+        let exists = |path: &str| ["docs/a.md", "README.md"].contains(&path);
+        let good = "[a](./a.md#x) [r](../README.md) [w](https://a.example/x) [here](#part)";
+        assert!(check_links("docs/b.md", good, exists).is_empty());
+        let found = check_links("docs/sub/b.md", "[a](a.md) [up](../a.md)", exists);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("docs/sub/b.md: links to `a.md`"));
     }
 
     #[test]

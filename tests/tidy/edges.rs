@@ -117,6 +117,28 @@ pub(crate) fn check_lints(path: &str, manifest: &str) -> Option<String> {
     (!inherits).then(|| format!("{path}: {advice}"))
 }
 
+/// What keeps an example from building outside this workspace with one line changed.
+pub(crate) fn check_example(path: &str, manifest: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if manifest.contains("workspace = true") {
+        found.push(format!(
+            "{path}: inherits from the workspace, which is not there when it is copied out; write \
+             the values here"
+        ));
+    }
+    let is_dependency = |line: &&str| line.starts_with("octostack = {") && line.contains("path =");
+    if manifest.lines().filter(is_dependency).count() != 1 {
+        found.push(format!(
+            "{path}: depend on the facade in one line, `octostack = {{ path = \"../..\" }}`, so \
+             that one line is changed when it is copied out"
+        ));
+    }
+    if !manifest.lines().any(|line| line == "publish = false") {
+        found.push(format!("{path}: is to be copied, not published; add `publish = false`"));
+    }
+    found
+}
+
 /// Packages of a `cargo tree --prefix=none` that must not be in it.
 pub(crate) fn check_tree(tree: &str, banned: &[&str]) -> Vec<String> {
     let present: BTreeSet<&str> = tree.lines().filter_map(|l| l.split(' ').next()).collect();
@@ -206,6 +228,17 @@ mod tests {
         for bad in ["", "[lints]\nworkspace = false\n", "[lints.rust]\nunsafe_code = \"warn\"\n"] {
             assert!(check_lints("a/Cargo.toml", bad).is_some_and(|m| m.starts_with("a/Cargo")));
         }
+    }
+
+    #[test]
+    fn refuses_an_example_that_needs_the_workspace() {
+        let good = "[package]\npublish = false\n[dependencies]\noctostack = { path = \"../..\" }\n";
+        assert!(check_example("a", good).is_empty());
+        let bad =
+            "[package]\nedition.workspace = true\n[dependencies.octostack]\npath = \"../..\"\n";
+        let found = check_example("examples/a/Cargo.toml", bad);
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found.iter().all(|message| message.starts_with("examples/a/Cargo.toml: ")));
     }
 
     #[test]

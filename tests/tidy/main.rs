@@ -51,6 +51,15 @@ fn every_library_crate_inherits_the_lints() {
 }
 
 #[test]
+fn examples_can_be_copied_out() {
+    let repo = Repo::open();
+    let examples = repo.packages.iter().filter(|p| p.is_example());
+    let found: Vec<_> =
+        examples.flat_map(|p| edges::check_example(&p.manifest, &repo.read(&p.manifest))).collect();
+    assert_none(&found);
+}
+
+#[test]
 fn resilience_alone_is_small() {
     let tree = repo::cargo(&[
         "tree",
@@ -98,6 +107,18 @@ fn the_book_lists_every_page_and_every_page_exists() {
     let repo = Repo::open();
     let pages = repo.markdown_under("docs");
     assert_none(&book::check_summary(&repo.read("docs/SUMMARY.md"), &pages));
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let repo = Repo::open();
+    let docs = repo.markdown_under("docs").into_iter();
+    let top = ["README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY"];
+    let pages = docs.map(|page| format!("docs/{page}")).chain(top.map(|page| format!("{page}.md")));
+    let found: Vec<_> = pages
+        .flat_map(|page| book::check_links(&page, &repo.read(&page), |path| repo.exists(path)))
+        .collect();
+    assert_none(&found);
 }
 
 #[test]

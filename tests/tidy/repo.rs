@@ -50,6 +50,10 @@ impl Repo {
             .unwrap_or_else(|error| panic!("{path}: {error}; the tidy test needs this file"))
     }
 
+    pub(crate) fn exists(&self, path: &str) -> bool {
+        self.root.join(path).exists()
+    }
+
     /// All Rust files of all members.
     pub(crate) fn rust_files(&self) -> Vec<File> {
         let folders = self.packages.iter().flat_map(|package| {

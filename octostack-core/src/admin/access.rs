@@ -90,9 +90,7 @@ impl<'a> Facts<'a> {
     fn foreign_origin(&self) -> bool {
         let own = |origin: &[u8]| {
             let origin = std::str::from_utf8(origin).ok();
-            let rest = origin
-                .and_then(|o| o.split_once("://"))
-                .map(|(_, rest)| rest);
+            let rest = origin.and_then(|o| o.split_once("://")).map(|(_, rest)| rest);
             let theirs = rest.and_then(|rest| rest.parse::<Authority>().ok());
             theirs.is_some() && theirs == self.host
         };
@@ -181,17 +179,11 @@ fn known(bearer: Option<&str>, tokens: &Tokens) -> Option<Token> {
 }
 
 fn forbid<T>(detail: &'static str) -> Result<T, Refusal> {
-    Err(Refusal {
-        status: StatusCode::FORBIDDEN,
-        detail,
-    })
+    Err(Refusal { status: StatusCode::FORBIDDEN, detail })
 }
 
 fn unauthorized<T>(detail: &'static str) -> Result<T, Refusal> {
-    Err(Refusal {
-        status: StatusCode::UNAUTHORIZED,
-        detail,
-    })
+    Err(Refusal { status: StatusCode::UNAUTHORIZED, detail })
 }
 
 /// What the request calls this server. HTTP/2 says it in the URI, HTTP/1 in a header or, to a

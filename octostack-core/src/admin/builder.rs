@@ -148,8 +148,6 @@ impl AdminBuilder {
 
 impl fmt::Debug for AdminBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdminBuilder")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("AdminBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }

@@ -20,11 +20,7 @@ pub struct AdminConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self {
-            addr: (Ipv4Addr::LOCALHOST, 8081).into(),
-            token: None,
-            read_token: None,
-        }
+        Self { addr: (Ipv4Addr::LOCALHOST, 8081).into(), token: None, read_token: None }
     }
 }
 
@@ -69,19 +65,12 @@ impl AdminConfig {
             let what = "is the same as token, so it could change things; choose another";
             problems.push(Problem::new("read_token", what));
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// The tokens alone.
     pub fn tokens(&self) -> Tokens {
-        Tokens {
-            write: self.token.clone(),
-            read: self.read_token.clone(),
-        }
+        Tokens { write: self.token.clone(), read: self.read_token.clone() }
     }
 }
 
@@ -124,16 +113,13 @@ mod tests {
 
     #[test]
     fn refuses_tokens_that_cannot_work() {
-        let config = AdminConfig::new()
-            .with_token(String::new())
-            .with_read_token("a b".to_owned());
+        let config = AdminConfig::new().with_token(String::new()).with_read_token("a b".to_owned());
         let problems = config.validate().unwrap_err();
         let keys: Vec<_> = problems.iter().map(|p| p.key.as_str()).collect();
         assert_eq!(keys, ["token", "read_token"]);
 
-        let same = AdminConfig::new()
-            .with_token("one".to_owned())
-            .with_read_token("one".to_owned());
+        let same =
+            AdminConfig::new().with_token("one".to_owned()).with_read_token("one".to_owned());
         assert_eq!(same.validate().unwrap_err().len(), 1);
     }
 }

@@ -1,5 +1,6 @@
 use crate::inspect::{Event, Registry};
 use crate::{Clock, SystemClock};
+use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -25,7 +26,7 @@ impl Expiry {
         Self { changed }
     }
 
-    pub(super) async fn run(&self, registry: &Registry) {
+    pub(super) async fn run(&self, registry: &Registry) -> Infallible {
         loop {
             let next = registry.end_expired(SystemClock.now());
             let changed = self.changed.notified();

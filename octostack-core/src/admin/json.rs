@@ -57,10 +57,7 @@ mod tests {
     #[test]
     fn keeps_the_order_and_reads_back() {
         let status = Value::map([
-            (
-                "z",
-                Value::List(vec![1_u64.into(), 0.5.into(), Value::Null]),
-            ),
+            ("z", Value::List(vec![1_u64.into(), 0.5.into(), Value::Null])),
             ("a", Value::from("quote \" and \u{1}")),
             ("infinite", f64::INFINITY.into()),
         ]);
@@ -76,9 +73,6 @@ mod tests {
     fn large_numbers_become_floats() {
         let read = |text| value(serde_json::from_str(text).unwrap());
         assert_eq!(read("9223372036854775807"), Value::Integer(i64::MAX));
-        assert_eq!(
-            read("9223372036854775808"),
-            Value::Float(9_223_372_036_854_775_808.0)
-        );
+        assert_eq!(read("9223372036854775808"), Value::Float(9_223_372_036_854_775_808.0));
     }
 }

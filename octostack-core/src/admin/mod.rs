@@ -62,6 +62,7 @@ mod builder;
 mod config;
 mod expiry;
 mod json;
+mod listener;
 mod page;
 mod policyz;
 mod service;
@@ -70,6 +71,7 @@ mod statusz;
 pub use access::Access;
 pub use builder::AdminBuilder;
 pub use config::{AdminConfig, Tokens};
+pub use listener::AdminListener;
 
 use crate::health::{Health, Probes};
 use crate::lifecycle::Lifecycle;
@@ -77,6 +79,7 @@ use crate::{Dynamic, Identity, Registry};
 use access::Setting;
 use expiry::Expiry;
 use page::Page;
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -125,9 +128,9 @@ impl Admin {
 
     /// Ends overrides when their time is up, for as long as the future is polled.
     ///
-    /// [`serve`](Self::serve) does this; call it only where the pages are served otherwise.
-    pub async fn end_overrides_on_time(&self) {
-        self.shared.expiry.run(&self.shared.registry).await;
+    /// [`AdminListener::serve`] does this; call it only where the pages are served otherwise.
+    pub async fn overrides_on_time(&self) -> Infallible {
+        self.shared.expiry.run(&self.shared.registry).await
     }
 }
 

@@ -24,9 +24,7 @@ pub(super) fn with_type(
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static(content_type);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
 }
 
@@ -42,10 +40,7 @@ pub(super) fn status(value: &Value) -> Response<Bytes> {
 pub(super) fn refusal(status: StatusCode, detail: &str, problems: &[Problem]) -> Response<Bytes> {
     let mut body = vec![
         ("type".into(), Value::from("about:blank")),
-        (
-            "title".into(),
-            status.canonical_reason().unwrap_or_default().into(),
-        ),
+        ("title".into(), status.canonical_reason().unwrap_or_default().into()),
         ("status".into(), u32::from(status.as_u16()).into()),
         ("detail".into(), detail.to_owned().into()),
     ];
@@ -63,9 +58,7 @@ pub(super) fn refusal(status: StatusCode, detail: &str, problems: &[Problem]) ->
     let mut response = with_type(status, "application/problem+json", body);
     if status == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer");
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, scheme);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     }
     response
 }

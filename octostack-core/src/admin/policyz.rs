@@ -55,10 +55,7 @@ pub(super) fn change(
     // It is refused already; what the policy itself would say belongs on the same list.
     let mut merged = before.map(|o| o.patch).unwrap_or_default();
     merged.merge(wish.patch);
-    for problem in found
-        .iter()
-        .filter_map(|item| item.control()?.check(&merged).err())
-    {
+    for problem in found.iter().filter_map(|item| item.control()?.check(&merged).err()) {
         wish.problems.extend(problem);
     }
     refuse(OverrideError::Invalid(wish.problems))
@@ -88,19 +85,15 @@ fn policies(registry: &Registry) -> Vec<Item> {
 }
 
 fn find(registry: &Registry, name: &str) -> Result<Vec<Item>, OverrideError> {
-    let (found, others): (Vec<_>, Vec<_>) = policies(registry)
-        .into_iter()
-        .partition(|item| item.name() == name);
+    let (found, others): (Vec<_>, Vec<_>) =
+        policies(registry).into_iter().partition(|item| item.name() == name);
     if !found.is_empty() {
         return Ok(found);
     }
     let mut known: Vec<_> = others.iter().map(|item| item.name().to_owned()).collect();
     known.sort();
     known.dedup();
-    Err(OverrideError::Unknown {
-        name: name.to_owned(),
-        known,
-    })
+    Err(OverrideError::Unknown { name: name.to_owned(), known })
 }
 
 fn describe(registry: &Registry, name: &str, found: &[Item]) -> Value {
@@ -108,23 +101,15 @@ fn describe(registry: &Registry, name: &str, found: &[Item]) -> Value {
     let change = registry.overrides().into_iter().find(|o| o.name == name);
     Value::map([
         ("name", Value::from(name.to_owned())),
-        (
-            "override",
-            change.map(|change| in_force(&change, now)).into(),
-        ),
-        (
-            "instances",
-            Value::List(found.iter().map(instance).collect()),
-        ),
+        ("override", change.map(|change| in_force(&change, now)).into()),
+        ("instances", Value::List(found.iter().map(instance).collect())),
     ])
 }
 
 /// Name and kind, then whatever the policy says of itself.
 fn instance(item: &Item) -> Value {
-    let mut entry = vec![
-        ("name".into(), item.name().to_owned().into()),
-        ("kind".into(), item.kind().into()),
-    ];
+    let mut entry =
+        vec![("name".into(), item.name().to_owned().into()), ("kind".into(), item.kind().into())];
     match item.status() {
         Value::Map(status) => entry.extend(status),
         other => entry.push(("status".into(), other)),
@@ -173,19 +158,12 @@ impl Wish {
     }
 
     fn read(body: &[u8]) -> Self {
-        let mut wish = Self {
-            patch: Patch::default(),
-            ttl: DEFAULT_TTL,
-            problems: Vec::new(),
-        };
+        let mut wish = Self { patch: Patch::default(), ttl: DEFAULT_TTL, problems: Vec::new() };
         let fields = match serde_json::from_slice(body) {
             Ok(serde_json::Value::Object(fields)) => fields,
             Ok(other) => {
                 let other = json::value(other);
-                wish.refuse(
-                    "",
-                    format!("the body is {}, not an object", other.type_name()),
-                );
+                wish.refuse("", format!("the body is {}, not an object", other.type_name()));
                 return wish;
             }
             Err(error) => {
@@ -211,10 +189,7 @@ impl Wish {
             Some(Err(why)) => self.refuse("mode", why),
             None => {
                 let known = Mode::ALL.map(Mode::as_str).join(", ");
-                self.refuse(
-                    "mode",
-                    format!("is {}, not one of {known}", value.type_name()),
-                );
+                self.refuse("mode", format!("is {}, not one of {known}", value.type_name()));
             }
         }
     }
@@ -225,10 +200,7 @@ impl Wish {
                 let settings = settings.into_iter();
                 self.patch.settings = settings.map(|(k, v)| (k.into_owned(), v)).collect();
             }
-            other => self.refuse(
-                "settings",
-                format!("is {}, not an object", other.type_name()),
-            ),
+            other => self.refuse("settings", format!("is {}, not an object", other.type_name())),
         }
     }
 
@@ -256,11 +228,7 @@ mod tests {
     use super::*;
 
     fn problems(body: &str) -> Vec<String> {
-        Wish::read(body.as_bytes())
-            .problems
-            .iter()
-            .map(Problem::to_string)
-            .collect()
+        Wish::read(body.as_bytes()).problems.iter().map(Problem::to_string).collect()
     }
 
     #[test]

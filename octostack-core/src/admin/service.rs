@@ -2,6 +2,7 @@ use super::access::{self, Access, Facts, Token};
 use super::{Admin, Page, Shared, page, policyz, statusz};
 use crate::health::Probe;
 use crate::inspect::overrides::Actor;
+use crate::server::Peer;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -139,15 +140,9 @@ impl Shared {
             ("/readyz", "should it get traffic"),
             ("/startupz", "has it started"),
             ("/statusz", "who this is, what is abnormal, the last events"),
-            (
-                "/policyz",
-                "the policies; /policyz/{name} shows and changes one",
-            ),
+            ("/policyz", "the policies; /policyz/{name} shows and changes one"),
         ];
-        let added = self
-            .pages
-            .iter()
-            .map(|p| (p.path.as_str(), p.about.as_str()));
+        let added = self.pages.iter().map(|p| (p.path.as_str(), p.about.as_str()));
         let mut text = format!("{} {}\n\n", self.identity.name, self.identity.version);
         for (path, about) in own.into_iter().chain(added) {
             let _ = writeln!(text, "{path:<12} {about}"); // writing to a String cannot fail
@@ -181,10 +176,9 @@ where
     let body = std::pin::pin!(Limited::new(body, MAX_BODY));
     let (status, detail) = match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => return Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is larger than 64 KiB",
-        ),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB")
+        }
         Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the body did not come to its end"),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"),
     };
@@ -204,8 +198,8 @@ fn actor(parts: &Parts, token: Option<Token>) -> Actor {
 
 /// Address of the peer, as the server left it.
 fn peer(parts: &Parts) -> String {
-    let addr = parts.extensions.get::<std::net::SocketAddr>();
-    addr.map_or_else(|| "unknown".to_owned(), ToString::to_string)
+    let peer = parts.extensions.get::<Peer>();
+    peer.map_or_else(|| "unknown".to_owned(), |Peer(addr)| addr.to_string())
 }
 
 /// Without what could forge a line in a log or colour a terminal.
@@ -237,14 +231,8 @@ mod tests {
 
     #[test]
     fn decodes_names() {
-        assert_eq!(
-            percent_decoded("inventory.retry").as_deref(),
-            Some("inventory.retry")
-        );
-        assert_eq!(
-            percent_decoded("a%20b%2Fc%C3%b6").as_deref(),
-            Some("a b/cö")
-        );
+        assert_eq!(percent_decoded("inventory.retry").as_deref(), Some("inventory.retry"));
+        assert_eq!(percent_decoded("a%20b%2Fc%C3%b6").as_deref(), Some("a b/cö"));
         for broken in ["%", "%4", "%zz", "%ff", "a%+1"] {
             assert_eq!(percent_decoded(broken), None, "{broken}");
         }

@@ -17,17 +17,11 @@ pub(super) fn status(admin: &Shared) -> Value {
     let events = admin.registry.events().iter().map(event).collect();
     page.extend([
         ("start".into(), rfc3339(admin.started_at).into()),
-        (
-            "uptime".into(),
-            Duration::from_secs(uptime.as_secs()).into(),
-        ),
+        ("uptime".into(), Duration::from_secs(uptime.as_secs()).into()),
         ("phase".into(), admin.probes.phase().as_str().into()),
         ("health".into(), admin.probes.standing().as_str().into()),
         ("generations".into(), Value::map(generations)),
-        (
-            "abnormal".into(),
-            Value::List(abnormal(&admin.registry, now)),
-        ),
+        ("abnormal".into(), Value::List(abnormal(&admin.registry, now))),
         ("events".into(), Value::List(events)),
     ]);
     Value::Map(page)
@@ -43,10 +37,7 @@ fn abnormal(registry: &Registry, now: Instant) -> Vec<Value> {
             };
             entry.splice(
                 0..0,
-                [
-                    ("kind".into(), "override".into()),
-                    ("name".into(), change.name.into()),
-                ],
+                [("kind".into(), "override".into()), ("name".into(), change.name.into())],
             );
             Value::Map(entry)
         })

@@ -88,10 +88,7 @@ impl Inspect for Check {
             ("kind", self.kind.as_str().into()),
             ("for", ago(state.since).into()),
             ("reason", state.reason.into()),
-            (
-                "last_result",
-                (state.runs > 0).then(|| ago(state.heard)).into(),
-            ),
+            ("last_result", (state.runs > 0).then(|| ago(state.heard)).into()),
             ("runs", state.runs.into()),
             ("failures", state.failures.into()),
             ("interval", self.schedule.interval.into()),

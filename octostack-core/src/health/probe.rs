@@ -68,10 +68,7 @@ pub struct Probes {
 impl Probes {
     /// Probes of this service.
     pub fn new(lifecycle: &Lifecycle, health: &Health) -> Self {
-        Self {
-            lifecycle: lifecycle.clone(),
-            health: health.clone(),
-        }
+        Self { lifecycle: lifecycle.clone(), health: health.clone() }
     }
 
     /// Whether `probe` passes now.
@@ -161,10 +158,7 @@ mod tests {
             (405, &HeaderValue::from_static("GET, HEAD"))
         );
         for other in ["/startupz", "/livez/", "/Livez", "/"] {
-            assert!(
-                probes.public::<String>(&Method::GET, other).is_none(),
-                "{other}"
-            );
+            assert!(probes.public::<String>(&Method::GET, other).is_none(), "{other}");
         }
     }
 }

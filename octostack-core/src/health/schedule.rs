@@ -75,11 +75,7 @@ impl Schedule {
     /// The schedule of passive checks: a look every second, each result believed at once, since
     /// what is looked at has its own thresholds already.
     pub(super) fn passive() -> Self {
-        Self {
-            interval: Duration::from_secs(1),
-            failure_threshold: 1,
-            ..Self::default()
-        }
+        Self { interval: Duration::from_secs(1), failure_threshold: 1, ..Self::default() }
     }
 
     /// Sets the time from the end of one run to the start of the next.
@@ -156,30 +152,19 @@ impl Schedule {
                 crate::duration::format(longest),
             ),
         );
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// The longest time between two results of a check that is not stuck.
     fn longest_gap(&self) -> Duration {
-        let jitter = if self.jitter.is_finite() {
-            self.jitter.clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
+        let jitter = if self.jitter.is_finite() { self.jitter.clamp(0.0, 1.0) } else { 0.0 };
         let interval = Duration::try_from_secs_f64(self.interval.as_secs_f64() * (1.0 + jitter));
-        interval
-            .unwrap_or(Duration::MAX)
-            .saturating_add(self.timeout)
+        interval.unwrap_or(Duration::MAX).saturating_add(self.timeout)
     }
 
     /// The pause before the next run, for a `random` from 0 to 1.
     pub(super) fn pause(&self, random: f64) -> Duration {
-        self.interval
-            .mul_f64(1.0 + self.jitter * (2.0 * random - 1.0))
+        self.interval.mul_f64(1.0 + self.jitter * (2.0 * random - 1.0))
     }
 }
 

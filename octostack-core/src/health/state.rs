@@ -81,9 +81,8 @@ impl State {
             return None;
         }
         let silence = crate::duration::format(std::time::Duration::from_secs(silence.as_secs()));
-        self.reason = Some(format!(
-            "no result for {silence}: the check is stuck, or nothing runs it"
-        ));
+        self.reason =
+            Some(format!("no result for {silence}: the check is stuck, or nothing runs it"));
         Some(self.turn(Status::Failing, now))
     }
 
@@ -169,22 +168,13 @@ mod tests {
         let schedule = Schedule::new();
         let mut state = State::new(Initial::Unknown, start);
         state.record(Ok(()), &schedule, start);
-        assert_eq!(
-            state.fresh_until(&schedule),
-            Some(start + schedule.stale_after)
-        );
+        assert_eq!(state.fresh_until(&schedule), Some(start + schedule.stale_after));
         let almost = start + Duration::from_millis(29_999);
         assert_eq!(state.age(&schedule, almost), None);
 
         let late = start + schedule.stale_after;
         assert_eq!(state.age(&schedule, late).unwrap().to, Status::Failing);
-        assert!(
-            state
-                .reason
-                .as_deref()
-                .unwrap()
-                .starts_with("no result for 30s")
-        );
+        assert!(state.reason.as_deref().unwrap().starts_with("no result for 30s"));
         assert_eq!(state.age(&schedule, late), None, "told once");
         assert_eq!(state.fresh_until(&schedule), None);
 
@@ -195,10 +185,7 @@ mod tests {
     #[test]
     fn long_reasons_are_cut_between_characters() {
         let cut = cut("ö".repeat(1_000));
-        assert!(
-            cut.len() <= MAX_REASON + 4 && cut.ends_with("ö ..."),
-            "{cut}"
-        );
+        assert!(cut.len() <= MAX_REASON + 4 && cut.ends_with("ö ..."), "{cut}");
         assert_eq!(super::cut("short".into()), "short");
     }
 }

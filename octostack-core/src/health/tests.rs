@@ -81,16 +81,9 @@ async fn only_unknown_local_checks_hold_readiness_back() {
 
     let _background = setup.run();
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(
-        setup.health.standing(),
-        Standing::Good,
-        "the first run does not wait"
-    );
+    assert_eq!(setup.health.standing(), Standing::Good, "the first run does not wait");
     setup.switched("added while running", CheckKind::Local);
-    assert_eq!(
-        setup.health.changed(Standing::Unready).await,
-        Standing::Good
-    );
+    assert_eq!(setup.health.changed(Standing::Unready).await, Standing::Good);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,9 +134,8 @@ async fn staleness_is_noticed_without_a_probe() {
         .with_interval(Duration::from_secs(1))
         .with_stale_after(Duration::from_secs(10))
         .with_initial(Initial::Passing);
-    let check = Check::new("stuck".into(), CheckKind::Local, schedule, || async {
-        Ok::<_, String>(())
-    });
+    let check =
+        Check::new("stuck".into(), CheckKind::Local, schedule, || async { Ok::<_, String>(()) });
     let check = Arc::new(check);
     lock(&setup.health.shared.checks).push(check);
     setup.health.shared.settle(SystemClock.now());
@@ -168,27 +160,15 @@ async fn passive_checks_follow_what_they_look_at_within_a_second() {
             Ok(())
         }
     };
-    setup
-        .health
-        .passive("inventory.breaker", CheckKind::Shared, look);
+    setup.health.passive("inventory.breaker", CheckKind::Shared, look);
     let _background = setup.run();
     sleep(Duration::from_millis(1)).await;
     open.store(true, Ordering::Relaxed);
     let start = TokioInstant::now();
-    assert_eq!(
-        setup.health.changed(Standing::Good).await,
-        Standing::Degraded
-    );
+    assert_eq!(setup.health.changed(Standing::Good).await, Standing::Degraded);
     open.store(false, Ordering::Relaxed);
-    assert_eq!(
-        setup.health.changed(Standing::Degraded).await,
-        Standing::Good
-    );
-    assert!(
-        start.elapsed() < Duration::from_millis(2_300),
-        "{:?}",
-        start.elapsed()
-    );
+    assert_eq!(setup.health.changed(Standing::Degraded).await, Standing::Good);
+    assert!(start.elapsed() < Duration::from_millis(2_300), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,10 +192,7 @@ async fn changes_are_events_and_a_gauge() {
     setup.registry.collect(&mut gauges);
     assert_eq!(gauges.0, [("good".into(), 1.0), ("bad".into(), 0.0)]);
     let events = setup.registry.events();
-    let told: Vec<_> = events
-        .iter()
-        .map(|e| (e.subject.as_str(), e.message.as_str()))
-        .collect();
+    let told: Vec<_> = events.iter().map(|e| (e.subject.as_str(), e.message.as_str())).collect();
     assert_eq!(told.len(), 2, "one a change, not one a run: {told:?}");
     assert!(told.contains(&("good", "passing")));
     assert!(told.contains(&("bad", "failing: switched off")));

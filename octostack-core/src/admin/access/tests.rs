@@ -2,18 +2,9 @@
 use super::*;
 use http::Request;
 
-const LOOPBACK: Setting = Setting {
-    loopback: true,
-    development: true,
-};
-const PRODUCTION: Setting = Setting {
-    loopback: true,
-    development: false,
-};
-const EXPOSED: Setting = Setting {
-    loopback: false,
-    development: true,
-};
+const LOOPBACK: Setting = Setting { loopback: true, development: true };
+const PRODUCTION: Setting = Setting { loopback: true, development: false };
+const EXPOSED: Setting = Setting { loopback: false, development: true };
 
 fn tokens(write: Option<&str>, read: Option<&str>) -> Tokens {
     let secret = |text: &str| Secret::new(text.to_owned());
@@ -59,10 +50,7 @@ fn ask(line: &str, access: Access, setting: Setting, tokens: &Tokens) -> Result<
 fn check(setting: Setting, tokens: &Tokens, cases: &[(&str, Access, Result<&str, u16>)]) {
     for (line, access, expected) in cases {
         let got = ask(line, *access, setting, tokens);
-        assert_eq!(
-            got, *expected,
-            "{line} for {access:?} with {setting:?} and {tokens:?}"
-        );
+        assert_eq!(got, *expected, "{line} for {access:?} with {setting:?} and {tokens:?}");
     }
 }
 
@@ -78,11 +66,7 @@ fn reading_on_loopback_asks_for_a_loopback_name() {
         ("GET host=127.0.0.1:8081", Operators, Ok("nobody")),
         ("GET host=127.9.9.9", Operators, Ok("nobody")),
         ("GET host=[::1]:8081", Operators, Ok("nobody")),
-        (
-            "GET uri=http://localhost:8081/statusz",
-            Operators,
-            Ok("nobody"),
-        ),
+        ("GET uri=http://localhost:8081/statusz", Operators, Ok("nobody")),
         ("GET host=127.0.0.1", Collectors, Ok("nobody")),
         ("GET", Operators, Err(403)),
         ("GET host=", Operators, Err(403)),
@@ -96,16 +80,8 @@ fn reading_on_loopback_asks_for_a_loopback_name() {
         ("GET host=10.0.0.1", Operators, Err(403)),
         ("GET host=[::2]", Operators, Err(403)),
         ("GET host=localhost host=evil.example", Operators, Err(403)),
-        (
-            "GET host=localhost uri=http://evil.example/",
-            Operators,
-            Err(403),
-        ),
-        (
-            "GET host=evil.example uri=http://localhost/",
-            Operators,
-            Err(403),
-        ),
+        ("GET host=localhost uri=http://evil.example/", Operators, Err(403)),
+        ("GET host=evil.example uri=http://localhost/", Operators, Err(403)),
     ];
     check(LOOPBACK, &none(), &cases);
     check(PRODUCTION, &none(), &cases);
@@ -166,11 +142,7 @@ fn an_empty_token_opens_nothing() {
             ("DELETE auth=", Operators, Err(401)),
         ],
     );
-    check(
-        LOOPBACK,
-        &empty,
-        &[("DELETE host=localhost", Operators, Err(401))],
-    );
+    check(LOOPBACK, &empty, &[("DELETE host=localhost", Operators, Err(401))]);
 }
 
 #[test]
@@ -181,11 +153,7 @@ fn changes_need_the_write_token_where_there_is_one() {
             &both(),
             &[
                 ("DELETE host=localhost auth=w", Operators, Ok("write")),
-                (
-                    "PUT host=localhost auth=w type=application/json body",
-                    Operators,
-                    Ok("write"),
-                ),
+                ("PUT host=localhost auth=w type=application/json body", Operators, Ok("write")),
                 ("DELETE host=localhost", Operators, Err(401)),
                 ("DELETE host=localhost auth=x", Operators, Err(401)),
                 ("DELETE host=localhost auth=r", Operators, Err(403)),
@@ -209,11 +177,7 @@ fn changes_without_any_token_are_for_development_on_loopback() {
     let read = tokens(None, Some("r"));
     for setting in [LOOPBACK, PRODUCTION, EXPOSED] {
         check(setting, &read, &[(delete, Operators, Err(403))]);
-        check(
-            setting,
-            &read,
-            &[("DELETE host=localhost auth=r", Operators, Err(403))],
-        );
+        check(setting, &read, &[("DELETE host=localhost auth=r", Operators, Err(403))]);
     }
 }
 
@@ -229,10 +193,7 @@ fn changes_are_not_taken_from_web_pages_of_others() {
         ("origin=https://evil.example", Err(403)),
         ("origin=null", Err(403)),
         ("origin=", Err(403)),
-        (
-            "origin=http://localhost:8081 origin=http://evil.example",
-            Err(403),
-        ),
+        ("origin=http://localhost:8081 origin=http://evil.example", Err(403)),
         ("site=cross-site", Err(403)),
         ("site=same-site", Err(403)),
         ("site=same-origin site=cross-site", Err(403)),
@@ -260,10 +221,6 @@ fn bodies_of_changes_must_be_json() {
         ("type=application/json type=text/plain body", Err(415)),
     ] {
         let line = format!("{put} {words}");
-        assert_eq!(
-            ask(line.trim(), Operators, LOOPBACK, &both()),
-            expected,
-            "{line}"
-        );
+        assert_eq!(ask(line.trim(), Operators, LOOPBACK, &both()), expected, "{line}");
     }
 }

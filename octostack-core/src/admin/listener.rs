@@ -1,0 +1,53 @@
+use super::Admin;
+use crate::lifecycle::{Drained, Stop};
+use crate::server::{BindError, Server, ServerConfig};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// People and collectors, not traffic: enough for both, and a bound for everybody else.
+const MAX_CONNECTIONS: usize = 128;
+
+/// At the end nobody waits for the next request of a collector.
+const IDLE_GRACE: Duration = Duration::from_millis(20);
+
+impl Admin {
+    /// Opens the port.
+    ///
+    /// # Errors
+    /// [`BindError`], as for any listener; it names `admin.addr`.
+    pub async fn bind(&self) -> Result<AdminListener, BindError> {
+        let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
+        let address = self.shared.addr.to_string();
+        let server = Server::bind_to(&address, "admin.addr (ADMIN_ADDR)", &limits).await?;
+        let server =
+            server.with_name("admin").with_registry(&self.shared.registry).with_peer_addr();
+        Ok(AdminListener { admin: self.clone(), server })
+    }
+}
+
+/// The open admin port; made by [`Admin::bind`].
+#[derive(Debug)]
+pub struct AdminListener {
+    admin: Admin,
+    server: Server,
+}
+
+impl AdminListener {
+    /// The address that it listens on, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Serves the pages, and ends overrides on time, until `stop` ends it.
+    ///
+    /// Give it a [`Stopper`](crate::lifecycle::Stopper) of its own that is moved after
+    /// [`Lifecycle::run`](crate::lifecycle::Lifecycle::run) has returned, so that it answers to
+    /// the end.
+    pub async fn serve(self, stop: Stop) -> Drained {
+        let Self { admin, server } = self;
+        tokio::select! {
+            drained = server.serve_until(admin.clone(), stop, IDLE_GRACE) => drained,
+            never = admin.overrides_on_time() => match never {},
+        }
+    }
+}

@@ -1,0 +1,159 @@
+use super::*;
+use octostack_core::lifecycle::{Signal, Signals, Step, Stopper};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// The pages on a port of their own.
+async fn serve(admin: &Admin) -> (SocketAddr, Stopper, JoinHandle<()>) {
+    let listener = admin.bind().await.unwrap();
+    let addr = listener.local_addr();
+    let stopper = Stopper::new();
+    let stop = stopper.stop();
+    let serving = tokio::spawn(async move {
+        listener.serve(stop).await;
+    });
+    (addr, stopper, serving)
+}
+
+fn anywhere() -> AdminConfig {
+    AdminConfig::new().with_addr("127.0.0.1:0".parse().unwrap())
+}
+
+/// Sends `head` with `Host`, `Connection: close` and `body`; returns status line, head and body.
+async fn raw(addr: SocketAddr, head: &str, body: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    let host = if head.contains("Host:") { String::new() } else { format!("Host: {addr}\r\n") };
+    let length =
+        if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let request = format!("{head}\r\n{host}{length}Connection: close\r\n\r\n{body}");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = socket.read_to_string(&mut answer);
+    timeout(Duration::from_secs(10), read).await.expect("an answer").unwrap();
+    (answer[9..12].parse().unwrap(), answer)
+}
+
+#[tokio::test]
+async fn serves_pages_and_changes_with_the_peer_in_the_audit() {
+    let setup = Setup::new();
+    let admin = setup.builder().config(anywhere()).build().unwrap();
+    let (addr, _stopper, _serving) = serve(&admin).await;
+
+    let (status, answer) = raw(addr, "GET /livez HTTP/1.1", "").await;
+    assert_eq!(status, 200);
+    assert!(answer.contains("x-content-type-options: nosniff") && answer.ends_with("\r\n\r\nok"));
+    let (status, answer) = raw(addr, "HEAD /statusz HTTP/1.1", "").await;
+    assert_eq!(status, 200);
+    assert!(!answer.contains("content-length: 0") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert_eq!(raw(addr, "GET /statusz HTTP/1.1\r\nHost: evil.example", "").await.0, 403);
+    assert_eq!(raw(addr, "GET /livez HTTP/1.1\r\nHost: evil.example", "").await.0, 200);
+
+    let put = "PUT /policyz/inventory.limit HTTP/1.1\r\nContent-Type: application/json";
+    let (status, answer) = raw(addr, put, r#"{"mode": "shadow"}"#).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(setup.mode(), Some(Mode::Shadow));
+    let events = setup.registry.events();
+    let event = events.iter().find(|event| event.kind == "override_set").unwrap();
+    let peer = event.fields.iter().find(|(key, _)| *key == "peer").unwrap().1.as_str();
+    assert!(peer.unwrap().starts_with("127.0.0.1:"), "{peer:?}");
+}
+
+#[tokio::test]
+async fn overrides_end_on_time_while_it_serves() {
+    let setup = Setup::new();
+    let admin = setup.builder().config(anywhere()).build().unwrap();
+    let (ended, mut over) = tokio::sync::mpsc::unbounded_channel();
+    setup.registry.observe(move |event: &octostack_core::inspect::Event| {
+        if event.kind == "override_ended" {
+            let _ = ended.send(event.message.clone());
+        }
+    });
+    let (addr, _stopper, _serving) = serve(&admin).await;
+    let put = "PUT /policyz/inventory.limit HTTP/1.1\r\nContent-Type: application/json";
+    assert_eq!(raw(addr, put, r#"{"mode": "shadow", "ttl": "20ms"}"#).await.0, 200);
+    let message = timeout(Duration::from_secs(10), over.recv()).await.unwrap();
+    assert_eq!(message.as_deref(), Some("its time was up"));
+    assert_eq!(setup.mode(), None);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_also_without_a_length() {
+    let setup = Setup::new();
+    let admin = setup.builder().config(anywhere()).build().unwrap();
+    let (addr, _stopper, _serving) = serve(&admin).await;
+    let put = "PUT /policyz/inventory.limit HTTP/1.1\r\nContent-Type: application/json";
+    assert_eq!(raw(addr, put, &" ".repeat(70_000)).await.0, 413);
+
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    let head = format!("{put}\r\nHost: {addr}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("2000\r\n{}\r\n", " ".repeat(0x2000));
+    for _ in 0..9 {
+        socket.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    let mut answer = [0; 12];
+    let read = socket.read_exact(&mut answer);
+    timeout(Duration::from_secs(5), read).await.expect("no wait for the end").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    assert_eq!(setup.mode(), None);
+}
+
+#[tokio::test]
+async fn no_token_opens_nothing_on_an_open_address() {
+    let setup = Setup::new();
+    let config = AdminConfig::new().with_addr("0.0.0.0:0".parse().unwrap());
+    let admin = setup.builder().config(config).build().unwrap();
+    let (addr, _stopper, _serving) = serve(&admin).await;
+    let addr = SocketAddr::from(([127, 0, 0, 1], addr.port()));
+    assert_eq!(raw(addr, "GET /livez HTTP/1.1", "").await.0, 200);
+    assert_eq!(raw(addr, "GET /statusz HTTP/1.1\r\nHost: localhost", "").await.0, 403);
+    assert_eq!(raw(addr, "DELETE /policyz/inventory.limit HTTP/1.1", "").await.0, 403);
+}
+
+#[tokio::test]
+async fn answers_until_after_the_end_of_the_service() {
+    let setup = Setup::new();
+    let admin = setup.builder().config(anywhere()).build().unwrap();
+    let (addr, stopper, serving) = serve(&admin).await;
+    let (kill, signals) = Signals::manual();
+    setup.lifecycle.ready();
+    assert_eq!(raw(addr, "GET /readyz HTTP/1.1", "").await.0, 200);
+
+    // A resource that takes its time holds the service in the phase draining.
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    setup.lifecycle.on_close("slow", move || async move {
+        let _ = closed.await;
+    });
+    let lifecycle = setup.lifecycle.clone();
+    let ending = tokio::spawn(async move { lifecycle.run(signals).await });
+    kill.send(Signal::Interrupt).unwrap();
+    setup.lifecycle.draining().await;
+    assert_eq!(raw(addr, "GET /readyz HTTP/1.1", "").await.0, 503);
+    assert_eq!(raw(addr, "GET /livez HTTP/1.1", "").await.0, 200);
+    let (_, status) = raw(addr, "GET /statusz HTTP/1.1", "").await;
+    assert!(status.contains("\"phase\": \"draining\""), "{status}");
+
+    close.send(()).unwrap();
+    assert_eq!(ending.await.unwrap().exit_code(), 0);
+    assert_eq!(raw(addr, "GET /livez HTTP/1.1", "").await.0, 200, "still there");
+
+    let _silent = TcpStream::connect(addr).await.unwrap();
+    stopper.advance(Step::Drain);
+    timeout(Duration::from_secs(2), serving).await.expect("an end").unwrap();
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_setting() {
+    let setup = Setup::new();
+    let admin = setup.builder().config(anywhere()).build().unwrap();
+    let (addr, _stopper, _serving) = serve(&admin).await;
+    let config = AdminConfig::new().with_addr(addr);
+    let second = setup.builder().config(config).build().unwrap();
+    let error = second.bind().await.unwrap_err().to_string();
+    assert!(error.contains(&addr.to_string()) && error.contains("admin.addr"), "{error}");
+}

@@ -4,9 +4,8 @@
 use http::Method;
 
 /// Names of the methods by [`index`]; the last stands for all others.
-pub(crate) const NAMES: [&str; 10] = [
-    "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "_OTHER",
-];
+pub(crate) const NAMES: [&str; 10] =
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "_OTHER"];
 
 /// Where a method stands in [`NAMES`].
 #[inline]

@@ -42,11 +42,7 @@ pub(super) struct Groups {
 impl Groups {
     /// Makes `name` mean this and nothing else.
     pub(super) fn announce(&mut self, name: &'static str, help: &'static str, kind: &'static str) {
-        self.groups.entry(name).or_insert_with(|| Group {
-            help,
-            kind,
-            series: BTreeMap::new(),
-        });
+        self.groups.entry(name).or_insert_with(|| Group { help, kind, series: BTreeMap::new() });
     }
 
     /// Takes one series. The labels are written already.
@@ -109,11 +105,7 @@ impl Sink for Groups {
 fn write_series(out: &mut String, name: &str, labels: &str, reading: &Reading) {
     match reading {
         Reading::Number(value) => write_sample(out, name, "", labels, *value),
-        Reading::Durations {
-            bounds,
-            counts,
-            sum,
-        } => {
+        Reading::Durations { bounds, counts, sum } => {
             let comma = if labels.is_empty() { "" } else { "," };
             let mut count = 0;
             for (i, n) in counts.iter().enumerate() {
@@ -183,9 +175,7 @@ fn escape(out: &mut String, text: &str, quotes: bool) {
 pub(super) fn is_metric_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
 }
 
 /// `[a-zA-Z_][a-zA-Z0-9_]*`, without what Prometheus keeps for itself.

@@ -46,16 +46,8 @@ struct Series<H> {
 
 impl<H: Handle> Core<H> {
     pub(super) fn new(shape: Shape, limit: usize, dropped: Option<Counter>) -> Arc<Self> {
-        let series = Mutex::new(Series {
-            known: BTreeMap::new(),
-            counted: 0,
-        });
-        Arc::new(Self {
-            shape,
-            limit,
-            dropped,
-            series,
-        })
+        let series = Mutex::new(Series { known: BTreeMap::new(), counted: 0 });
+        Arc::new(Self { shape, limit, dropped, series })
     }
 
     fn resolve(&self, values: &[&str], declared: bool) -> H {
@@ -121,9 +113,7 @@ impl<H: Handle, const N: usize> Family<H, N> {
 
 impl<H, const N: usize> Clone for Family<H, N> {
     fn clone(&self) -> Self {
-        Self {
-            core: self.core.clone(),
-        }
+        Self { core: self.core.clone() }
     }
 }
 

@@ -116,10 +116,7 @@ impl InFlight {
     /// Counts one more until the returned guard is dropped, on whatever thread.
     #[must_use = "it leaves when this is dropped"]
     pub fn enter(&self) -> Entered {
-        Entered {
-            shard: self.enter_raw(),
-            shards: self.0.clone(),
-        }
+        Entered { shard: self.enter_raw(), shards: self.0.clone() }
     }
 
     /// How many are in now.
@@ -197,9 +194,7 @@ impl Histogram {
 
     /// How many durations were recorded.
     pub fn count(&self) -> u64 {
-        (0..=self.0.bounds.len())
-            .map(|i| self.0.shards.sum(i))
-            .sum()
+        (0..=self.0.bounds.len()).map(|i| self.0.shards.sum(i)).sum()
     }
 
     /// The sum of all durations.
@@ -223,9 +218,7 @@ impl private::Sealed for Histogram {
         let Durations { shards, bounds } = &*self.0;
         Reading::Durations {
             bounds: bounds.clone(),
-            counts: (0..=bounds.len())
-                .map(|bucket| shards.sum(bucket))
-                .collect(),
+            counts: (0..=bounds.len()).map(|bucket| shards.sum(bucket)).collect(),
             sum: shards.sum(bounds.len() + 1),
         }
     }

@@ -57,12 +57,7 @@ impl MetricsBuilder {
     /// The metrics, with what OctoStack tells about its own telemetry.
     pub fn build(self) -> Metrics {
         let own = |name, help, label| {
-            let shape = Shape {
-                name,
-                help,
-                labels: vec![label],
-                spec: Spec::default(),
-            };
+            let shape = Shape { name, help, labels: vec![label], spec: Spec::default() };
             let core = Core::<Counter>::new(shape, self.limit, None);
             Family::<_, 1> { core }
         };
@@ -88,9 +83,7 @@ impl MetricsBuilder {
         if let Some(identity) = self.identity {
             shared.add_build_info(&identity);
         }
-        Metrics {
-            shared: Arc::new(shared),
-        }
+        Metrics { shared: Arc::new(shared) }
     }
 }
 
@@ -102,11 +95,7 @@ impl Metrics {
 
     /// Metrics with other settings.
     pub fn builder() -> MetricsBuilder {
-        MetricsBuilder {
-            registry: Registry::global().clone(),
-            identity: None,
-            limit: 2000,
-        }
+        MetricsBuilder { registry: Registry::global().clone(), identity: None, limit: 2000 }
     }
 
     /// Registers a counter. Its name ends in `_total`.
@@ -223,12 +212,7 @@ impl Metrics {
             return Err(MetricError::Name { name, rule });
         }
         check_labels(name, &labels)?;
-        let shape = Shape {
-            name,
-            help,
-            labels: labels.to_vec(),
-            spec,
-        };
+        let shape = Shape { name, help, labels: labels.to_vec(), spec };
         let core = match lock(&self.shared.families).entry(name) {
             std::collections::btree_map::Entry::Occupied(taken) => {
                 same(&shape, taken.get().clone())?
@@ -256,8 +240,7 @@ impl Shared {
         lock(&self.families).insert("octostack_build_info", core.clone());
         let commit = identity.commit.as_deref().unwrap_or_default();
         let info = Family::<_, 3> { core };
-        info.declare([&identity.name, &identity.version, commit])
-            .set(1.0);
+        info.declare([&identity.name, &identity.version, commit]).set(1.0);
     }
 }
 

@@ -91,10 +91,7 @@ impl Shards {
         let word = self.word(shard, word);
         if cfg!(octostack_planted_bug) {
             // loom must notice: loses additions where two threads share a shard
-            word.store(
-                word.load(Ordering::Relaxed).wrapping_add(n),
-                Ordering::Relaxed,
-            );
+            word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
             return;
         }
         word.fetch_add(n, Ordering::Relaxed);

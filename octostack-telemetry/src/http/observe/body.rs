@@ -29,11 +29,12 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Some(guard) = this.guard {
-                // After a panic the body is not asked any more: it may panic again, and abort.
-                if !guard.is_panicked() && (*this.left == 0 || this.inner.is_end_stream()) {
-                    guard.finish(Outcome::Completed);
-                }
+            // After a panic the body is not asked any more: it may panic again, and abort.
+            let is_complete = |guard: &mut Guard<R>| {
+                !guard.is_panicked() && (*this.left == 0 || this.inner.is_end_stream())
+            };
+            if let Some(guard) = this.guard.take_if(is_complete) {
+                guard.finish(Outcome::Completed);
             }
         }
     }
@@ -42,11 +43,7 @@ pin_project! {
 impl<B: Body, R: Report> ResponseBody<B, R> {
     #[inline]
     pub(super) fn new(inner: B, guard: Option<Guard<R>>, length: Option<u64>) -> Self {
-        Self {
-            inner,
-            guard,
-            left: length.unwrap_or(u64::MAX),
-        }
+        Self { inner, guard, left: length.unwrap_or(u64::MAX) }
     }
 }
 
@@ -75,15 +72,20 @@ impl<B: Body, R: Report> Body for ResponseBody<B, R> {
             return inner.poll_frame(cx);
         };
         let frame = ready!(guard.within(|| inner.poll_frame(cx)));
-        match &frame {
-            Some(Ok(frame)) => match frame.data_ref() {
-                Some(data) => *this.left = this.left.saturating_sub(data.remaining() as u64),
+        let ended = match &frame {
+            Some(Ok(frame)) => {
+                let sent = frame.data_ref().map_or(0, Buf::remaining);
+                *this.left = this.left.saturating_sub(sent as u64);
                 // Nothing comes after trailers, and servers do not ask.
-                None if frame.is_trailers() => guard.finish(Outcome::Completed),
-                None => {}
-            },
-            Some(Err(_)) => guard.finish(Outcome::BodyFailed),
-            None => guard.finish(Outcome::Completed),
+                frame.is_trailers().then_some(Outcome::Completed)
+            }
+            Some(Err(_)) => Some(Outcome::BodyFailed),
+            None => Some(Outcome::Completed),
+        };
+        if let Some(outcome) = ended
+            && let Some(guard) = this.guard.take()
+        {
+            guard.finish(outcome);
         }
         Poll::Ready(frame)
     }

@@ -20,10 +20,7 @@ pin_project! {
 
 impl<F, R: Report> ResponseFuture<F, R> {
     pub(super) const fn new(inner: F, guard: Guard<R>) -> Self {
-        Self {
-            inner,
-            guard: Some(guard),
-        }
+        Self { inner, guard: Some(guard) }
     }
 }
 
@@ -47,16 +44,15 @@ where
         match output {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(response)) => {
-                let follow = |guard: &mut Guard<R>| guard.headers(&response);
-                let guard = this.guard.take_if(follow);
-                *this.guard = None;
+                let guard = this.guard.take_if(|guard| guard.headers(&response));
+                if let Some(ended) = this.guard.take() {
+                    ended.finish(Outcome::Completed);
+                }
                 let length = guard.as_ref().and_then(|_| length(&response));
-                Poll::Ready(Ok(
-                    response.map(|body| ResponseBody::new(body, guard, length))
-                ))
+                Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, guard, length))))
             }
             Poll::Ready(Err(error)) => {
-                if let Some(mut guard) = this.guard.take() {
+                if let Some(guard) = this.guard.take() {
                     guard.finish(Outcome::Failed);
                 }
                 Poll::Ready(Err(error))

@@ -62,7 +62,7 @@ impl<R: Report> Guard<R> {
         output
     }
 
-    /// Takes note of the headers. Returns whether there is more to follow: the body.
+    /// Takes note of the headers. Returns whether a body is to follow them.
     #[inline]
     pub(super) fn headers<B: Body>(&mut self, response: &Response<B>) -> bool {
         let status = response.status();
@@ -73,7 +73,6 @@ impl<R: Report> Guard<R> {
         if !self.streaming
             && (bodiless || self.method == MethodRule::Head || response.body().is_end_stream())
         {
-            self.finish(Outcome::Completed);
             return false;
         }
         self.streaming = self.streaming || is_event_stream(response);
@@ -85,10 +84,12 @@ impl<R: Report> Guard<R> {
     }
 
     #[inline]
-    pub(super) fn finish(&mut self, outcome: Outcome) {
-        if self.phase == Phase::Reported {
-            return;
-        }
+    pub(super) fn finish(mut self, outcome: Outcome) {
+        self.report(outcome);
+    }
+
+    #[inline]
+    fn report(&mut self, outcome: Outcome) {
         // First, so that a report that panics against its contract is not called again by `drop`.
         self.phase = Phase::Reported;
         let end = self.end(outcome);
@@ -104,23 +105,18 @@ impl<R: Report> Guard<R> {
     #[inline]
     fn end(&self, outcome: Outcome) -> End {
         let elapsed = SystemClock.now().saturating_duration_since(self.started);
-        End {
-            outcome,
-            status: self.status,
-            elapsed,
-            streaming: self.streaming,
-        }
+        End { outcome, status: self.status, elapsed, streaming: self.streaming }
     }
 }
 
 impl<R: Report> Drop for Guard<R> {
     #[inline]
     fn drop(&mut self) {
-        self.finish(if self.is_panicked() {
-            Outcome::Panicked
-        } else {
-            Outcome::Cancelled
-        });
+        match self.phase {
+            Phase::Waiting => self.report(Outcome::Cancelled),
+            Phase::Polling => self.report(Outcome::Panicked),
+            Phase::Reported => {}
+        }
     }
 }
 

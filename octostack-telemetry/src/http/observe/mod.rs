@@ -148,12 +148,7 @@ impl End {
 
     /// An end that is not the end of a stream, to test a [`Report`] with.
     pub const fn new(outcome: Outcome, status: Option<StatusCode>, elapsed: Duration) -> Self {
-        Self {
-            outcome,
-            status,
-            elapsed,
-            streaming: false,
-        }
+        Self { outcome, status, elapsed, streaming: false }
     }
 }
 
@@ -175,13 +170,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// All there are.
-    pub const ALL: [Self; 5] = [
-        Self::Completed,
-        Self::Failed,
-        Self::BodyFailed,
-        Self::Cancelled,
-        Self::Panicked,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Completed, Self::Failed, Self::BodyFailed, Self::Cancelled, Self::Panicked];
 
     /// Its name in labels and logs: `ok`, `error`, `body_error`, `cancelled` or `panic`.
     pub const fn as_str(self) -> &'static str {

@@ -32,10 +32,7 @@ impl RedLayer {
     /// If `metrics` has a metric of one of the two names that was registered with another
     /// definition.
     pub fn new(metrics: &Metrics) -> Result<Self, MetricError> {
-        Ok(Self {
-            shared: Arc::new(Shared::new(metrics)?),
-            route: FixedRoute(UNMATCHED),
-        })
+        Ok(Self { shared: Arc::new(Shared::new(metrics)?), route: FixedRoute(UNMATCHED) })
     }
 }
 
@@ -54,10 +51,7 @@ impl<R> RedLayer<R> {
 impl<R, H> RedLayer<R, H> {
     /// Takes the route of a request from `route`.
     pub fn route_from<T: RouteFrom>(self, route: T) -> RedLayer<T, H> {
-        RedLayer {
-            shared: self.shared,
-            route,
-        }
+        RedLayer { shared: self.shared, route }
     }
 }
 
@@ -92,9 +86,7 @@ where
 
 impl<R: fmt::Debug, H> fmt::Debug for RedLayer<R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedLayer")
-            .field("route", &self.route)
-            .finish_non_exhaustive()
+        f.debug_struct("RedLayer").field("route", &self.route).finish_non_exhaustive()
     }
 }
 

@@ -33,12 +33,7 @@ impl Shared {
         let duration = metrics.histogram(
             DURATION,
             "How long HTTP requests took, to the end of the response body.",
-            [
-                "http_request_method",
-                "http_route",
-                "http_response_status_code",
-                "error_type",
-            ],
+            ["http_request_method", "http_route", "http_response_status_code", "error_type"],
             &HTTP_BOUNDS,
         )?;
         let active = metrics.in_flight(
@@ -83,9 +78,7 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("duration", &self.duration)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("duration", &self.duration).finish_non_exhaustive()
     }
 }
 
@@ -122,10 +115,7 @@ impl Statuses {
 
 impl Route {
     fn new(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            methods: [const { OnceLock::new() }; METHODS],
-        }
+        Self { name: name.into(), methods: [const { OnceLock::new() }; METHODS] }
     }
 }
 
@@ -202,9 +192,7 @@ mod tests {
     #[test]
     fn routes_without_end_stay_within_the_table() {
         let routes = routes();
-        let places: Vec<_> = (0..4 * ROUTES)
-            .map(|i| routes.find(&format!("/{i}")))
-            .collect();
+        let places: Vec<_> = (0..4 * ROUTES).map(|i| routes.find(&format!("/{i}"))).collect();
         let over = places.iter().filter(|p| **p == RouteId(ROUTES)).count();
         assert!(over >= 3 * ROUTES, "{over}");
         assert_eq!(routes.overflowed.value(), over as u64);

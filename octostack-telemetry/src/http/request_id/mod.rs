@@ -104,10 +104,7 @@ impl RequestId {
 
 fn is_harmless(value: &HeaderValue) -> bool {
     (1..=LONGEST).contains(&value.len())
-        && value
-            .as_bytes()
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+        && value.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
 impl fmt::Display for RequestId {
@@ -165,10 +162,7 @@ where
     fn call(&mut self, mut request: Request<Req>) -> Self::Future {
         let id = RequestId::from_headers(request.headers()).unwrap_or_else(RequestId::random);
         request.extensions_mut().insert(id.clone());
-        ResponseFuture {
-            inner: self.inner.call(request),
-            id: Some(id),
-        }
+        ResponseFuture { inner: self.inner.call(request), id: Some(id) }
     }
 }
 

@@ -1,0 +1,246 @@
+//! A tree of values against the schema: everything that can be said before serde reads it.
+
+use super::error::{Error, ErrorKind, Origin};
+use super::merge::{tags, variant};
+use super::schema::{Kind, Schema, Table};
+use super::suggest::nearest;
+use super::tree::{Data, Entry, Node, Step};
+use crate::secret::REDACTED;
+
+/// How much of the settings a tree holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// One source of several: what it lacks may stand in another.
+    Part,
+    /// All of them together.
+    Whole,
+}
+
+/// How the variable of a key is called, for advice.
+pub(super) type VariableName<'a> = &'a dyn Fn(&[Step]) -> String;
+
+/// Checks `node` and returns what is wrong with it.
+pub(super) fn check(
+    node: &Node,
+    schema: &Schema,
+    extent: Extent,
+    variable: VariableName<'_>,
+) -> Vec<Error> {
+    let mut checker = Checker { extent, variable, path: Vec::new(), errors: Vec::new() };
+    checker.node(node, schema);
+    checker.errors
+}
+
+struct Checker<'a> {
+    extent: Extent,
+    variable: VariableName<'a>,
+    path: Vec<Step>,
+    errors: Vec<Error>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, kind: ErrorKind, origin: &Origin, message: String) {
+        let error = Error::new(kind, &self.path, message).with_origin(origin.clone());
+        self.errors.push(error);
+    }
+
+    fn below(&mut self, step: Step, visit: impl FnOnce(&mut Self)) {
+        self.path.push(step);
+        visit(self);
+        self.path.pop();
+    }
+
+    fn node(&mut self, node: &Node, schema: &Schema) {
+        match (&node.data, &schema.kind) {
+            (Data::Null, _) if schema.nullable => {}
+            (_, Kind::Any) | (Data::Null, Kind::Nothing) => {}
+            (_, Kind::OneOf(forms)) => self.one_of(node, schema, forms),
+            (Data::Table(entries), Kind::Table(table)) => self.table(node, entries, table),
+            (Data::List(items), Kind::List { item, min, max }) => {
+                let count = items.len() as u64;
+                if count < *min || count > *max {
+                    let message = format!("has {count} items; the list needs {min} to {max}");
+                    self.report(ErrorKind::OutOfRange, &node.origin, message);
+                }
+                for (index, node) in items.iter().enumerate() {
+                    self.below(Step::Index(index), |this| this.node(node, item));
+                }
+            }
+            (Data::Text(text), _) if schema.secret => self.secret(node, text, schema),
+            _ => self.leaf(node, schema),
+        }
+    }
+
+    fn secret(&mut self, node: &Node, text: &str, schema: &Schema) {
+        if text.is_empty() {
+            let message = "the secret is empty; give its value".to_owned();
+            self.report(ErrorKind::EmptySecret, &node.origin, message);
+        } else if text == REDACTED {
+            let message = "this is what a secret is shown as, not its value".to_owned();
+            self.report(ErrorKind::EmptySecret, &node.origin, message);
+        } else {
+            self.leaf(node, schema);
+        }
+    }
+
+    fn leaf(&mut self, node: &Node, schema: &Schema) {
+        // Right type, and within the limits?
+        let verdict = match (&node.data, &schema.kind) {
+            (Data::Bool(_), Kind::Bool) => Some(true),
+            (Data::Integer(n), Kind::Integer(bounds) | Kind::Number(bounds)) => {
+                Some(bounds.allow_integer(*n))
+            }
+            (Data::Float(n), Kind::Number(bounds)) => Some(bounds.allow_float(*n)),
+            (Data::Text(text), Kind::Text { min, max }) => {
+                let length = text.chars().count() as u64;
+                Some((*min..=*max).contains(&length))
+            }
+            (Data::Text(text), Kind::Duration) => Some(crate::duration::parse(text).is_ok()),
+            (Data::Text(text), Kind::Words(words)) => Some(words.contains(text)),
+            _ => None,
+        };
+        let expected = schema.expected();
+        match verdict {
+            Some(true) => {}
+            Some(false) => {
+                let message = format!("expected {expected}, got {}", shown(node, schema));
+                self.report(ErrorKind::OutOfRange, &node.origin, message);
+            }
+            None => {
+                let message = format!("expected {expected}, got {}", node.type_name());
+                self.report(ErrorKind::WrongType, &node.origin, message);
+            }
+        }
+    }
+
+    fn table(&mut self, node: &Node, entries: &[Entry], table: &Table) {
+        for entry in entries {
+            let field = table.fields.iter().find(|field| field.name == entry.key);
+            let schema = field.map(|field| &field.schema).or(table.others.as_deref());
+            self.below(Step::Key(entry.key.clone()), |this| match schema {
+                Some(schema) => this.node(&entry.node, schema),
+                None => this.unknown(entry, table),
+            });
+        }
+        if self.extent == Extent::Part {
+            return;
+        }
+        for field in table.fields.iter().filter(|field| field.required) {
+            if node.get(&field.name).is_none() {
+                let step = Step::Key(field.name.clone());
+                self.below(step, |this| this.missing(&field.schema));
+            }
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry, table: &Table) {
+        let names = table.fields.iter().map(|field| field.name.as_str());
+        let help = match nearest(&entry.key, names.clone()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None if table.fields.is_empty() => "no keys are expected here".to_owned(),
+            None => format!("known keys are `{}`", names.collect::<Vec<_>>().join("`, `")),
+        };
+        let message = format!("unknown key; {help}");
+        self.report(ErrorKind::UnknownKey, &entry.origin, message);
+    }
+
+    /// Reports what must be set for an absent `schema`: itself, or what it requires.
+    fn missing(&mut self, schema: &Schema) {
+        if let Kind::Table(table) = &schema.kind {
+            let required: Vec<_> = table.fields.iter().filter(|field| field.required).collect();
+            for field in &required {
+                let step = Step::Key(field.name.clone());
+                self.below(step, |this| this.missing(&field.schema));
+            }
+            if !required.is_empty() {
+                return;
+            }
+        }
+        let key = super::tree::display(&self.path);
+        let variable = (self.variable)(&self.path);
+        let advice = if schema.secret {
+            format!("set {variable}_FILE to the file that holds it, or {variable} to its value")
+        } else {
+            format!("set `{key}` in a config file, or the variable {variable}")
+        };
+        let message =
+            format!("required, and no source sets it; expected {}; {advice}", schema.expected());
+        let error = Error::new(ErrorKind::Missing, &self.path, message);
+        self.errors.push(error);
+    }
+
+    /// An enum with data: fits if one form does; else the form that was meant is explained.
+    fn one_of(&mut self, node: &Node, schema: &Schema, forms: &[Schema]) {
+        let attempt = |this: &mut Self, form: &Schema| {
+            let before = this.errors.len();
+            this.node(node, form);
+            this.errors.split_off(before)
+        };
+        if forms.iter().any(|form| attempt(self, form).is_empty()) {
+            return;
+        }
+        if let Some(meant) = variant(node, schema) {
+            self.node(node, &forms[meant]);
+        } else if !self.wrong_tag(node, forms) {
+            let message = format!("expected {}, got {}", schema.expected(), node.type_name());
+            self.report(ErrorKind::WrongType, &node.origin, message);
+        }
+    }
+
+    /// Reports a tag that no variant has, or that is not there.
+    fn wrong_tag(&mut self, node: &Node, forms: &[Schema]) -> bool {
+        let tables = forms.iter().filter_map(|form| match &form.kind {
+            Kind::Table(table) => tags(table).next(),
+            _ => None,
+        });
+        let tags: Vec<_> = tables.collect();
+        let (Some((key, _)), Data::Table(_)) = (tags.first().copied(), &node.data) else {
+            return false;
+        };
+        if tags.len() < forms.len() {
+            return false;
+        }
+        let words: Vec<_> = tags.iter().map(|(_, word)| *word).collect();
+        let expected = format!("one of `{}`", words.join("`, `"));
+        match node.get(key) {
+            Some(tag) => self.below(Step::Key(key.to_owned()), |this| {
+                let message = format!("expected {expected}");
+                this.report(ErrorKind::OutOfRange, &tag.origin, message);
+            }),
+            None if self.extent == Extent::Whole => {
+                let origin = node.origin.clone();
+                self.below(Step::Key(key.to_owned()), |this| {
+                    let message = format!("required beside its other keys; expected {expected}");
+                    this.report(ErrorKind::Missing, &origin, message);
+                });
+            }
+            // The tag is in another source. Unknown keys wait until all are known.
+            None => {}
+        }
+        true
+    }
+}
+
+/// A value that is out of range, if it may be shown: numbers and short words of plain settings.
+fn shown(node: &Node, schema: &Schema) -> String {
+    match &node.data {
+        _ if schema.secret => "something else".into(),
+        Data::Integer(n) => format!("{n}"),
+        Data::Float(n) => format!("{n}"),
+        Data::Text(text) => match schema.kind {
+            Kind::Text { .. } => format!("{} characters", text.chars().count()),
+            _ => quoted(text),
+        },
+        _ => node.type_name().into(),
+    }
+}
+
+/// `text` in quotes, without control characters and not too long.
+pub(super) fn quoted(text: &str) -> String {
+    const MAX: usize = 40;
+    let mut short: String = text.chars().take(MAX).flat_map(char::escape_debug).collect();
+    if text.chars().count() > MAX {
+        short.push('…');
+    }
+    format!("`{short}`")
+}

@@ -1,0 +1,212 @@
+//! From checked values to the struct, with all that only its types can refuse.
+//!
+//! serde stops at the first value that a type refuses. So: note the path, drop the value, and try
+//! again, until it passes or nothing is left to drop.
+
+use super::error::{Error, ErrorKind};
+use super::merge::child;
+use super::schema::{Kind, Schema};
+use super::tree::{Data, Node, Step};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use serde_path_to_error::Segment;
+use std::collections::BTreeMap;
+
+/// Reads `tree` as `T`, without what `known` errors point to.
+pub(super) fn deserialize<T: DeserializeOwned>(
+    tree: &Node,
+    schema: &Schema,
+    known: &[Error],
+) -> Result<T, Vec<Error>> {
+    let secrets = secrets(tree, schema);
+    let mut pruned = Pruned::new(tree.to_json());
+    let mut dropped: Vec<Vec<Step>> = Vec::new();
+    for error in known {
+        pruned.drop(&error.path);
+        dropped.push(error.path.clone());
+    }
+    let mut errors = Vec::new();
+    // Each round drops a value or ends; the bound is for a type that refuses what is not there.
+    for _ in 0..10_000 {
+        let refused = match serde_path_to_error::deserialize::<_, T>(&pruned.json) {
+            Ok(value) if errors.is_empty() && known.is_empty() => return Ok(value),
+            Ok(_) => break,
+            Err(refused) => refused,
+        };
+        let path = pruned.path(refused.path());
+        // What follows from an earlier error is not another one.
+        let follows = dropped.iter().any(|earlier| earlier.starts_with(&path));
+        if !follows {
+            let message = refused.inner().to_string();
+            let message = explain(&message, schema_at(schema, &path), &secrets);
+            let origin = tree.nearest(&path).origin.clone();
+            errors.push(Error::new(ErrorKind::Refused, &path, message).with_origin(origin));
+        }
+        if path.is_empty() || !pruned.drop(&path) {
+            break;
+        }
+        dropped.push(path);
+    }
+    Err(errors)
+}
+
+/// What serde says, unless a secret could be in it.
+fn explain(message: &str, schema: Option<&Schema>, secrets: &[String]) -> String {
+    let risky = schema.is_none_or(Schema::may_hold_secret) || quotes(message, secrets);
+    // A list of variants or fields comes from the program, not from the value.
+    let harmless = message.starts_with("missing field") && !quotes(message, secrets);
+    if risky && !harmless {
+        let expected = schema.map_or_else(|| "another value".to_owned(), Schema::expected);
+        format!(
+            "its type refuses the value (details withheld: it is or holds a secret); expected {expected}"
+        )
+    } else {
+        message.to_owned()
+    }
+}
+
+/// Whether `message` repeats one of `secrets`, as it is or as Rust escapes it.
+pub(super) fn quotes(message: &str, secrets: &[String]) -> bool {
+    secrets.iter().any(|secret| {
+        let escaped = secret.escape_debug().to_string();
+        message.contains(secret.as_str()) || message.contains(&escaped)
+    })
+}
+
+/// The text of all secrets in `node`.
+pub(super) fn secrets(node: &Node, schema: &Schema) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(node, Some(schema), false, &mut found);
+    found
+}
+
+fn collect(node: &Node, schema: Option<&Schema>, within: bool, found: &mut Vec<String>) {
+    let secret = within || schema.is_some_and(is_secret);
+    match &node.data {
+        Data::Text(text) if secret && !text.is_empty() => found.push(text.clone()),
+        Data::Integer(n) if secret => found.push(n.to_string()),
+        Data::List(items) => {
+            let item = schema.and_then(|schema| match &schema.kind {
+                Kind::List { item, .. } => Some(&**item),
+                _ => None,
+            });
+            for node in items {
+                collect(node, item, secret, found);
+            }
+        }
+        Data::Table(entries) => {
+            for entry in entries {
+                let inner = schema.and_then(|schema| child(schema, &entry.key));
+                collect(&entry.node, inner, secret, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value that stands here is a secret; in one form of an enum is enough.
+fn is_secret(schema: &Schema) -> bool {
+    schema.secret || matches!(&schema.kind, Kind::OneOf(forms) if forms.iter().any(is_secret))
+}
+
+/// The schema at `path`, if it does not depend on the variant of an enum.
+pub(super) fn schema_at<'a>(schema: &'a Schema, path: &[Step]) -> Option<&'a Schema> {
+    path.iter().try_fold(schema, |schema, step| match step {
+        Step::Key(key) => child(schema, key),
+        Step::Index(_) => match &schema.kind {
+            Kind::List { item, .. } => Some(&**item),
+            _ => None,
+        },
+    })
+}
+
+/// JSON from which values were dropped, and what their places were before.
+struct Pruned {
+    json: Json,
+    /// By path of a list: the items that are gone, ascending.
+    gone: BTreeMap<Vec<Step>, Vec<usize>>,
+}
+
+impl Pruned {
+    fn new(json: Json) -> Self {
+        let gone = BTreeMap::new();
+        Self { json, gone }
+    }
+
+    /// Drops the value at `path`. False if there was none.
+    fn drop(&mut self, path: &[Step]) -> bool {
+        let Some((last, parents)) = path.split_last() else {
+            return false;
+        };
+        let mut json = &mut self.json;
+        for (depth, step) in parents.iter().enumerate() {
+            let inner = match step {
+                Step::Key(key) => json.get_mut(key),
+                Step::Index(index) => {
+                    let gone = self.gone.get(&path[..depth]);
+                    let Some(index) = now(*index, gone) else {
+                        return false;
+                    };
+                    json.get_mut(index)
+                }
+            };
+            let Some(inner) = inner else { return false };
+            json = inner;
+        }
+        match (last, json) {
+            (Step::Key(key), Json::Object(entries)) => entries.remove(key).is_some(),
+            (Step::Index(index), Json::Array(items)) => {
+                let gone = self.gone.entry(parents.to_vec()).or_default();
+                match now(*index, Some(gone)).filter(|now| *now < items.len()) {
+                    Some(now) => {
+                        items.remove(now);
+                        gone.push(*index);
+                        gone.sort_unstable();
+                        true
+                    }
+                    None => false,
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// The path in the whole tree that serde's path in the pruned one stands for.
+    fn path(&self, path: &serde_path_to_error::Path) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut json = Some(&self.json);
+        for segment in path {
+            let (step, inner) = match segment {
+                Segment::Seq { index } => {
+                    let before = then(*index, self.gone.get(&steps));
+                    (Step::Index(before), json.and_then(|json| json.get(index)))
+                }
+                // The name of a variant is a key where the enum wraps its data, else nothing.
+                Segment::Map { key } | Segment::Enum { variant: key } => {
+                    let inner = json.and_then(|json| json.get(key));
+                    if inner.is_none() && matches!(segment, Segment::Enum { .. }) {
+                        continue;
+                    }
+                    (Step::Key(key.clone()), inner)
+                }
+                Segment::Unknown => break,
+            };
+            steps.push(step);
+            json = inner;
+        }
+        steps
+    }
+}
+
+/// Where item `index` is after those in `gone` went; `None` if it is one of them.
+fn now(index: usize, gone: Option<&Vec<usize>>) -> Option<usize> {
+    let gone = gone.map(Vec::as_slice).unwrap_or_default();
+    let before = gone.iter().filter(|gone| **gone < index).count();
+    (!gone.contains(&index)).then_some(index - before)
+}
+
+/// Where item `index` was before those in `gone` went.
+fn then(index: usize, gone: Option<&Vec<usize>>) -> usize {
+    let gone = gone.map(Vec::as_slice).unwrap_or_default();
+    gone.iter().fold(index, |index, gone| index + usize::from(*gone <= index))
+}

@@ -1,0 +1,382 @@
+//! Which environment variable sets which key.
+//!
+//! The names come from the schema: every key has one, and a variable is looked up by it. Reading
+//! names into a tree instead cannot tell the `_` in `pool_size` from the one between levels.
+
+use super::check::quoted;
+use super::error::{Error, ErrorKind, Origin};
+use super::schema::{Kind, Schema};
+use super::source::read_text;
+use super::suggest::nearest;
+use super::text;
+use super::tree::{Node, Step};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The variables of a process, by name.
+pub(super) type Variables = BTreeMap<String, String>;
+
+/// Variables that tell the loader where to look.
+pub(super) const OWN: [&str; 3] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE"];
+
+/// A key that a variable can set.
+struct Target<'a> {
+    keys: Vec<String>,
+    /// More than one where variants of an enum share the key.
+    schemas: Vec<&'a Schema>,
+    /// Its names: `ORDERS_DB_URL`, and `ORDERS_DB__URL` if that is another.
+    names: Vec<String>,
+    /// Names that it has without the prefix.
+    bare: Vec<String>,
+}
+
+impl Target<'_> {
+    fn secret(&self) -> bool {
+        self.schemas.iter().any(|schema| schema.secret)
+    }
+
+    fn leaf(&self) -> bool {
+        self.schemas.iter().all(|schema| schema.fields().is_empty())
+    }
+
+    fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error::of_keys(kind, &self.keys, message)
+    }
+}
+
+/// All names that the schema gives.
+pub(super) struct Names<'a> {
+    prefix: &'a str,
+    targets: Vec<Target<'a>>,
+    /// From exact, prefixed name to target.
+    exact: HashMap<String, usize>,
+}
+
+/// What the environment sets.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Values, outer keys first, each within the tables that lead to it.
+    pub(super) nodes: Vec<Node>,
+    pub(super) errors: Vec<Error>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The name of the variable for `keys`, with `separator` between levels.
+fn name(prefix: &str, keys: &[String], separator: &str) -> String {
+    let upper = |key: &String| -> String {
+        let letter = |c: char| match c {
+            c if c.is_ascii_alphanumeric() => c.to_ascii_uppercase(),
+            _ => '_',
+        };
+        key.chars().map(letter).collect()
+    };
+    let keys: Vec<_> = keys.iter().map(upper).collect();
+    format!("{prefix}{}", keys.join(separator))
+}
+
+impl<'a> Names<'a> {
+    /// Finds all names, and the keys that would share one.
+    pub(super) fn new(
+        prefix: &'a str,
+        root: &'a Schema,
+        bare: &[(String, String)],
+    ) -> (Self, Vec<Error>) {
+        let mut names = Self { prefix, targets: Vec::new(), exact: HashMap::new() };
+        names.collect(&[root], &mut Vec::new());
+        for (name, key) in bare {
+            let found = |target: &&mut Target<'_>| target.keys.join(".") == *key;
+            if let Some(target) = names.targets.iter_mut().find(found) {
+                target.bare.push(name.clone());
+            }
+        }
+        let errors = names.index();
+        (names, errors)
+    }
+
+    fn collect(&mut self, schemas: &[&'a Schema], keys: &mut Vec<String>) {
+        let mut children: Vec<(&str, Vec<&'a Schema>)> = Vec::new();
+        for field in schemas.iter().flat_map(|schema| schema.fields()) {
+            match children.iter_mut().find(|(name, _)| *name == field.name) {
+                Some((_, schemas)) => schemas.push(&field.schema),
+                None => children.push((&field.name, vec![&field.schema])),
+            }
+        }
+        for (key, schemas) in children {
+            keys.push(key.to_owned());
+            let mut names = vec![name(self.prefix, keys, "_"), name(self.prefix, keys, "__")];
+            names.dedup();
+            self.targets.push(Target {
+                keys: keys.clone(),
+                schemas: schemas.clone(),
+                names,
+                bare: Vec::new(),
+            });
+            self.collect(&schemas, keys);
+            keys.pop();
+        }
+    }
+
+    fn index(&mut self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let own = OWN.map(|own| format!("{}{own}", self.prefix));
+        for (index, target) in self.targets.iter().enumerate() {
+            for name in &target.names {
+                if own.contains(name) {
+                    let message = format!("the variable {name} is the loader's; rename the field");
+                    errors.push(target.error(ErrorKind::BadSchema, message));
+                }
+                let Some(other) = self.exact.insert(name.clone(), index) else {
+                    continue;
+                };
+                let message = format!(
+                    "the variable {name} would set this and `{}`; rename one of the two fields",
+                    self.targets[other].keys.join(".")
+                );
+                errors.push(target.error(ErrorKind::BadSchema, message));
+            }
+        }
+        errors
+    }
+
+    /// The name of the variable that sets `path`. Items of lists and maps have none of their own.
+    pub(super) fn variable(&self, path: &[Step]) -> String {
+        let keys = path.iter().map_while(|step| match step {
+            Step::Key(key) => Some(key.clone()),
+            Step::Index(_) => None,
+        });
+        let mut keys: Vec<_> = keys.collect();
+        while keys.len() > 1 && !self.exact.contains_key(&name(self.prefix, &keys, "_")) {
+            keys.pop();
+        }
+        name(self.prefix, &keys, "_")
+    }
+
+    /// Keys that can be set, as people write them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> + '_ {
+        self.targets.iter().map(|target| target.keys.join("."))
+    }
+
+    /// Reads what `variables` set. `known` are names that somebody else reads.
+    pub(super) fn read(&self, variables: &Variables, known: &BTreeSet<String>) -> Found {
+        let mut found = Found::default();
+        let mut links = BTreeSet::new();
+        let mut targets: Vec<_> = self.targets.iter().collect();
+        targets.sort_by_key(|target| target.keys.len());
+        for target in targets {
+            let ranks = self.candidates(target);
+            let mut rest = ranks.iter().map(|names| {
+                let given = names.iter().flat_map(|name| self.given(target, name, variables));
+                let (link, given): (Vec<_>, Vec<_>) =
+                    given.partition(|given| is_service_link(given, target, variables));
+                links.extend(link.iter().map(|given| given.name.clone()));
+                given
+            });
+            let given = rest.find(|given| !given.is_empty());
+            match given.as_deref() {
+                None => {}
+                Some([one]) => match one.read(target) {
+                    Ok(node) => found.nodes.extend(node.map(|node| node.nested(&target.keys))),
+                    Err(error) => found.errors.push(error),
+                },
+                Some(many) => {
+                    let names: Vec<_> = many.iter().map(|given| given.name.as_str()).collect();
+                    let message = format!("set by {} at once; keep one", names.join(" and "));
+                    let origin = many[0].origin();
+                    let error = target.error(ErrorKind::GivenTwice, message);
+                    found.errors.push(error.with_origin(origin));
+                }
+            }
+        }
+        for (name, value) in self.unused(variables, known) {
+            if looks_like_link(name, value) {
+                links.insert(name.clone());
+            } else {
+                found.warnings.push(self.unknown(name));
+            }
+        }
+        found.warnings.extend(explain_links(&links));
+        found
+    }
+
+    /// Prefixed variables that nothing reads.
+    fn unused<'v>(
+        &self,
+        variables: &'v Variables,
+        known: &BTreeSet<String>,
+    ) -> impl Iterator<Item = (&'v String, &'v String)> {
+        let mut used = known.clone();
+        for target in &self.targets {
+            for name in self.candidates(target).into_iter().flatten() {
+                if target.leaf() {
+                    used.insert(format!("{name}_FILE"));
+                }
+                used.insert(name);
+            }
+        }
+        let prefixed = variables.iter().filter(|(name, _)| name.starts_with(self.prefix));
+        prefixed.filter(move |(name, _)| !used.contains(*name))
+    }
+
+    /// Names of a target, those that win first.
+    fn candidates(&self, target: &Target<'_>) -> [Vec<String>; 3] {
+        let prefixed = target.bare.iter().map(|bare| format!("{}{bare}", self.prefix));
+        // A key of exactly that name has the better claim.
+        let prefixed = prefixed.filter(|name| !self.exact.contains_key(name));
+        [target.names.clone(), prefixed.collect(), target.bare.clone()]
+    }
+
+    /// What `name` and `name_FILE` say.
+    fn given(&self, target: &Target<'_>, name: &str, variables: &Variables) -> Vec<Given> {
+        let bare = target.bare.iter().any(|bare| bare == name) && !target.secret();
+        let unset = |value: &str| {
+            value.trim().is_empty()
+                && (bare || target.schemas.iter().all(|schema| text::empty_is_unset(schema)))
+        };
+        let value = variables.get(name).filter(|value| !unset(value));
+        let from = |name: &str, value: &String, file| Given {
+            name: name.into(),
+            value: value.clone(),
+            file,
+        };
+        let mut given: Vec<_> = value.map(|value| from(name, value, false)).into_iter().collect();
+        let file = format!("{name}_FILE");
+        if target.leaf() && !self.exact.contains_key(&file) {
+            given.extend(variables.get(&file).map(|path| from(&file, path, true)));
+        }
+        given
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let plain = &name[self.prefix.len()..];
+        let names = self.exact.keys().map(|name| &name[self.prefix.len()..]);
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        let map = self.targets.iter().find(|target| {
+            let is_map = |schema: &&Schema| {
+                matches!(&schema.kind, Kind::Table(table) if table.others.is_some())
+            };
+            target.schemas.iter().any(is_map) && name.starts_with(&format!("{}_", target.names[0]))
+        });
+        let help = match (nearest(plain, names), map) {
+            (Some(meant), _) => format!("did you mean {}{meant}?", self.prefix),
+            (None, Some(map)) => format!("{} sets the whole map, as JSON", map.names[0]),
+            (None, None) => "check the name, or unset it".to_owned(),
+        };
+        format!("{name}: no setting reads this variable; {help}")
+    }
+}
+
+/// A variable that is set.
+struct Given {
+    name: String,
+    value: String,
+    /// The value is the path of a file.
+    file: bool,
+}
+
+impl Given {
+    fn origin(&self) -> Origin {
+        let name: Arc<str> = self.name.as_str().into();
+        if self.file {
+            let path = Path::new(&self.value).into();
+            Origin::VariableFile { name, path }
+        } else {
+            Origin::Variable { name }
+        }
+    }
+
+    fn read(&self, target: &Target<'_>) -> Result<Option<Node>, Error> {
+        let origin = self.origin();
+        let text = if self.file {
+            let read = read_text(Path::new(&self.value)).map_err(|message| {
+                let error = target.error(ErrorKind::Unreadable, message);
+                error.with_origin(origin.clone())
+            })?;
+            // Editors and `echo` end a file with a newline that is not part of the value.
+            let line = read.strip_suffix('\n').unwrap_or(&read);
+            line.strip_suffix('\r').unwrap_or(line).to_owned()
+        } else {
+            self.value.clone()
+        };
+        if self.file
+            && text.trim().is_empty()
+            && target.schemas.iter().all(|s| text::empty_is_unset(s))
+        {
+            return Ok(None);
+        }
+        let Some(node) = text::read(&text, &target.schemas, &origin) else {
+            let message = unfit(&text, &target.schemas);
+            let error = target.error(ErrorKind::WrongType, message);
+            return Err(error.with_origin(origin));
+        };
+        Ok(Some(node))
+    }
+}
+
+/// What is wrong with `text` that fits none of `schemas`.
+pub(super) fn unfit(text: &str, schemas: &[&Schema]) -> String {
+    let expected = text::expected(schemas);
+    // Where numbers and words belong nobody keeps a secret, and the text helps.
+    let plain = |schema: &&Schema| {
+        let simple = matches!(
+            schema.kind,
+            Kind::Bool | Kind::Integer(_) | Kind::Number(_) | Kind::Duration | Kind::Words(_)
+        );
+        simple && !schema.secret
+    };
+    if schemas.iter().all(plain) {
+        format!("expected {expected}, got {}", quoted(text))
+    } else {
+        format!("expected {expected}, got other text")
+    }
+}
+
+/// Whether Kubernetes set this variable for a Service that has the name of ours.
+fn is_service_link(given: &Given, target: &Target<'_>, variables: &Variables) -> bool {
+    let Some(stem) = given.name.strip_suffix("_PORT") else {
+        return false;
+    };
+    let text = |schema: &&Schema| matches!(schema.kind, Kind::Text { .. } | Kind::Any);
+    is_link_url(&given.value)
+        && (!target.schemas.iter().any(text)
+            || variables.contains_key(&format!("{stem}_SERVICE_HOST")))
+}
+
+/// `tcp://10.0.0.1:80`.
+fn is_link_url(value: &str) -> bool {
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return false;
+    };
+    let port = rest.rsplit_once(':').map(|(_, port)| port);
+    matches!(scheme, "tcp" | "udp" | "sctp") && port.is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+fn looks_like_link(name: &str, value: &str) -> bool {
+    let by_protocol = ["_TCP", "_UDP", "_SCTP"].into_iter().any(|protocol| {
+        let Some((before, after)) = name.split_once(protocol) else {
+            return false;
+        };
+        let port = before.rsplit('_').next().unwrap_or_default();
+        before.contains("_PORT_")
+            && port.parse::<u16>().is_ok()
+            && matches!(after, "" | "_PROTO" | "_PORT" | "_ADDR")
+    });
+    by_protocol
+        || name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && is_link_url(value))
+}
+
+fn explain_links(links: &BTreeSet<String>) -> Option<String> {
+    if links.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = links.iter().map(String::as_str).collect();
+    Some(format!(
+        "{}: ignored; Kubernetes sets these for a Service with a name like ours; \
+         `enableServiceLinks: false` in the pod spec stops it",
+        names.join(", ")
+    ))
+}

@@ -1,0 +1,322 @@
+//! One load, from schemas to structs. Every step adds to one list of errors, and those that can go
+//! on after an error do.
+
+use super::check::{Extent, check};
+use super::deserialize::{deserialize, quotes, secrets};
+use super::env::{Names, unfit};
+use super::error::{Error, ErrorKind, Origin};
+use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
+use super::merge::{child, fill_defaults, merge, rename_aliases};
+use super::report::Report;
+use super::schema::{Kind, Schema, Table};
+use super::source::read_file;
+use super::suggest::nearest;
+use super::text;
+use super::tree::{Data, Node, Step};
+use crate::inspect::Problem;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+
+/// What has been found so far.
+pub(super) struct Pass<'a> {
+    loader: &'a Loader,
+    names: &'a Names<'a>,
+    /// All settings: the framework's sections and the service's own.
+    schema: &'a Schema,
+    tree: Node,
+    errors: Vec<Error>,
+    warnings: Vec<String>,
+}
+
+impl Pass<'_> {
+    /// Loads `F` and `S` as `loader` says.
+    pub(super) fn run<F, S>(
+        loader: &Loader,
+        validate: impl FnOnce(&F, &S) -> Vec<Problem>,
+    ) -> Result<Loaded<F, S>, Vec<Error>>
+    where
+        F: Serialize + DeserializeOwned + JsonSchema,
+        S: Serialize + DeserializeOwned + JsonSchema,
+    {
+        let (sections, own) = (Schema::of::<F>(), Schema::of::<S>());
+        let (schema, errors) = join(&sections, &own);
+        let (names, collisions) = Names::new(&loader.prefix, &schema, &loader.bare);
+        let mut pass = Pass {
+            loader,
+            names: &names,
+            schema: &schema,
+            tree: Node::empty(),
+            errors,
+            warnings: Vec::new(),
+        };
+        pass.errors.extend(collisions);
+        if !pass.errors.is_empty() {
+            // With two meanings for one name, whatever else is said may be wrong.
+            return Err(pass.errors);
+        }
+        let plan = loader.plan();
+        pass.errors.extend(plan.errors);
+        for file in &plan.files {
+            pass.file(file);
+        }
+        pass.environment();
+        pass.command_line();
+        pass.whole();
+        let structs = pass.structs::<F, S>(&sections, &own);
+        let Pass { tree, mut errors, warnings, .. } = pass;
+        let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) else {
+            return Err(unique(errors));
+        };
+        let problems = validate(&framework, &settings);
+        errors.extend(invalid(problems, &tree, &schema));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut report = Report::default();
+        let effective = [serde_json::to_value(&framework), serde_json::to_value(&settings)];
+        for json in effective.into_iter().flatten().filter(|json| !json.is_null()) {
+            report.add(&json, &tree, &schema);
+        }
+        Ok(Loaded {
+            framework,
+            settings,
+            environment: plan.environment,
+            report,
+            warnings,
+            files: plan.files,
+        })
+    }
+
+    /// Lays a source over those before it, and notes what is wrong in it alone.
+    fn lay(&mut self, mut node: Node) {
+        for (alias, origin) in rename_aliases(&mut node, self.schema) {
+            let message = format!("`{alias}` is another name of a key that stands here too");
+            let path = [Step::Key(alias)];
+            let error = Error::new(ErrorKind::GivenTwice, &path, message).with_origin(origin);
+            self.errors.push(error);
+        }
+        let variable = |path: &[Step]| self.names.variable(path);
+        let errors = check(&node, self.schema, Extent::Part, &variable);
+        self.errors.extend(errors);
+        merge(&mut self.tree, node, Some(self.schema));
+    }
+
+    fn file(&mut self, path: &std::path::Path) {
+        match read_file(path) {
+            Ok(node) => self.lay(node),
+            Err(errors) => self.errors.extend(errors),
+        }
+    }
+
+    fn environment(&mut self) {
+        self.errors.extend(self.loader.not_text());
+        let known = self.loader.known_names();
+        let found = self.names.read(&self.loader.variables, &known);
+        self.errors.extend(found.errors);
+        self.warnings.extend(found.warnings);
+        for node in found.nodes {
+            self.lay(node);
+        }
+    }
+
+    fn command_line(&mut self) {
+        for (key, value) in &self.loader.set {
+            match self.set(key, value) {
+                Ok(node) => self.lay(node),
+                Err(error) => {
+                    let origin = Origin::CommandLine { key: key.as_str().into() };
+                    self.errors.push(error.with_origin(origin));
+                }
+            }
+        }
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<Node, Error> {
+        let keys: Vec<_> = key.split('.').map(str::to_owned).collect();
+        let error = |kind, message: String| Error::of_keys(kind, &keys, message);
+        let schemas = keys.iter().fold(vec![self.schema], |schemas, key| {
+            let inner = |schema| -> Vec<&Schema> { inner(schema, key) };
+            schemas.into_iter().flat_map(inner).collect()
+        });
+        if schemas.is_empty() {
+            let known: Vec<_> = self.names.keys().collect();
+            let help = match nearest(key, known.iter().map(String::as_str)) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "no setting has this name".to_owned(),
+            };
+            return Err(error(ErrorKind::UnknownKey, format!("unknown key; {help}")));
+        }
+        if schemas.iter().any(|schema| holds_secret(schema)) {
+            let variable =
+                self.names.variable(&keys.iter().cloned().map(Step::Key).collect::<Vec<_>>());
+            let message = format!(
+                "a secret cannot be set on the command line, which other processes can read; \
+                 use {variable}_FILE"
+            );
+            return Err(error(ErrorKind::SecretOnCommandLine, message));
+        }
+        let origin = Origin::CommandLine { key: key.into() };
+        text::read(value, &schemas, &origin)
+            .map(|node| node.nested(&keys))
+            .ok_or_else(|| error(ErrorKind::WrongType, unfit(value, &schemas)))
+    }
+
+    /// Checks what only all sources together show: what is missing.
+    fn whole(&mut self) {
+        // What an unread source would have said is unknown, so nothing is called missing.
+        if self.unread() {
+            return;
+        }
+        fill_defaults(&mut self.tree, self.schema, None);
+        let variable = |path: &[Step]| self.names.variable(path);
+        let errors = check(&self.tree, self.schema, Extent::Whole, &variable);
+        // A value that is wrong is not missing as well.
+        let given: Vec<_> = self.errors.iter().map(|error| error.path.clone()).collect();
+        let new = errors.into_iter().filter(|error| {
+            let covered = |given: &Vec<Step>| !given.is_empty() && error.path.starts_with(given);
+            error.kind != ErrorKind::Missing || !given.iter().any(covered)
+        });
+        self.errors.extend(new);
+    }
+
+    /// Whether a source could not be read at all.
+    fn unread(&self) -> bool {
+        let stops = |error: &Error| {
+            error.path.is_empty()
+                && matches!(
+                    error.kind,
+                    ErrorKind::Unreadable | ErrorKind::Syntax | ErrorKind::GivenTwice
+                )
+        };
+        self.errors.iter().any(stops)
+    }
+
+    fn structs<F, S>(&mut self, sections: &Schema, own: &Schema) -> Option<(F, S)>
+    where
+        F: DeserializeOwned,
+        S: DeserializeOwned,
+    {
+        if self.unread() {
+            return None;
+        }
+        let is_section = |key: &str| sections.fields().iter().any(|field| field.name == key);
+        let part = |schema: &Schema, wanted: &dyn Fn(&str) -> bool| {
+            let mut tree = self.tree.clone();
+            if let Data::Table(entries) = &mut tree.data {
+                entries.retain(|entry| wanted(&entry.key));
+            }
+            if matches!(schema.kind, Kind::Nothing) {
+                tree.data = Data::Null; // the settings are `()`
+            }
+            tree
+        };
+        let known = |wanted: &dyn Fn(&str) -> bool| -> Vec<Error> {
+            let of_part = |error: &&Error| match error.path.first() {
+                Some(Step::Key(key)) => wanted(key),
+                _ => true,
+            };
+            self.errors.iter().filter(of_part).cloned().collect()
+        };
+        let other = |key: &str| !is_section(key);
+        let framework =
+            deserialize::<F>(&part(sections, &is_section), sections, &known(&is_section));
+        let settings = deserialize::<S>(&part(own, &other), own, &known(&other));
+        match (framework, settings) {
+            (Ok(framework), Ok(settings)) => Some((framework, settings)),
+            (framework, settings) => {
+                self.errors.extend(framework.err().into_iter().flatten());
+                self.errors.extend(settings.err().into_iter().flatten());
+                None
+            }
+        }
+    }
+}
+
+/// All schemas that `key` may have in `schema`: several in an enum.
+fn inner<'a>(schema: &'a Schema, key: &str) -> Vec<&'a Schema> {
+    let fields = schema.fields().into_iter();
+    let named: Vec<_> =
+        fields.filter(|field| field.name == key).map(|field| &field.schema).collect();
+    if named.is_empty() { child(schema, key).into_iter().collect() } else { named }
+}
+
+/// Whether text for `schema` would hold a secret. Unlike [`Schema::may_hold_secret`] it does not
+/// count what is merely unknown, or free-form settings could not be set.
+fn holds_secret(schema: &Schema) -> bool {
+    schema.secret
+        || match &schema.kind {
+            Kind::List { item, .. } => holds_secret(item),
+            Kind::OneOf(forms) => forms.iter().any(holds_secret),
+            Kind::Table(table) => {
+                let others = table.others.as_deref();
+                let fields = table.fields.iter().map(|field| &field.schema);
+                fields.chain(others).any(holds_secret)
+            }
+            _ => false,
+        }
+}
+
+/// The framework's sections and the service's own settings as one schema.
+fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
+    let mut errors = Vec::new();
+    let mut all = Table::default();
+    for (schema, whose) in [(sections, "framework"), (own, "service")] {
+        match &schema.kind {
+            Kind::Table(table) => {
+                all.fields.extend(table.fields.iter().cloned());
+                all.others = all.others.or_else(|| table.others.clone());
+            }
+            Kind::Nothing => {}
+            _ => {
+                let message = format!("the settings of the {whose} must be a struct with fields");
+                errors.push(Error::new(ErrorKind::BadSchema, &[], message));
+            }
+        }
+    }
+    let is_section = |name: &str| {
+        RESERVED_SECTIONS.contains(&name)
+            || sections.fields().iter().any(|field| field.name == name)
+    };
+    for field in own.fields().iter().filter(|field| is_section(&field.name)) {
+        let message = "this name is a section of the framework; rename the field";
+        let path = [Step::Key(field.name.clone())];
+        errors.push(Error::new(ErrorKind::BadSchema, &path, message));
+    }
+    let schema = Schema { nullable: false, secret: false, default: None, kind: Kind::Table(all) };
+    (schema, errors)
+}
+
+/// What the service's own validation found, with the place of each value.
+fn invalid(problems: Vec<Problem>, tree: &Node, schema: &Schema) -> Vec<Error> {
+    let secrets = secrets(tree, schema);
+    let error = |problem: Problem| {
+        let keys = problem.key.split('.').filter(|key| !key.is_empty());
+        let path: Vec<_> = keys.map(|key| Step::Key(key.to_owned())).collect();
+        // A default has no place to look at.
+        let origin = tree.nearest(&path).origin.clone();
+        let origin = Some(origin).filter(|origin| !path.is_empty() && *origin != Origin::Default);
+        let message = if quotes(&problem.message, &secrets) {
+            "refused by the service (details withheld: they repeat a secret)".to_owned()
+        } else {
+            problem.message
+        };
+        let mut error = Error::new(ErrorKind::Invalid, &path, message).with_origin(origin);
+        error.key = problem.key;
+        error
+    };
+    problems.into_iter().map(error).collect()
+}
+
+/// Without what two checks found alike.
+fn unique(errors: Vec<Error>) -> Vec<Error> {
+    let mut seen = HashSet::new();
+    let mut errors = errors;
+    errors.retain(|error| {
+        // Errors about whole sources differ by what they say only.
+        let message = error.path.is_empty().then(|| error.message.clone());
+        seen.insert((error.kind, error.path.clone(), error.origin.clone(), message))
+    });
+    errors
+}

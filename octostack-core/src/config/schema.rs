@@ -1,0 +1,375 @@
+//! What the settings struct accepts: the JSON schema that schemars derives, in the shape that
+//! checking and environment names need.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema as Generated};
+use serde_json::{Map, Value as Json};
+
+/// What one setting accepts.
+#[derive(Clone, Debug)]
+pub(super) struct Schema {
+    /// Nothing (`null`) is accepted too.
+    pub(super) nullable: bool,
+    /// It is a secret, whole.
+    pub(super) secret: bool,
+    /// What stands here if no source says anything, as far as it can be serialised.
+    pub(super) default: Option<Json>,
+    pub(super) kind: Kind,
+}
+
+/// The types of settings.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    /// The schema says nothing, or it would never end.
+    Any,
+    /// Nothing at all: the type `()`.
+    Nothing,
+    Bool,
+    Integer(Bounds),
+    Number(Bounds),
+    Text {
+        min: u64,
+        max: u64,
+    },
+    Duration,
+    /// One of these words.
+    Words(Vec<String>),
+    List {
+        item: Box<Schema>,
+        min: u64,
+        max: u64,
+    },
+    Table(Table),
+    /// One of these forms: an enum with data.
+    OneOf(Vec<Schema>),
+}
+
+/// A struct, a map, or both at once by `#[serde(flatten)]`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub(super) fields: Vec<Field>,
+    /// What other keys hold; none are allowed without it.
+    pub(super) others: Option<Box<Schema>>,
+}
+
+/// A field of a struct.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) aliases: Vec<String>,
+    pub(super) required: bool,
+    pub(super) schema: Schema,
+}
+
+/// Inclusive and exclusive limits of a number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    min: Option<serde_json::Number>,
+    max: Option<serde_json::Number>,
+    above: Option<serde_json::Number>,
+    below: Option<serde_json::Number>,
+}
+
+impl Bounds {
+    fn of(json: &Map<String, Json>) -> Self {
+        let number = |key| json.get(key).and_then(Json::as_number).cloned();
+        // schemars names the width of an integer; a limit of the user's own may be narrower.
+        let format = json.get("format").and_then(Json::as_str);
+        let (low, high): (Option<serde_json::Number>, Option<serde_json::Number>) = match format {
+            Some("int8") => (Some(i8::MIN.into()), Some(i8::MAX.into())),
+            Some("int16") => (Some(i16::MIN.into()), Some(i16::MAX.into())),
+            Some("int32") => (Some(i32::MIN.into()), Some(i32::MAX.into())),
+            Some("int64" | "int") => (Some(i64::MIN.into()), Some(i64::MAX.into())),
+            Some("uint8") => (Some(0.into()), Some(u8::MAX.into())),
+            Some("uint16") => (Some(0.into()), Some(u16::MAX.into())),
+            Some("uint32") => (Some(0.into()), Some(u32::MAX.into())),
+            Some("uint64" | "uint") => (Some(0.into()), Some(u64::MAX.into())),
+            _ => (None, None),
+        };
+        Self {
+            min: number("minimum").or(low),
+            max: number("maximum").or(high),
+            above: number("exclusiveMinimum"),
+            below: number("exclusiveMaximum"),
+        }
+    }
+
+    /// Whether the whole number `n` is within them. Exact, where the limits are whole too.
+    pub(super) fn allow_integer(&self, n: i128) -> bool {
+        let compare = |limit: &serde_json::Number| {
+            limit.as_i128().map_or_else(
+                || (n as f64).partial_cmp(&limit.as_f64().unwrap_or(f64::NAN)),
+                |limit| Some(n.cmp(&limit)),
+            )
+        };
+        self.allow(compare)
+    }
+
+    /// Whether the number `n` is within them.
+    pub(super) fn allow_float(&self, n: f64) -> bool {
+        n.is_finite() && self.allow(|limit| n.partial_cmp(&limit.as_f64()?))
+    }
+
+    fn allow(&self, compare: impl Fn(&serde_json::Number) -> Option<std::cmp::Ordering>) -> bool {
+        let holds = |limit: &Option<serde_json::Number>, test: fn(std::cmp::Ordering) -> bool| {
+            limit.as_ref().is_none_or(|limit| compare(limit).is_some_and(test))
+        };
+        holds(&self.min, std::cmp::Ordering::is_ge)
+            && holds(&self.max, std::cmp::Ordering::is_le)
+            && holds(&self.above, std::cmp::Ordering::is_gt)
+            && holds(&self.below, std::cmp::Ordering::is_lt)
+    }
+
+    /// ` from 0 to 65535`, or nothing without limits.
+    pub(super) fn describe(&self) -> String {
+        let part = |word: &str, limit: &Option<serde_json::Number>| {
+            limit.as_ref().map(|limit| format!(" {word} {limit}"))
+        };
+        let low = part("from", &self.min).or_else(|| part("above", &self.above));
+        let high = part("to", &self.max).or_else(|| part("below", &self.below));
+        low.unwrap_or_default() + &high.unwrap_or_default()
+    }
+}
+
+impl Schema {
+    /// The schema of `T`.
+    pub(super) fn of<T: JsonSchema>() -> Self {
+        let mut settings = SchemaSettings::draft2020_12();
+        // Names of types mean nothing to the walk. Recursive types are still referred to.
+        settings.inline_subschemas = true;
+        let root: Generated = settings.into_generator().into_root_schema_for::<T>();
+        let root = root.to_value();
+        Reader { root: &root }.read(&root, &mut Vec::new())
+    }
+
+    fn any() -> Self {
+        Self { nullable: true, secret: false, default: None, kind: Kind::Any }
+    }
+
+    /// The struct fields that may stand here, in whichever form; an enum has those of all variants.
+    pub(super) fn fields(&self) -> Vec<&Field> {
+        match &self.kind {
+            Kind::Table(table) => table.fields.iter().collect(),
+            Kind::OneOf(forms) => forms.iter().flat_map(Self::fields).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a secret can be anywhere in it. True if in doubt.
+    pub(super) fn may_hold_secret(&self) -> bool {
+        self.secret
+            || match &self.kind {
+                Kind::Any => true,
+                Kind::List { item, .. } => item.may_hold_secret(),
+                Kind::Table(table) => {
+                    table.fields.iter().any(|field| field.schema.may_hold_secret())
+                        || table.others.as_ref().is_some_and(|s| s.may_hold_secret())
+                }
+                Kind::OneOf(forms) => forms.iter().any(Self::may_hold_secret),
+                _ => false,
+            }
+    }
+
+    /// What to write there, for an error message.
+    pub(super) fn expected(&self) -> String {
+        let plain = match &self.kind {
+            Kind::Any => "a value".into(),
+            Kind::Nothing => "nothing".into(),
+            Kind::Bool => "true or false".into(),
+            Kind::Integer(bounds) => format!("a whole number{}", bounds.describe()),
+            Kind::Number(bounds) => format!("a number{}", bounds.describe()),
+            Kind::Text { min: 0 | 1, max: u64::MAX } => "a string".into(),
+            Kind::Text { min, max: u64::MAX } => format!("a string of at least {min} characters"),
+            Kind::Text { min, max } => format!("a string of {min} to {max} characters"),
+            Kind::Duration => "a duration such as `250ms`, `30s` or `1h 30m`".into(),
+            Kind::Words(words) if words.len() == 1 => format!("`{}`", words[0]),
+            Kind::Words(words) => format!("one of `{}`", words.join("`, `")),
+            Kind::List { item, .. } => format!("a list, each item {}", item.expected()),
+            Kind::Table(_) => "a table".into(),
+            Kind::OneOf(forms) => alternatives(forms),
+        };
+        if self.secret { format!("a secret: {plain}") } else { plain }
+    }
+}
+
+/// The forms of an enum in words: its names together, then what else it may be.
+fn alternatives(forms: &[Schema]) -> String {
+    let mut words = Vec::new();
+    let mut others = Vec::new();
+    for form in forms {
+        match &form.kind {
+            Kind::Words(more) => words.extend(more.iter().map(|word| format!("`{word}`"))),
+            Kind::Table(table) => match table.fields.as_slice() {
+                [only] if only.required => others.push(format!("a table with `{}`", only.name)),
+                _ => others.push(form.expected()),
+            },
+            _ => others.push(form.expected()),
+        }
+    }
+    others.dedup();
+    words.extend(others);
+    format!("one of {}", words.join(", "))
+}
+
+struct Reader<'a> {
+    root: &'a Json,
+}
+
+impl Reader<'_> {
+    /// Reads `json`; `within` are the references that lead here, to see a recursion.
+    fn read(&self, json: &Json, within: &mut Vec<String>) -> Schema {
+        let Some(object) = json.as_object() else {
+            return Schema::any();
+        };
+        let target = object.get("$ref").and_then(Json::as_str);
+        if let Some(target) = target {
+            let mut schema = self.follow(target, within);
+            schema.default = object.get("default").cloned().or(schema.default);
+            schema.secret |= is_secret(object);
+            return schema;
+        }
+        let (kind, nullable) = self.kind(object, within);
+        let secret = is_secret(object);
+        // The default of a secret serialises as the word that stands for one.
+        let default = object.get("default").cloned().filter(|_| !secret);
+        Schema { nullable, secret, default, kind }
+    }
+
+    fn follow(&self, target: &str, within: &mut Vec<String>) -> Schema {
+        let found = self.root.pointer(target.trim_start_matches('#'));
+        match found {
+            Some(found) if !within.iter().any(|known| known == target) => {
+                within.push(target.to_owned());
+                let schema = self.read(found, within);
+                within.pop();
+                schema
+            }
+            _ => Schema::any(),
+        }
+    }
+
+    /// The kind, and whether null is accepted beside it.
+    fn kind(&self, object: &Map<String, Json>, within: &mut Vec<String>) -> (Kind, bool) {
+        if let Some(word) = object.get("const").and_then(Json::as_str) {
+            return (Kind::Words(vec![word.to_owned()]), false);
+        }
+        if let Some(values) = object.get("enum").and_then(Json::as_array) {
+            let words = values.iter().filter_map(Json::as_str).map(str::to_owned);
+            return (Kind::Words(words.collect()), values.contains(&Json::Null));
+        }
+        if let Some(forms) = ["oneOf", "anyOf"].iter().find_map(|key| object.get(*key)) {
+            let forms = forms.as_array().map(Vec::as_slice).unwrap_or_default();
+            return self.forms(object, forms, within);
+        }
+        let types = match object.get("type") {
+            Some(Json::String(one)) => vec![one.as_str()],
+            Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
+            _ if object.contains_key("properties") => vec!["object"],
+            _ => return (Kind::Any, true),
+        };
+        let nullable = types.contains(&"null");
+        let mut types = types.into_iter().filter(|name| *name != "null");
+        let kind = match (types.next(), types.next()) {
+            (None, _) => Kind::Nothing,
+            (Some(one), None) => self.typed(one, object, within),
+            (Some(_), Some(_)) => Kind::Any,
+        };
+        (kind, nullable)
+    }
+
+    fn typed(&self, name: &str, object: &Map<String, Json>, within: &mut Vec<String>) -> Kind {
+        let size = |key, or| object.get(key).and_then(Json::as_u64).unwrap_or(or);
+        match name {
+            "boolean" => Kind::Bool,
+            "integer" => Kind::Integer(Bounds::of(object)),
+            "number" => Kind::Number(Bounds::of(object)),
+            "string" if object.get("format") == Some(&"duration".into()) => Kind::Duration,
+            "string" => Kind::Text { min: size("minLength", 0), max: size("maxLength", u64::MAX) },
+            "array" => Kind::List {
+                item: Box::new(self.item(object, within)),
+                min: size("minItems", 0),
+                max: size("maxItems", u64::MAX),
+            },
+            "object" => Kind::Table(self.table(object, within)),
+            _ => Kind::Any,
+        }
+    }
+
+    /// What a list holds; the places of a tuple are checked by serde alone.
+    fn item(&self, object: &Map<String, Json>, within: &mut Vec<String>) -> Schema {
+        match (object.get("prefixItems"), object.get("items")) {
+            (None, Some(items)) => self.read(items, within),
+            _ => Schema::any(),
+        }
+    }
+
+    fn table(&self, object: &Map<String, Json>, within: &mut Vec<String>) -> Table {
+        let required = object.get("required").and_then(Json::as_array);
+        let is_required = |name: &str| required.is_some_and(|all| all.contains(&name.into()));
+        let properties = object.get("properties").and_then(Json::as_object);
+        let fields = properties.into_iter().flatten().map(|(name, json)| {
+            let schema = self.read(json, within);
+            let aliases = json.get("x-aliases").and_then(Json::as_array);
+            let aliases = aliases.into_iter().flatten().filter_map(Json::as_str);
+            Field {
+                name: name.clone(),
+                aliases: aliases.map(str::to_owned).collect(),
+                // A secret has no default, whatever the struct around it says.
+                required: is_required(name) || (schema.secret && !schema.nullable),
+                schema,
+            }
+        });
+        let fields = fields.collect();
+        let others = object.get("additionalProperties").or_else(|| {
+            // Numbers as keys of a map.
+            let patterns = object.get("patternProperties")?.as_object()?;
+            patterns.values().next()
+        });
+        let others = others.filter(|others| **others != Json::Bool(false));
+        Table { fields, others: others.map(|others| Box::new(self.read(others, within))) }
+    }
+
+    /// `oneOf` and `anyOf`: an `Option`, an enum, or an enum flattened into a struct.
+    fn forms(
+        &self,
+        object: &Map<String, Json>,
+        forms: &[Json],
+        within: &mut Vec<String>,
+    ) -> (Kind, bool) {
+        let is_null = |form: &Json| form.get("type") == Some(&"null".into());
+        let mut nullable = forms.iter().any(is_null);
+        let forms = forms.iter().filter(|form| !is_null(form));
+        let mut forms: Vec<_> = forms.map(|form| self.read(form, within)).collect();
+        let base = self.table(object, within);
+        if !base.fields.is_empty() {
+            for form in &mut forms {
+                if let Kind::Table(table) = &mut form.kind {
+                    table.fields.splice(0..0, base.fields.iter().cloned());
+                }
+            }
+        }
+        nullable |= forms.iter().any(|form| form.nullable);
+        let words = |form: &Schema| match &form.kind {
+            Kind::Words(words) if !form.secret => Some(words.clone()),
+            _ => None,
+        };
+        if let Some(words) = forms.iter().map(words).collect::<Option<Vec<_>>>() {
+            return (Kind::Words(words.concat()), nullable);
+        }
+        match forms.len() {
+            1 => (forms.remove(0).kind, nullable),
+            _ => (Kind::OneOf(forms), nullable),
+        }
+    }
+}
+
+fn is_secret(object: &Map<String, Json>) -> bool {
+    let marked = |json: &Json| json.get("x-secret") == Some(&Json::Bool(true));
+    let forms = ["anyOf", "oneOf"].iter().filter_map(|key| object.get(*key));
+    let mut forms = forms.filter_map(Json::as_array).flatten();
+    // An option of a secret is a secret; an enum with one secret variant is not.
+    object.get("x-secret") == Some(&Json::Bool(true))
+        || (object.contains_key("anyOf")
+            && forms.clone().any(marked)
+            && forms.all(|form| marked(form) || form.get("type") == Some(&"null".into())))
+}

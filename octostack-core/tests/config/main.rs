@@ -1,0 +1,11 @@
+//! Settings as a service meets them: files on disk, variables, one report.
+#![cfg(feature = "config")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
+
+mod env;
+mod files;
+mod report;
+mod secrets;
+mod shapes;
+mod support;
+mod truncate;

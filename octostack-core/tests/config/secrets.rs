@@ -1,0 +1,154 @@
+//! No secret leaves through an error, a report or a debug print, whatever is wrong with it.
+
+use crate::support::{Framework, Settings, bare_loader, load, temp_dir, write};
+use octostack_core::config::Loader;
+use octostack_core::secret::{Secret, Zeroize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const CANARY: &str = "cAnArY-7731";
+
+#[test]
+fn a_good_secret_is_in_no_output() {
+    let from = bare_loader([("ORDERS_SIGNING_KEY", CANARY), ("ADMIN_TOKEN", CANARY)]);
+    let loaded = load(&from).unwrap();
+    assert_eq!(loaded.settings.signing_key.expose(), CANARY);
+    for text in [
+        format!("{loaded:?}"),
+        format!("{from:?}"),
+        loaded.report.status().to_string(),
+        serde_json::to_string(&loaded.settings).unwrap(),
+        serde_json::to_string(&loaded.framework).unwrap(),
+    ] {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+/// A value that its own type refuses, with a message that repeats it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Picky(String);
+
+impl Zeroize for Picky {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl<'de> Deserialize<'de> for Picky {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Err(serde::de::Error::custom(format!("no such thing: {text:?}")))
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Odd {
+    plain: Picky,
+    picky: Secret<Picky>,
+    number: Secret<u32>,
+    #[serde(default)]
+    maybe: Option<Secret<String>>,
+    #[serde(default)]
+    list: Vec<Secret<Picky>>,
+    #[serde(default)]
+    either: Option<Either>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Either {
+    Number(Secret<u32>),
+    Pair { key: Secret<Picky> },
+}
+
+#[test]
+fn a_bad_secret_is_in_no_error() {
+    let dir = temp_dir("canary");
+    for (index, text) in [
+        // Wrong types, unknown keys, refused by the type, quoted in the error of another key.
+        format!("picky = '{CANARY}'\nnumber = '{CANARY}'\nmaybe = ['{CANARY}']\nplain = 'x'"),
+        format!("picky = {{ x = '{CANARY}' }}\nplain = '{CANARY}'\nnumber = 1"),
+        format!("picky = '{CANARY}'\nplain = '{CANARY}'\nnumber = 1"),
+        format!("number = -1\nlist = ['{CANARY}', 3]\neither = '{CANARY}'\nplain = 'x'"),
+        format!("either = {{ key = '{CANARY}' }}\nlist = '{CANARY}'\nplain = 'x'"),
+        format!("picky = '{CANARY}\nnumber = 1"),
+        format!("picky = '{CANARY}' x\npicky = '{CANARY}'"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let path = write(&dir, &format!("{index}.toml"), text);
+        let errors = Loader::new("A_").file(path).load::<(), Odd>().unwrap_err();
+        for report in [errors.to_string(), format!("{errors:?}")] {
+            assert!(!report.contains(CANARY), "{text}\n{report}");
+        }
+    }
+    let yaml = write(&dir, "a.yaml", &format!("picky: {CANARY}: x\n  number: !{CANARY} 1\n"));
+    let json = write(&dir, "a.json", &format!("{{\"picky\": \"{CANARY}\" \"{CANARY}\"}}"));
+    for path in [yaml, json] {
+        let errors = Loader::new("A_").file(path).load::<(), Odd>().unwrap_err();
+        assert!(!errors.to_string().contains(CANARY), "{errors}");
+    }
+}
+
+#[test]
+fn a_bad_secret_from_variables_is_in_no_error() {
+    let names = ["PLAIN", "PICKY", "NUMBER", "MAYBE", "LIST", "EITHER", "EITHER_KEY"];
+    for name in names {
+        let variable = (format!("A_{name}"), CANARY.to_owned());
+        let secret = (name != "PICKY").then(|| ("A_PICKY".to_owned(), CANARY.to_owned()));
+        let from = Loader::new("A_").environment([variable]).environment(secret);
+        let errors = from.load::<(), Odd>().unwrap_err();
+        assert!(!format!("{errors}{errors:?}").contains(CANARY), "{name}: {errors}");
+    }
+    for key in ["picky", "number", "maybe", "list", "either", "either.key"] {
+        let errors = Loader::new("A_").set(key, CANARY).load::<(), Odd>().unwrap_err();
+        assert!(
+            errors.to_string().contains("cannot be set on the command line"),
+            "{key}: {errors}"
+        );
+        assert!(!errors.to_string().contains(CANARY), "{key}: {errors}");
+    }
+}
+
+#[test]
+fn a_secret_has_no_default_and_is_not_the_word_that_hides_it() {
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Defaulted {
+        name: String,
+        db: Db,
+    }
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Db {
+        user: String,
+        password: Secret<String>,
+    }
+    impl Default for Defaulted {
+        fn default() -> Self {
+            let (user, password) = ("app".into(), Secret::new("changeme".into()));
+            Self { name: "x".into(), db: Db { user, password } }
+        }
+    }
+    let load = |variables: &[(&str, &str)]| {
+        let from = Loader::new("A_").environment(variables.iter().copied());
+        from.load::<(), Defaulted>()
+    };
+    let errors = load(&[]).unwrap_err();
+    assert!(errors.to_string().contains("db.password: required"), "{errors}");
+    let errors = load(&[("A_DB_PASSWORD", "[redacted]")]).unwrap_err();
+    assert!(errors.to_string().contains("not its value"), "{errors}");
+    let settings = load(&[("A_DB_PASSWORD", "p")]).unwrap().settings;
+    assert_eq!(settings.db.password.expose(), "p");
+    assert_eq!(settings.db.user, "app", "the rest of the default stays");
+}
+
+#[test]
+fn an_empty_secret_is_an_error_wherever_it_stands() {
+    let dir = temp_dir("empty-secret");
+    let path = write(&dir, "a.yaml", "signing_key: ''\n");
+    let from = bare_loader([("ADMIN_TOKEN", "")]).file(path);
+    let errors = from.load::<Framework, Settings>().unwrap_err();
+    let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(keys, ["signing_key", "admin.token"], "{errors}");
+}

@@ -1,7 +1,9 @@
 use crate::inspect::Problem;
 use crate::secret::Secret;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Where the admin port listens and who may use it: the config section `admin`.
@@ -11,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct AdminConfig {
     /// Address of the admin port. On loopback reading needs no token; on any other address
     /// everything but probes and metrics does. Port 0 binds any free port.
+    #[serde(deserialize_with = "address")]
     pub addr: SocketAddr,
     /// Token that may read and change.
     pub token: Option<Secret<String>>,
@@ -74,6 +77,15 @@ impl AdminConfig {
     }
 }
 
+/// The parser's own message does not say how to write one.
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = <Cow<'de, str>>::deserialize(from)?;
+    text.trim().parse().map_err(|_| {
+        let what = "is no address; write it as `127.0.0.1:8081` or `[::1]:8081`";
+        D::Error::custom(format!("`{text}` {what}"))
+    })
+}
+
 fn sendable(token: &Secret<String>) -> bool {
     let token = token.expose();
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
@@ -108,6 +120,8 @@ mod tests {
         assert!(config.token.as_ref().is_some_and(|t| t.matches("w")));
         assert!(config.validate().is_ok());
         assert!(!serde_json::to_string(&config).unwrap().contains("\"w\""));
+        let error = serde_json::from_str::<AdminConfig>(r#"{"addr": ":8081"}"#).unwrap_err();
+        assert!(error.to_string().contains("`:8081` is no address; write it as"));
         assert!(serde_json::from_str::<AdminConfig>(r#"{"adress": "[::1]:0"}"#).is_err());
     }
 

@@ -1,5 +1,5 @@
 //! `/policyz`: the policies of the process, and the changes to them.
-use super::statusz::in_force;
+use super::statusz::{entries, in_force};
 use super::{json, page};
 use crate::inspect::overrides::{Actor, DEFAULT_TTL, MAX_TTL, OverrideError};
 use crate::inspect::{Inspect, Mode, Patch, Problem, Registry, Value};
@@ -66,9 +66,7 @@ pub(super) fn end(registry: &Registry, name: &str, actor: &Actor) -> Response<By
     match registry.end_override(name, actor) {
         Ok(ended) => {
             let found = find(registry, name).unwrap_or_default();
-            let Value::Map(mut page) = describe(registry, name, &found) else {
-                unreachable!("a description is a map");
-            };
+            let mut page = entries(describe(registry, name, &found));
             page.insert(1, ("ended".into(), ended.into()));
             page::status(&Value::Map(page))
         }
@@ -110,10 +108,7 @@ fn describe(registry: &Registry, name: &str, found: &[Item]) -> Value {
 fn instance(item: &Item) -> Value {
     let mut entry =
         vec![("name".into(), item.name().to_owned().into()), ("kind".into(), item.kind().into())];
-    match item.status() {
-        Value::Map(status) => entry.extend(status),
-        other => entry.push(("status".into(), other)),
-    }
+    entry.extend(entries(item.status()));
     if let Some(why) = item.abnormal() {
         entry.push(("abnormal".into(), why.into()));
     }

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -111,7 +112,13 @@ impl Shared {
                 Err(refusal) => refusal,
             };
         }
-        self.look(&route, parts, token)
+        // A page asks items of other crates. One that panics must not hide why the service fails
+        // behind a closed connection.
+        let look = AssertUnwindSafe(|| self.look(&route, parts, token));
+        catch_unwind(look).unwrap_or_else(|_| {
+            let detail = "the page panicked; the log says where";
+            page::refusal(StatusCode::INTERNAL_SERVER_ERROR, detail, &[])
+        })
     }
 
     fn look(&self, route: &Route<'_>, parts: &Parts, token: Option<Token>) -> Response<Bytes> {

@@ -4,14 +4,13 @@ use crate::inspect::overrides::Override;
 use crate::inspect::{Event, Registry, Value};
 use crate::time::rfc3339;
 use crate::{Clock, SystemClock};
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 pub(super) fn status(admin: &Shared) -> Value {
     let now = SystemClock.now();
     let uptime = now.saturating_duration_since(admin.started);
-    let Value::Map(mut page) = admin.identity.status() else {
-        unreachable!("an identity is a map");
-    };
+    let mut page = entries(admin.identity.status());
     let generations = admin.generations.iter();
     let generations = generations.map(|(name, number)| (name.clone(), number().into()));
     let events = admin.registry.events().iter().map(event).collect();
@@ -32,14 +31,10 @@ fn abnormal(registry: &Registry, now: Instant) -> Vec<Value> {
     let overrides = registry.overrides().into_iter();
     let mut list: Vec<_> = overrides
         .map(|change| {
-            let Value::Map(mut entry) = in_force(&change, now) else {
-                unreachable!("an override is a map");
-            };
-            entry.splice(
-                0..0,
-                [("kind".into(), "override".into()), ("name".into(), change.name.into())],
-            );
-            Value::Map(entry)
+            let details = entries(in_force(&change, now));
+            let head =
+                [("kind".into(), Value::from("override")), ("name".into(), change.name.into())];
+            Value::Map(head.into_iter().chain(details).collect())
         })
         .collect();
     for item in registry.items() {
@@ -76,4 +71,12 @@ fn event(event: &Event) -> Value {
         ("message", event.message.clone().into()),
         ("fields", Value::map(event.fields.iter().cloned())),
     ])
+}
+
+/// The entries of a map; what is none gets a name.
+pub(super) fn entries(value: Value) -> Vec<(Cow<'static, str>, Value)> {
+    match value {
+        Value::Map(entries) => entries,
+        other => vec![("status".into(), other)],
+    }
 }

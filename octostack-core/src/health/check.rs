@@ -1,5 +1,6 @@
+use super::standing::Status;
 use super::state::State;
-use super::{CheckKind, Schedule, Status};
+use super::{CheckKind, Schedule};
 use crate::inspect::{Inspect, Metric, Sink, Value};
 use crate::sync::lock;
 use crate::{Clock, SystemClock, duration};

@@ -45,7 +45,9 @@
 mod check;
 #[cfg(feature = "server")]
 mod probe;
+mod runner;
 mod schedule;
+mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -53,98 +55,17 @@ mod tests;
 #[cfg(feature = "server")]
 pub use probe::{Probe, Probes};
 pub use schedule::{Initial, Schedule};
+pub use standing::{CheckKind, Standing};
 
-use crate::inspect::{Event, Problem, Registry};
+use crate::inspect::{Problem, Registry};
 use crate::sync::lock;
 use crate::{Clock, SystemClock};
 use check::Check;
-use state::Change;
+use runner::{Shared, repeat};
+use standing::Status;
 use std::fmt::{self, Display};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use std::sync::Arc;
 use tokio::task::JoinSet;
-
-/// What it means when a check fails; see the [module docs](self).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckKind {
-    /// This instance is at fault: it is not ready.
-    Local,
-    /// Something that all instances use is at fault: degraded, still ready.
-    Shared,
-    /// Worth showing and nothing else.
-    Informational,
-}
-
-impl CheckKind {
-    /// Its name on status pages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Shared => "shared",
-            Self::Informational => "informational",
-        }
-    }
-}
-
-/// What a check says after its thresholds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Unknown,
-    Passing,
-    Failing,
-}
-
-impl Status {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Passing => "passing",
-            Self::Failing => "failing",
-        }
-    }
-}
-
-/// What all checks together say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Standing {
-    /// Nothing is wrong.
-    Good,
-    /// A shared check fails: still ready.
-    Degraded,
-    /// A local check fails or has no result yet: not ready.
-    Unready,
-}
-
-impl Standing {
-    /// Its name on status pages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Degraded => "degraded",
-            Self::Unready => "unready",
-        }
-    }
-
-    /// What one check adds to the whole.
-    const fn of(kind: CheckKind, status: Status) -> Self {
-        match (kind, status) {
-            (CheckKind::Local, Status::Failing | Status::Unknown) => Self::Unready,
-            (CheckKind::Shared, Status::Failing) => Self::Degraded,
-            _ => Self::Good,
-        }
-    }
-
-    const fn from_u8(number: u8) -> Self {
-        match number {
-            0 => Self::Good,
-            1 => Self::Degraded,
-            _ => Self::Unready,
-        }
-    }
-}
 
 /// The checks of a service. Clones are cheap and share them.
 #[derive(Clone)]
@@ -152,35 +73,10 @@ pub struct Health {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    registry: Registry,
-    /// What `fresh_until` counts from.
-    origin: Instant,
-    checks: Mutex<Vec<Arc<Check>>>,
-    standing: AtomicU8,
-    /// Milliseconds after `origin` at which the first result gets stale; until then `standing` is
-    /// true without a look at the checks.
-    fresh_until: AtomicU64,
-    changed: Notify,
-    added: Notify,
-    running: tokio::sync::Mutex<()>,
-}
-
 impl Health {
     /// Health without checks, which is good. Checks will be listed in `registry`.
     pub fn new(registry: &Registry) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                registry: registry.clone(),
-                origin: SystemClock.now(),
-                checks: Mutex::default(),
-                standing: AtomicU8::new(Standing::Good as u8),
-                fresh_until: AtomicU64::new(u64::MAX),
-                changed: Notify::new(),
-                added: Notify::new(),
-                running: tokio::sync::Mutex::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared::new(registry)) }
     }
 
     /// Adds a check with the default [`Schedule`].
@@ -313,87 +209,5 @@ impl fmt::Debug for Health {
             .field("standing", &self.standing())
             .field("checks", &lock(&self.shared.checks).len())
             .finish_non_exhaustive()
-    }
-}
-
-async fn repeat(shared: Arc<Shared>, check: Arc<Check>) {
-    loop {
-        let result = check.attempt().await;
-        let now = SystemClock.now();
-        let change = lock(&check.state).record(result, &check.schedule, now);
-        shared.settle(now);
-        shared.announce(change.map(|change| (check.clone(), change)));
-        tokio::time::sleep(check.schedule.pause(fastrand::f64())).await;
-    }
-}
-
-impl Shared {
-    fn standing(&self, now: Instant) -> Standing {
-        if self.millis(now) < self.fresh_until.load(Ordering::Acquire) {
-            Standing::from_u8(self.standing.load(Ordering::Acquire))
-        } else {
-            self.settle(now)
-        }
-    }
-
-    /// Sums the checks up, after those that got stale have been failed.
-    fn settle(&self, now: Instant) -> Standing {
-        let mut changes = Vec::new();
-        let mut standing = Standing::Good;
-        let mut fresh_until = u64::MAX;
-        // Held to the end: an older sum must not overwrite a newer one.
-        let checks = lock(&self.checks);
-        for check in checks.iter() {
-            let mut state = lock(&check.state);
-            let change = state.age(&check.schedule, now);
-            changes.extend(change.map(|change| (check.clone(), change)));
-            standing = standing.max(Standing::of(check.kind, state.status));
-            let until = state.fresh_until(&check.schedule);
-            // One more, since `millis` rounds down: when it is reached, the result is stale indeed.
-            let until = until.map_or(u64::MAX, |at| self.millis(at).saturating_add(1));
-            fresh_until = fresh_until.min(until);
-        }
-        self.standing.store(standing as u8, Ordering::Release);
-        self.fresh_until.store(fresh_until, Ordering::Release);
-        drop(checks);
-        self.announce(changes);
-        standing
-    }
-
-    /// Waits until a result has got stale, and draws the consequences.
-    async fn stale(&self) {
-        loop {
-            let until = self.fresh_until.load(Ordering::Acquire);
-            let left = until.saturating_sub(self.millis(SystemClock.now()));
-            if left == 0 {
-                self.settle(SystemClock.now());
-                return;
-            }
-            // Looks again now and then, since results move the moment.
-            let nap = Duration::from_millis(left).min(Duration::from_secs(5));
-            tokio::time::sleep(nap).await;
-        }
-    }
-
-    fn announce(&self, changes: impl IntoIterator<Item = (Arc<Check>, Change)>) {
-        for (check, Change { from, to }) in changes {
-            let reason = lock(&check.state).reason.clone();
-            let message = match &reason {
-                Some(reason) => format!("{}: {reason}", to.as_str()),
-                None => to.as_str().to_owned(),
-            };
-            let event = Event::new("health_check", check.name.as_str(), message)
-                .with("kind", check.kind.as_str())
-                .with("from", from.as_str())
-                .with("to", to.as_str())
-                .with("reason", reason);
-            self.registry.emit(event);
-            self.changed.notify_waiters();
-        }
-    }
-
-    fn millis(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.origin).as_millis();
-        u64::try_from(since).unwrap_or(u64::MAX)
     }
 }

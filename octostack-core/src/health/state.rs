@@ -1,5 +1,6 @@
 //! What a check has found so far: a state machine without runtime, with time as an argument.
-use super::{Initial, Schedule, Status};
+use super::standing::Status;
+use super::{Initial, Schedule};
 use std::time::Instant;
 
 /// Reasons longer than this are cut: they end up in events and on status pages.

@@ -189,6 +189,16 @@ async fn tokens_change_while_it_runs() {
     assert_eq!((status("old").await, status("new").await), (401, 200));
 }
 
+#[tokio::test]
+async fn a_page_that_panics_is_an_answer() {
+    let setup = Setup::new();
+    let bug = || -> Value { panic!("a bug in an item") };
+    let admin = setup.builder().status_page("/bugz", "", bug).build().unwrap();
+    let answer = get(&admin, "/bugz").await;
+    assert_eq!(answer.status, 500);
+    assert!(!answer.text.contains("a bug in an item"), "{}", answer.text);
+}
+
 #[test]
 fn paths_that_cannot_work_are_refused() {
     let setup = Setup::new();

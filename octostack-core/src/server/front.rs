@@ -53,6 +53,7 @@ where
 enum Refusal {
     BodyTooLarge,
     TooManyHeaders,
+    HeadTooLong,
     ServiceFailed,
 }
 
@@ -63,9 +64,13 @@ impl<S> Front<S> {
         exceeded: &mut Option<Exceeded>,
     ) -> Result<Request<RequestBody>, Refusal> {
         let config = &self.link.listener.config;
-        // hyper has done this for HTTP/1, with an answer of its own.
+        // hyper only bounds its buffers by these, which lets a head through that fits into one
+        // read; and HTTP/2 has no limit on the number.
         if request.headers().len() > config.max_header_count {
             return Err(Refusal::TooManyHeaders);
+        }
+        if head_bytes(&request) > config.max_header_bytes as usize {
+            return Err(Refusal::HeadTooLong);
         }
         let max = (config.max_body_bytes > 0).then_some(config.max_body_bytes);
         let length = request.body().size_hint().upper();
@@ -102,6 +107,10 @@ impl Refusal {
                 let words = format!("more than {} header fields\n", limits.max_header_count);
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, words)
             }
+            Self::HeadTooLong => {
+                let words = format!("the head is longer than {} bytes\n", limits.max_header_bytes);
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, words)
+            }
             Self::ServiceFailed => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
         };
         let mut response = Response::new(ResponseBody::words(words, in_flight));
@@ -110,6 +119,14 @@ impl Refusal {
         response.headers_mut().insert(CONTENT_TYPE, text);
         response
     }
+}
+
+/// Length of the head as HTTP/1 writes it, but for the words of the first line.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    uri + fields.sum::<usize>()
 }
 
 /// Whether an answer has to say that it is the last on its connection.

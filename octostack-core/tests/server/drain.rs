@@ -1,0 +1,285 @@
+//! The end: nothing that was asked is lost, and nobody holds it up. Time is paused.
+use super::support::{GRACE, LARGE, Running, Site, get, http2, start};
+use http_body_util::BodyExt;
+use octostack_core::Registry;
+use octostack_core::lifecycle::{
+    Drained, Lifecycle, LifecycleConfig, Phase, Signal, Signals, Step,
+};
+use octostack_core::server::{Server, ServerConfig};
+use std::io::{Read, Write};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Drains, and says how long it took and what was cut.
+async fn drain(server: Running) -> (Duration, Drained) {
+    let start = Instant::now();
+    server.stopper.advance(Step::Drain);
+    let drained = server.serving.await.unwrap();
+    (start.elapsed(), drained)
+}
+
+/// Until the server has taken `n` connections and read what is on them.
+async fn settle(server: &Running, n: f64) {
+    while server.status("accepted") < n {
+        tokio::time::sleep(MILLI).await;
+    }
+    tokio::time::sleep(10 * MILLI).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_connections_it_is_over_at_once() {
+    let server = start(|_| {}).await;
+    let addr = server.addr;
+    let (took, drained) = drain(server).await;
+    assert!(took <= MILLI, "{took:?}");
+    assert_eq!(drained, Drained::default());
+    assert!(TcpStream::connect(addr).await.is_err(), "the socket is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_or_half_of_it_gets_the_grace_and_no_more() {
+    let says: [&[u8]; 5] = [
+        b"",
+        b"P",
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nhost: test\r\n",
+        b"PRI * HTTP/2.0\r\n",
+    ];
+    for bytes in says {
+        let server = start(|_| {}).await;
+        let mut client = server.client().await;
+        client.write(bytes).await;
+        settle(&server, 1.0).await;
+        let (took, drained) = drain(server).await;
+        assert!(took >= GRACE || bytes.starts_with(b"PRI"), "{bytes:?} took {took:?}");
+        assert!(took <= GRACE + SECOND + 10 * MILLI, "{bytes:?} took {took:?}");
+        assert_eq!(drained, Drained::default(), "nothing was asked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_that_does_not_answer_the_ping_is_left() {
+    let server = start(|_| {}).await;
+    let mut client = server.client().await;
+    client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    settle(&server, 1.0).await;
+    let (took, drained) = drain(server).await;
+    assert!(took >= SECOND && took <= SECOND + 10 * MILLI, "{took:?}");
+    assert_eq!(drained, Drained::default());
+    let goaway = client.closed().await;
+    assert!(goaway.windows(4).any(|bytes| bytes == [0, 8, 7, 0]), "{goaway:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_http2_client_leaves_at_once() {
+    let server = start(|_| {}).await;
+    let (mut client, connection) = http2(server.addr).await;
+    client.send_request(get("/")).await.unwrap();
+    let (took, drained) = drain(server).await;
+    assert!(took <= 10 * MILLI, "{took:?}");
+    assert_eq!(drained, Drained::default());
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_begun_is_finished() {
+    let server = start(|_| {}).await;
+    let mut http1 = server.client().await;
+    http1.send("/slow").await;
+    let (mut client, connection) = http2(server.addr).await;
+    let slow = tokio::spawn(async move {
+        let response = client.send_request(get("/slow")).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
+    });
+    settle(&server, 2.0).await;
+
+    let (took, drained) = drain(server).await;
+    assert!(took >= 2 * SECOND && took < 4 * SECOND, "{took:?}");
+    assert_eq!(drained, Drained::default());
+    let answer = http1.answer().await;
+    assert_eq!(answer.body, b"slow");
+    assert!(answer.closes());
+    assert_eq!(slow.await.unwrap(), "slow");
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_crosses_the_end_is_answered() {
+    let server = start(|_| {}).await;
+    let mut client = server.client().await;
+    assert!(!client.get("/").await.closes());
+    let stopper = server.stopper.clone();
+    stopper.advance(Step::Drain);
+    tokio::time::sleep(GRACE - MILLI).await;
+    let answer = client.get("/").await;
+    assert_eq!(answer.body, b"ok");
+    assert!(answer.closes(), "so that the client knows it was the last");
+    assert!(client.closed().await.is_empty());
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_after_an_answer_that_could_not_say_close_is_answered_too() {
+    let server = start(|_| {}).await;
+    let mut client = server.client().await;
+    client.send("/stream").await;
+    let mut seen = vec![0; 64];
+    client.0.read_exact(&mut seen).await.unwrap();
+    server.stopper.advance(Step::Drain);
+    while !seen.ends_with(b"0\r\n\r\n") {
+        client.0.read_buf(&mut seen).await.unwrap();
+    }
+    tokio::time::sleep(GRACE / 2).await;
+    let answer = client.get("/").await;
+    assert_eq!(answer.body, b"ok");
+    assert!(answer.closes());
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retiring_sends_clients_elsewhere_and_still_accepts() {
+    let server = start(|_| {}).await;
+    let mut old = server.client().await;
+    assert!(!old.get("/").await.closes());
+    let (mut http2, _connection) = http2(server.addr).await;
+
+    server.stopper.advance(Step::Retire);
+    tokio::time::sleep(5 * SECOND).await;
+    let answer = old.get("/").await;
+    assert!(answer.closes() && answer.body == b"ok");
+    assert!(old.closed().await.is_empty());
+    assert!(server.client().await.get("/").await.closes(), "a new one is served, once");
+    let response = http2.send_request(get("/")).await.unwrap();
+    assert!(!response.headers().contains_key("connection"), "which HTTP/2 forbids");
+    drain(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_backlog_is_served() {
+    let server = start(|config| config.max_connections = 3).await;
+    // Nothing is awaited from here to the end of the block: the server cannot have accepted.
+    let mut waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(server.addr).unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    let (_, drained) = drain(server).await;
+    assert_eq!(drained, Drained::default());
+    for client in &mut waiting {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_the_whole_answer() {
+    let server = start(|_| {}).await;
+    let mut client = server.client().await;
+    client.send("/large").await;
+    let (mut http2, connection) = http2(server.addr).await;
+    let response = http2.send_request(get("/large")).await.unwrap();
+    settle(&server, 2.0).await;
+
+    server.stopper.advance(Step::Drain);
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(!server.serving.is_finished(), "most of it is not sent");
+    assert_eq!(client.answer().await.body.len(), LARGE);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body.len(), LARGE);
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_cuts_and_counts() {
+    let server = start(|_| {}).await;
+    let mut held = server.client().await;
+    held.send("/hold").await;
+    let (client, _connection) = http2(server.addr).await;
+    for _ in 0..3 {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.send_request(get("/hold")).await });
+    }
+    settle(&server, 2.0).await;
+    assert_eq!(server.status("requests_in_flight"), 4.0);
+
+    server.stopper.advance(Step::Drain);
+    tokio::time::sleep(5 * SECOND).await;
+    assert!(!server.serving.is_finished());
+    server.stopper.advance(Step::Cut);
+    let drained = server.serving.await.unwrap();
+    assert_eq!(drained, Drained { cut_connections: 2, cut_requests: 4 });
+    assert!(held.closed().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgraded_connection_is_waited_for_and_then_counted() {
+    let head = "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    for leaves in [true, false] {
+        let server = start(|_| {}).await;
+        let mut client = server.client().await;
+        client.write(head).await;
+        assert_eq!(client.answer().await.status, 101);
+        server.stopper.advance(Step::Drain);
+        tokio::time::sleep(5 * SECOND).await;
+        assert!(!server.serving.is_finished());
+        if leaves {
+            drop(client);
+        } else {
+            server.stopper.advance(Step::Cut);
+        }
+        let drained = server.serving.await.unwrap();
+        assert_eq!(drained.cut_connections, usize::from(!leaves));
+    }
+}
+
+/// The same through a lifecycle: what an orchestrator sees of it.
+#[tokio::test(start_paused = true)]
+async fn a_lifecycle_ends_its_servers() {
+    let registry = Registry::new();
+    let config = LifecycleConfig {
+        lame_duck: Some(5 * SECOND),
+        ..LifecycleConfig::default()
+    };
+    let (kill, signals) = Signals::manual();
+    let lifecycle = Lifecycle::new(config, &registry);
+    let config = ServerConfig {
+        host: Some("127.0.0.1".into()),
+        port: 0,
+        ..ServerConfig::default()
+    };
+    let server = Server::bind(&config).await.unwrap().with_registry(&registry);
+    let addr = server.local_addr();
+    tokio::spawn(server.serve(Site, &lifecycle));
+    lifecycle.ready();
+    let ending = {
+        let lifecycle = lifecycle.clone();
+        tokio::spawn(async move { lifecycle.run(signals).await })
+    };
+    let mut held = super::support::Client(TcpStream::connect(addr).await.unwrap());
+    held.send("/hold").await;
+
+    let start = Instant::now();
+    kill.send(Signal::Terminate).unwrap();
+    lifecycle.draining().await;
+    tokio::time::sleep(4 * SECOND).await;
+    let mut late = super::support::Client(TcpStream::connect(addr).await.unwrap());
+    assert!(late.get("/").await.closes(), "the lame duck serves");
+
+    tokio::time::sleep(2 * SECOND).await;
+    assert!(TcpStream::connect(addr).await.is_err());
+    let outcome = ending.await.unwrap();
+    let took = start.elapsed();
+    assert!(took >= 25 * SECOND && took <= 25 * SECOND + 100 * MILLI, "{took:?}");
+    assert_eq!(outcome.drained, Drained { cut_connections: 1, cut_requests: 1 });
+    assert_eq!(outcome.exit_code(), 3);
+    assert_eq!(lifecycle.phase(), Phase::Stopped);
+}

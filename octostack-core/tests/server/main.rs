@@ -1,0 +1,8 @@
+//! The server over real sockets.
+#![cfg(feature = "server")]
+
+mod drain;
+mod limits;
+mod load;
+mod protocol;
+mod support;

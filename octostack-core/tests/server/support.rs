@@ -1,0 +1,231 @@
+//! A service to serve, and clients that say exactly what they mean.
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use octostack_core::Registry;
+use octostack_core::lifecycle::{Drained, Stopper};
+use octostack_core::server::{BoxError, Peer, RequestBody, Server, ServerConfig};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
+pub(crate) const LARGE: usize = 16 * 1024 * 1024;
+
+type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Answers by path; see [`answer`].
+#[derive(Clone)]
+pub(crate) struct Site;
+
+impl tower_service::Service<Request<RequestBody>> for Site {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        Box::pin(answer(request))
+    }
+}
+
+fn text(text: impl Into<Bytes>) -> Response<Body> {
+    Response::new(Full::new(text.into()).map_err(Into::into).boxed_unsync())
+}
+
+async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, BoxError> {
+    Ok(match request.uri().path() {
+        "/slow" => {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            text("slow")
+        }
+        "/hold" => std::future::pending().await,
+        "/error" => return Err("out of order".into()),
+        "/large" => text(vec![b'x'; LARGE]),
+        "/peer" => text(format!("{:?}", request.extensions().get::<Peer>().is_some())),
+        // Makes nothing of the error, as a careless handler would.
+        "/swallow" => {
+            let read = request.into_body().collect().await;
+            text(read.map_or_else(|_| "swallowed".into(), |body| body.to_bytes()))
+        }
+        "/stream" => Response::new(BodyExt::boxed_unsync(Chunks {
+            left: 2,
+            pause: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        })),
+        "/upgrade" => {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let io = upgrade.await.unwrap();
+                let mut io = hyper_util::rt::TokioIo::new(io);
+                let mut line = [0; 5];
+                while io.read_exact(&mut line).await.is_ok() {
+                    io.write_all(&line).await.unwrap();
+                }
+            });
+            let mut response = text("");
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert("connection", "upgrade".parse().unwrap());
+            headers.insert("upgrade", "echo".parse().unwrap());
+            response
+        }
+        _ => text("ok"),
+    })
+}
+
+/// Two chunks, three seconds apart.
+struct Chunks {
+    left: usize,
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl http_body::Body for Chunks {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        std::task::ready!(self.pause.as_mut().poll(cx));
+        self.left -= 1;
+        self.pause = Box::pin(tokio::time::sleep(Duration::from_secs(3)));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"chunk")))))
+    }
+}
+
+/// A server in its task.
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    pub(crate) stopper: Stopper,
+    pub(crate) registry: Registry,
+    pub(crate) serving: JoinHandle<Drained>,
+}
+
+pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Running {
+    let mut config = ServerConfig {
+        host: Some("127.0.0.1".into()),
+        port: 0,
+        ..ServerConfig::default()
+    };
+    change(&mut config);
+    assert_eq!(config.validate(), Ok(()));
+    let (stopper, registry) = (Stopper::new(), Registry::new());
+    let server = Server::bind(&config).await.unwrap().with_registry(&registry);
+    let addr = server.local_addr();
+    let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), GRACE));
+    Running {
+        addr,
+        stopper,
+        registry,
+        serving,
+    }
+}
+
+impl Running {
+    /// One number of the status.
+    pub(crate) fn status(&self, key: &str) -> f64 {
+        self.registry.items()[0].status().get(key).unwrap().as_f64().unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client(TcpStream::connect(self.addr).await.unwrap())
+    }
+}
+
+/// HTTP/1 by hand.
+pub(crate) struct Client(pub(crate) TcpStream);
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn closes(&self) -> bool {
+        self.head.to_ascii_lowercase().contains("\r\nconnection: close")
+    }
+}
+
+impl Client {
+    pub(crate) async fn write(&mut self, text: impl AsRef<[u8]>) {
+        self.0.write_all(text.as_ref()).await.unwrap();
+    }
+
+    pub(crate) async fn send(&mut self, path: &str) {
+        self.write(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+        self.send(path).await;
+        self.answer().await
+    }
+
+    pub(crate) async fn answer(&mut self) -> Answer {
+        self.try_answer().await.unwrap()
+    }
+
+    /// Reads one answer of known length; the error tells what came instead.
+    pub(crate) async fn try_answer(&mut self) -> Result<Answer, String> {
+        let mut seen = Vec::new();
+        let head_end = loop {
+            if let Some(at) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            let mut space = [0; 4096];
+            match self.0.read(&mut space).await {
+                Ok(n) if n > 0 => seen.extend_from_slice(&space[..n]),
+                other => return Err(format!("{other:?} after {:?}", String::from_utf8_lossy(&seen))),
+            }
+        };
+        let head = String::from_utf8_lossy(&seen[..head_end]).into_owned();
+        let mut body = seen.split_off(head_end);
+        let lower = head.to_ascii_lowercase();
+        let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        let length: usize = length.map_or(0, |length| length.parse().unwrap());
+        let had = body.len();
+        body.resize(length.max(had), 0);
+        if let Err(error) = self.0.read_exact(&mut body[had..]).await {
+            return Err(format!("{error} in a body of {length}"));
+        }
+        let status = head[9..12].parse().unwrap();
+        Ok(Answer { status, head, body })
+    }
+
+    /// Reads until the server closes; what it said is returned.
+    pub(crate) async fn closed(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = self.0.read_to_end(&mut rest).await;
+        rest
+    }
+}
+
+/// An HTTP/2 client.
+pub(crate) type Http2 = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
+pub(crate) async fn http2(addr: SocketAddr) -> (Http2, JoinHandle<hyper::Result<()>>) {
+    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(addr).await.unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    (client, tokio::spawn(connection))
+}
+
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
+    let uri = format!("http://test{path}");
+    Request::get(uri).body(Full::default()).unwrap()
+}

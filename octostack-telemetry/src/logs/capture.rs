@@ -13,7 +13,7 @@ use std::hash::Hasher;
 use tracing::field::{Field, Visit};
 
 /// Keys, and values as JSON, in one buffer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
     values: String,
     /// Each key, and where its value ends.
@@ -61,7 +61,7 @@ impl Fields {
 
 /// The fields of a span or an event: the standard ones apart, as escaped text without quotes and
 /// empty if absent, and all others.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Captured {
     pub(super) correlation_id: String,
     pub(super) user_id: String,

@@ -150,12 +150,14 @@ where
     W: for<'a> MakeWriter<'a> + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        let mut fields = Captured::default();
-        attributes.record(&mut self.recorder(&mut fields, None));
-        if let Some(span) = ctx.span(id) {
-            // Replaces what a second layer of this kind has stored, which is the same.
-            span.extensions_mut().replace(fields);
-        }
+        with_scratch(|Scratch { all, .. }| {
+            attributes.record(&mut self.recorder(all, None));
+            if let Some(span) = ctx.span(id) {
+                // A copy is as large as it has to be. It replaces what a second layer of this kind
+                // has stored, which is the same.
+                span.extensions_mut().replace(all.clone());
+            }
+        });
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {

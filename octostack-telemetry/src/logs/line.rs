@@ -70,19 +70,18 @@ fn write_json(
     said: &Said,
     all: &Captured,
 ) {
-    let time = humantime::format_rfc3339_micros(now);
-    let level = level_name(*meta.level(), said.fatal);
-    let _ = write!(line, "{{\"timestamp\":\"{time}\",\"level\":\"{level}\"{identity}");
-    let _ = write!(line, ",\"message\":\"{}\",\"target\":", said.message);
+    let _ = write!(line, "{{\"timestamp\":\"{}", humantime::format_rfc3339_micros(now));
+    push(line, &["\",\"level\":\"", level_name(*meta.level(), said.fatal), "\"", identity]);
+    push(line, &[",\"message\":\"", &said.message, "\",\"target\":"]);
     json::string(line, NAME_LIMIT, format_args!("{}", meta.target()));
     for (key, id) in [("correlation_id", &all.correlation_id), ("user_id", &all.user_id)] {
         if !id.is_empty() {
-            let _ = write!(line, ",\"{key}\":\"{id}\"");
+            push(line, &[",\"", key, "\":\"", id, "\""]);
         }
     }
     let mut open = ",\"error\":{";
     for (key, text) in said.error.iter() {
-        let _ = write!(line, "{open}\"{key}\":\"{text}\"");
+        push(line, &[open, "\"", key, "\":\"", text, "\""]);
         open = ",";
     }
     if open == "," {
@@ -90,6 +89,12 @@ fn write_json(
     }
     write_context(line, all);
     line.push('}');
+}
+
+fn push(line: &mut String, parts: &[&str]) {
+    for part in parts {
+        line.push_str(part);
+    }
 }
 
 fn write_context(line: &mut String, all: &Captured) {

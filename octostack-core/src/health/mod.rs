@@ -81,7 +81,8 @@ impl Health {
 
     /// Adds a check with the default [`Schedule`].
     ///
-    /// The reason of a failure is shown to operators: keep secrets out of it.
+    /// The reason of a failure is shown to operators: keep secrets out of it. Give each check a
+    /// name of its own, since checks of one name add up to one gauge.
     pub fn check<F, Fut, E>(&self, name: impl Into<String>, kind: CheckKind, run: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,

@@ -1,6 +1,7 @@
 //! Time is paused in all of these: it moves when every task waits.
 use super::*;
 use crate::inspect::{Inspect, Metric, Sink};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant as TokioInstant, advance, sleep};
@@ -145,6 +146,37 @@ async fn staleness_is_noticed_without_a_probe() {
     let waited = start.elapsed();
     assert!(waited >= Duration::from_secs(10) && waited < Duration::from_millis(10_010));
     assert_eq!(setup.health.failing(), ["stuck"]);
+}
+
+/// The one test in real time: a blocked thread is what tokio's timeout cannot end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_blocks_its_thread_is_found_and_holds_up_no_other() {
+    let setup = Setup::new();
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = Arc::new(Mutex::new(blocked));
+    let schedule = Schedule::new()
+        .with_interval(Duration::from_millis(5))
+        .with_timeout(Duration::from_millis(20))
+        .with_stale_after(Duration::from_millis(300));
+    let block = move || {
+        let blocked = blocked.clone();
+        async move { lock(&blocked).recv().map_err(|_| "released") }
+    };
+    let trusted = schedule.clone().with_initial(Initial::Passing);
+    setup.health.check_with("blocks", CheckKind::Shared, trusted, block).unwrap();
+    let works = || async { Ok::<_, String>(()) };
+    setup.health.check_with("works", CheckKind::Local, schedule, works).unwrap();
+
+    let background = setup.run();
+    let mut seen = setup.health.standing();
+    while seen != Standing::Degraded {
+        seen = setup.health.changed(seen).await;
+    }
+    let why = setup.item("blocks").abnormal().expect("failing");
+    assert!(why.contains("the check is stuck"), "{why}");
+    assert_eq!(setup.item("works").abnormal(), None);
+    drop(release);
+    background.abort();
 }
 
 #[tokio::test(start_paused = true)]

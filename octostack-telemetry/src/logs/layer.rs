@@ -190,3 +190,52 @@ impl<W> LogLayer<W> {
         Recorder { to, said, user_ids: self.user_ids }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LogLayer, Output, Style};
+    use crate::logs::UserIds;
+    use std::io;
+    use std::sync::atomic::AtomicU64;
+    use std::sync::{Arc, Mutex, PoisonError};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(text)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn pretty(color: bool, no_color: bool) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        let layer = LogLayer {
+            style: Style::Pretty { color }.without_color_if(no_color),
+            user_ids: UserIds::Plain,
+            output: Arc::new(Output { writer: move || writer.clone(), lost: AtomicU64::new(0) }),
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::error!(target: "t", path = "\u{1b}[2J", "gone");
+        });
+        let text = page.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn colours_are_ours_alone() {
+        let text = pretty(true, false);
+        let colours = "\u{1b}[31mERROR\u{1b}[0m \u{1b}[2mt:\u{1b}[0m gone \u{1b}[2mpath=\u{1b}[0m";
+        assert!(text.contains(colours), "{text:?}");
+        assert!(text.ends_with("\\u001b[2J\n"), "{text:?}");
+        for plain in [pretty(true, true), pretty(false, false)] {
+            assert!(plain.ends_with(" ERROR t: gone path=\\u001b[2J\n"), "{plain:?}");
+            assert!(!plain.contains('\u{1b}'), "{plain:?}");
+        }
+    }
+}

@@ -27,7 +27,8 @@
 //! that do not fit are counted in `context._left_out`. Control characters and those that reorder
 //! text are escaped in both formats, so a client cannot forge lines or paint terminals.
 //!
-//! Lines are written by the thread that logs, each by one call. A line that cannot be written is
+//! Lines are written by the thread that logs, each by one call: nothing is lost at a crash, and a
+//! reader of standard output that stalls holds up whoever logs. A line that cannot be written is
 //! counted in `octostack_telemetry_dropped_total{signal="logs"}`.
 //!
 //! # Example

@@ -1,0 +1,52 @@
+//! What a process writes to its standard output.
+#![cfg(feature = "logs")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+mod logs_support;
+
+use octostack_telemetry::logs::{self, TelemetryConfig};
+use std::process::{Command, Stdio};
+
+/// Not a test of its own: the process that the test below starts.
+#[test]
+fn child() {
+    if std::env::var_os("LOGS_CHILD").is_none() {
+        return;
+    }
+    let config = TelemetryConfig::from_env(|name| std::env::var(name).ok()).unwrap();
+    let _guard = logs::init(&logs_support::identity(), &config).unwrap();
+    tracing::debug!(n = 1, "from the child");
+    tracing::trace!("too fine");
+    let _ = std::panic::catch_unwind(|| panic!("in the child"));
+}
+
+/// Standard output and standard error of the child.
+fn run(format: &str) -> (String, String) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .envs([("LOGS_CHILD", "1"), ("RUST_LOG", "logs_stdout=debug,error")])
+        .env("LOG_FORMAT", format)
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn is_json_unless_told_otherwise() {
+    // No terminal here, so `auto` is JSON as well.
+    for format in ["auto", "json", ""] {
+        let (out, err) = run(format);
+        let lines = out.lines().filter_map(|line| line.find('{').map(|at| &line[at..]));
+        let lines: Vec<serde_json::Value> =
+            lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{out}");
+        assert_eq!(lines[0]["message"], "from the child");
+        assert_eq!(lines[1]["error"]["message"], "in the child");
+        assert!(!err.contains("in the child"), "said once: {err}");
+    }
+    let (out, _) = run("pretty");
+    assert!(out.contains(" DEBUG logs_stdout: from the child n=1\n"), "{out}");
+    assert!(!out.contains('\u{1b}'), "colours are for terminals: {out}");
+}

@@ -50,3 +50,5 @@ pub use clock::{Clock, SystemClock};
 pub use dynamic::{Dynamic, Reader};
 pub use identity::Identity;
 pub use inspect::{Inspect, Registry};
+#[cfg(feature = "secrets")]
+pub use secret::Secret;

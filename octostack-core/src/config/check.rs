@@ -103,8 +103,15 @@ impl Checker<'_> {
         match verdict {
             Some(true) => {}
             Some(false) => {
-                let message = format!("expected {expected}, got {}", shown(node, schema));
-                self.report(ErrorKind::OutOfRange, &node.origin, message);
+                let message = match shown(node, schema) {
+                    Some(shown) => format!("expected {expected}, got {shown}"),
+                    None => format!("expected {expected}"),
+                };
+                let kind = match schema.kind {
+                    Kind::Duration => ErrorKind::WrongType,
+                    _ => ErrorKind::OutOfRange,
+                };
+                self.report(kind, &node.origin, message);
             }
             None => {
                 let message = format!("expected {expected}, got {}", node.type_name());
@@ -222,16 +229,16 @@ impl Checker<'_> {
 }
 
 /// A value that is out of range, if it may be shown: numbers and short words of plain settings.
-fn shown(node: &Node, schema: &Schema) -> String {
+fn shown(node: &Node, schema: &Schema) -> Option<String> {
     match &node.data {
-        _ if schema.secret => "something else".into(),
-        Data::Integer(n) => format!("{n}"),
-        Data::Float(n) => format!("{n}"),
-        Data::Text(text) => match schema.kind {
+        _ if schema.secret => None,
+        Data::Integer(n) => Some(format!("{n}")),
+        Data::Float(n) => Some(format!("{n}")),
+        Data::Text(text) => Some(match schema.kind {
             Kind::Text { .. } => format!("{} characters", text.chars().count()),
             _ => quoted(text),
-        },
-        _ => node.type_name().into(),
+        }),
+        _ => None,
     }
 }
 

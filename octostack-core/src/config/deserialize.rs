@@ -4,8 +4,7 @@
 //! again, until it passes or nothing is left to drop.
 
 use super::error::{Error, ErrorKind};
-use super::merge::child;
-use super::schema::{Kind, Schema};
+use super::schema::Schema;
 use super::tree::{Data, Node, Step};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -38,7 +37,7 @@ pub(super) fn deserialize<T: DeserializeOwned>(
         let follows = dropped.iter().any(|earlier| earlier.starts_with(&path));
         if !follows {
             let message = refused.inner().to_string();
-            let message = explain(&message, schema_at(schema, &path), &secrets);
+            let message = explain(&message, &schema.at(&path), &secrets);
             let origin = tree.nearest(&path).origin.clone();
             errors.push(Error::new(ErrorKind::Refused, &path, message).with_origin(origin));
         }
@@ -51,18 +50,18 @@ pub(super) fn deserialize<T: DeserializeOwned>(
 }
 
 /// What serde says, unless a secret could be in it.
-fn explain(message: &str, schema: Option<&Schema>, secrets: &[String]) -> String {
-    let risky = schema.is_none_or(Schema::may_hold_secret) || quotes(message, secrets);
-    // A list of variants or fields comes from the program, not from the value.
-    let harmless = message.starts_with("missing field") && !quotes(message, secrets);
-    if risky && !harmless {
-        let expected = schema.map_or_else(|| "another value".to_owned(), Schema::expected);
-        format!(
-            "its type refuses the value (details withheld: it is or holds a secret); expected {expected}"
-        )
-    } else {
-        message.to_owned()
+fn explain(message: &str, schemas: &[&Schema], secrets: &[String]) -> String {
+    let risky = schemas.is_empty() || schemas.iter().any(|schema| schema.may_hold_secret());
+    // The name of a field comes from the program, not from the value.
+    let harmless = !risky || message.starts_with("missing field");
+    if harmless && !quotes(message, secrets) {
+        return message.to_owned();
     }
+    let expected = match schemas {
+        [schema] => format!("; expected {}", schema.expected()),
+        _ => String::new(),
+    };
+    format!("its type refuses the value (details withheld, they may hold a secret){expected}")
 }
 
 /// Whether `message` repeats one of `secrets`, as it is or as Rust escapes it.
@@ -76,48 +75,29 @@ pub(super) fn quotes(message: &str, secrets: &[String]) -> bool {
 /// The text of all secrets in `node`.
 pub(super) fn secrets(node: &Node, schema: &Schema) -> Vec<String> {
     let mut found = Vec::new();
-    collect(node, Some(schema), false, &mut found);
+    collect(node, &[schema], false, &mut found);
     found
 }
 
-fn collect(node: &Node, schema: Option<&Schema>, within: bool, found: &mut Vec<String>) {
-    let secret = within || schema.is_some_and(is_secret);
+fn collect(node: &Node, schemas: &[&Schema], within: bool, found: &mut Vec<String>) {
+    let secret = within || schemas.iter().any(|schema| schema.is_secret());
     match &node.data {
         Data::Text(text) if secret && !text.is_empty() => found.push(text.clone()),
         Data::Integer(n) if secret => found.push(n.to_string()),
         Data::List(items) => {
-            let item = schema.and_then(|schema| match &schema.kind {
-                Kind::List { item, .. } => Some(&**item),
-                _ => None,
-            });
+            let schemas: Vec<_> = schemas.iter().flat_map(|schema| schema.items()).collect();
             for node in items {
-                collect(node, item, secret, found);
+                collect(node, &schemas, secret, found);
             }
         }
         Data::Table(entries) => {
             for entry in entries {
-                let inner = schema.and_then(|schema| child(schema, &entry.key));
-                collect(&entry.node, inner, secret, found);
+                let inner = schemas.iter().flat_map(|schema| schema.inner(&entry.key));
+                collect(&entry.node, &inner.collect::<Vec<_>>(), secret, found);
             }
         }
         _ => {}
     }
-}
-
-/// Whether a value that stands here is a secret; in one form of an enum is enough.
-fn is_secret(schema: &Schema) -> bool {
-    schema.secret || matches!(&schema.kind, Kind::OneOf(forms) if forms.iter().any(is_secret))
-}
-
-/// The schema at `path`, if it does not depend on the variant of an enum.
-pub(super) fn schema_at<'a>(schema: &'a Schema, path: &[Step]) -> Option<&'a Schema> {
-    path.iter().try_fold(schema, |schema, step| match step {
-        Step::Key(key) => child(schema, key),
-        Step::Index(_) => match &schema.kind {
-            Kind::List { item, .. } => Some(&**item),
-            _ => None,
-        },
-    })
 }
 
 /// JSON from which values were dropped, and what their places were before.

@@ -307,8 +307,13 @@ impl Given {
         }
         let Some(node) = text::read(&text, &target.schemas, &origin) else {
             let message = unfit(&text, &target.schemas);
-            let error = target.error(ErrorKind::WrongType, message);
-            return Err(error.with_origin(origin));
+            let words = |schema: &&Schema| matches!(schema.kind, Kind::Words(_));
+            let kind = if target.schemas.iter().all(words) {
+                ErrorKind::OutOfRange
+            } else {
+                ErrorKind::WrongType
+            };
+            return Err(target.error(kind, message).with_origin(origin));
         };
         Ok(Some(node))
     }

@@ -163,7 +163,7 @@ impl std::error::Error for Error {}
 ///
 /// `Display` is the report for people: how many problems there are, then one line for each,
 /// grouped by where to look.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors {
     errors: Vec<Error>,
 }

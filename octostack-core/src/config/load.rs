@@ -6,7 +6,7 @@ use super::deserialize::{deserialize, quotes, secrets};
 use super::env::{Names, unfit};
 use super::error::{Error, ErrorKind, Origin};
 use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
-use super::merge::{child, fill_defaults, merge, rename_aliases};
+use super::merge::{fill_defaults, merge, rename_aliases};
 use super::report::Report;
 use super::schema::{Kind, Schema, Table};
 use super::source::read_file;
@@ -135,11 +135,9 @@ impl Pass<'_> {
 
     fn set(&self, key: &str, value: &str) -> Result<Node, Error> {
         let keys: Vec<_> = key.split('.').map(str::to_owned).collect();
-        let error = |kind, message: String| Error::of_keys(kind, &keys, message);
-        let schemas = keys.iter().fold(vec![self.schema], |schemas, key| {
-            let inner = |schema| -> Vec<&Schema> { inner(schema, key) };
-            schemas.into_iter().flat_map(inner).collect()
-        });
+        let path: Vec<_> = keys.iter().cloned().map(Step::Key).collect();
+        let error = |kind, message: String| Error::new(kind, &path, message);
+        let schemas = self.schema.at(&path);
         if schemas.is_empty() {
             let known: Vec<_> = self.names.keys().collect();
             let help = match nearest(key, known.iter().map(String::as_str)) {
@@ -149,8 +147,7 @@ impl Pass<'_> {
             return Err(error(ErrorKind::UnknownKey, format!("unknown key; {help}")));
         }
         if schemas.iter().any(|schema| holds_secret(schema)) {
-            let variable =
-                self.names.variable(&keys.iter().cloned().map(Step::Key).collect::<Vec<_>>());
+            let variable = self.names.variable(&path);
             let message = format!(
                 "a secret cannot be set on the command line, which other processes can read; \
                  use {variable}_FILE"
@@ -232,14 +229,6 @@ impl Pass<'_> {
             }
         }
     }
-}
-
-/// All schemas that `key` may have in `schema`: several in an enum.
-fn inner<'a>(schema: &'a Schema, key: &str) -> Vec<&'a Schema> {
-    let fields = schema.fields().into_iter();
-    let named: Vec<_> =
-        fields.filter(|field| field.name == key).map(|field| &field.schema).collect();
-    if named.is_empty() { child(schema, key).into_iter().collect() } else { named }
 }
 
 /// Whether text for `schema` would hold a secret. Unlike [`Schema::may_hold_secret`] it does not

@@ -21,7 +21,8 @@ pub(super) fn merge(base: &mut Node, over: Node, schema: Option<&Schema>) {
             for entry in new {
                 match old.iter_mut().find(|known| known.key == entry.key) {
                     Some(known) => {
-                        let inner = schema.and_then(|schema| child(schema, &entry.key));
+                        let inner =
+                            schema.and_then(|schema| schema.inner(&entry.key).into_iter().next());
                         merge(&mut known.node, entry.node, inner);
                         known.origin = entry.origin;
                     }
@@ -31,16 +32,6 @@ pub(super) fn merge(base: &mut Node, over: Node, schema: Option<&Schema>) {
         }
         (_, data) => *base = Node { data, origin },
     }
-}
-
-/// The schema of `key` in `schema`, as far as it does not depend on the variant of an enum.
-pub(super) fn child<'a>(schema: &'a Schema, key: &str) -> Option<&'a Schema> {
-    let field =
-        schema.fields().into_iter().find(|field| field.name == key).map(|field| &field.schema);
-    field.or(match &schema.kind {
-        Kind::Table(table) => table.others.as_deref(),
-        _ => None,
-    })
 }
 
 /// Which variant of an enum `node` names: by a tag such as `kind = "file"`, or by the only key,
@@ -115,11 +106,13 @@ fn drop_secrets(node: &mut Node, schema: &Schema) -> bool {
     };
     let mut dropped = false;
     entries.retain_mut(|entry| {
-        let Some(inner) = child(schema, &entry.key) else {
-            return true;
-        };
-        let hidden = inner.secret && !matches!(entry.node.data, Data::Null);
-        dropped |= hidden | drop_secrets(&mut entry.node, inner);
+        let schemas = schema.inner(&entry.key);
+        let null = matches!(entry.node.data, Data::Null);
+        let hidden = !null && schemas.iter().any(|schema| schema.is_secret());
+        dropped |= hidden;
+        for schema in schemas {
+            dropped |= drop_secrets(&mut entry.node, schema);
+        }
         !hidden
     });
     dropped
@@ -144,7 +137,7 @@ pub(super) fn rename_aliases(node: &mut Node, schema: &Schema) -> Vec<(String, O
                 }
             }
             for entry in entries {
-                if let Some(inner) = child(schema, &entry.key) {
+                for inner in schema.inner(&entry.key) {
                     twice.extend(rename_aliases(&mut entry.node, inner));
                 }
             }

@@ -1,6 +1,5 @@
 //! Which value won, and where it was written.
 
-use super::deserialize::schema_at;
 use super::error::Origin;
 use super::schema::Schema;
 use super::tree::{Node, Step, display};
@@ -62,7 +61,7 @@ impl Report {
     }
 
     fn walk(&mut self, json: &Json, tree: &Node, schema: &Schema, path: &mut Vec<Step>) {
-        let secret = schema_at(schema, path).is_some_and(|schema| schema.secret);
+        let secret = schema.at(path).iter().any(|schema| schema.secret);
         match json {
             Json::Object(entries) if !secret && (!entries.is_empty() || path.is_empty()) => {
                 for (key, json) in entries {

@@ -1,6 +1,8 @@
 //! What the settings struct accepts: the JSON schema that schemars derives, in the shape that
 //! checking and environment names need.
 
+use super::bounds::Bounds;
+use super::tree::Step;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema as Generated};
 use serde_json::{Map, Value as Json};
@@ -61,76 +63,6 @@ pub(super) struct Field {
     pub(super) schema: Schema,
 }
 
-/// Inclusive and exclusive limits of a number.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Bounds {
-    min: Option<serde_json::Number>,
-    max: Option<serde_json::Number>,
-    above: Option<serde_json::Number>,
-    below: Option<serde_json::Number>,
-}
-
-impl Bounds {
-    fn of(json: &Map<String, Json>) -> Self {
-        let number = |key| json.get(key).and_then(Json::as_number).cloned();
-        // schemars names the width of an integer; a limit of the user's own may be narrower.
-        let format = json.get("format").and_then(Json::as_str);
-        let (low, high): (Option<serde_json::Number>, Option<serde_json::Number>) = match format {
-            Some("int8") => (Some(i8::MIN.into()), Some(i8::MAX.into())),
-            Some("int16") => (Some(i16::MIN.into()), Some(i16::MAX.into())),
-            Some("int32") => (Some(i32::MIN.into()), Some(i32::MAX.into())),
-            Some("int64" | "int") => (Some(i64::MIN.into()), Some(i64::MAX.into())),
-            Some("uint8") => (Some(0.into()), Some(u8::MAX.into())),
-            Some("uint16") => (Some(0.into()), Some(u16::MAX.into())),
-            Some("uint32") => (Some(0.into()), Some(u32::MAX.into())),
-            Some("uint64" | "uint") => (Some(0.into()), Some(u64::MAX.into())),
-            _ => (None, None),
-        };
-        Self {
-            min: number("minimum").or(low),
-            max: number("maximum").or(high),
-            above: number("exclusiveMinimum"),
-            below: number("exclusiveMaximum"),
-        }
-    }
-
-    /// Whether the whole number `n` is within them. Exact, where the limits are whole too.
-    pub(super) fn allow_integer(&self, n: i128) -> bool {
-        let compare = |limit: &serde_json::Number| {
-            limit.as_i128().map_or_else(
-                || (n as f64).partial_cmp(&limit.as_f64().unwrap_or(f64::NAN)),
-                |limit| Some(n.cmp(&limit)),
-            )
-        };
-        self.allow(compare)
-    }
-
-    /// Whether the number `n` is within them.
-    pub(super) fn allow_float(&self, n: f64) -> bool {
-        n.is_finite() && self.allow(|limit| n.partial_cmp(&limit.as_f64()?))
-    }
-
-    fn allow(&self, compare: impl Fn(&serde_json::Number) -> Option<std::cmp::Ordering>) -> bool {
-        let holds = |limit: &Option<serde_json::Number>, test: fn(std::cmp::Ordering) -> bool| {
-            limit.as_ref().is_none_or(|limit| compare(limit).is_some_and(test))
-        };
-        holds(&self.min, std::cmp::Ordering::is_ge)
-            && holds(&self.max, std::cmp::Ordering::is_le)
-            && holds(&self.above, std::cmp::Ordering::is_gt)
-            && holds(&self.below, std::cmp::Ordering::is_lt)
-    }
-
-    /// ` from 0 to 65535`, or nothing without limits.
-    pub(super) fn describe(&self) -> String {
-        let part = |word: &str, limit: &Option<serde_json::Number>| {
-            limit.as_ref().map(|limit| format!(" {word} {limit}"))
-        };
-        let low = part("from", &self.min).or_else(|| part("above", &self.above));
-        let high = part("to", &self.max).or_else(|| part("below", &self.below));
-        low.unwrap_or_default() + &high.unwrap_or_default()
-    }
-}
-
 impl Schema {
     /// The schema of `T`.
     pub(super) fn of<T: JsonSchema>() -> Self {
@@ -153,6 +85,46 @@ impl Schema {
             Kind::OneOf(forms) => forms.iter().flat_map(Self::fields).collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// What `key` may hold here; several where variants of an enum share it.
+    pub(super) fn inner(&self, key: &str) -> Vec<&Self> {
+        match &self.kind {
+            Kind::Table(table) => {
+                let field = table.fields.iter().find(|field| field.name == key);
+                let schema = field.map(|field| &field.schema).or(table.others.as_deref());
+                schema.into_iter().collect()
+            }
+            Kind::OneOf(forms) => forms.iter().flat_map(|form| form.inner(key)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the items of a list may be.
+    pub(super) fn items(&self) -> Vec<&Self> {
+        match &self.kind {
+            Kind::List { item, .. } => vec![item],
+            Kind::OneOf(forms) => forms.iter().flat_map(Self::items).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What may stand at `path`; nothing if no form leads there.
+    pub(super) fn at(&self, path: &[Step]) -> Vec<&Self> {
+        let mut schemas = vec![self];
+        for step in path {
+            let all = schemas.into_iter();
+            schemas = match step {
+                Step::Key(key) => all.flat_map(|schema| schema.inner(key)).collect(),
+                Step::Index(_) => all.flat_map(Self::items).collect(),
+            };
+        }
+        schemas
+    }
+
+    /// Whether a value that stands here is a secret, in one form at least.
+    pub(super) fn is_secret(&self) -> bool {
+        self.secret || matches!(&self.kind, Kind::OneOf(forms) if forms.iter().any(Self::is_secret))
     }
 
     /// Whether a secret can be anywhere in it. True if in doubt.

@@ -152,3 +152,53 @@ fn an_empty_secret_is_an_error_wherever_it_stands() {
     let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
     assert_eq!(keys, ["signing_key", "admin.token"], "{errors}");
 }
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Login {
+    /// Here `key` is no secret,
+    Public {
+        #[schemars(with = "String")]
+        key: std::net::IpAddr,
+    },
+    /// here it is.
+    Private { key: Secret<Picky> },
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Logins {
+    login: Login,
+    #[schemars(with = "String")]
+    address: std::net::IpAddr,
+    #[schemars(length(min = 20))]
+    long: Secret<String>,
+    /// Not a `Secret`, but marked as one.
+    #[schemars(extend("x-secret" = true))]
+    marked: String,
+}
+
+#[test]
+fn a_key_that_is_a_secret_in_one_variant_is_treated_as_one() {
+    let dir = temp_dir("login");
+    for kind in ["public", "private"] {
+        let login = format!("login = {{ kind = '{kind}', key = '{CANARY}' }}");
+        let rest = format!("address = '{CANARY}'\nlong = '{CANARY}'\nmarked = '{CANARY}'\n");
+        let path = write(&dir, "a.toml", &format!("{login}\n{rest}"));
+        let errors = Loader::new("A_").file(path).load::<(), Logins>().unwrap_err();
+        assert!(!format!("{errors}{errors:?}").contains(CANARY), "{errors}");
+        assert!(errors.to_string().contains("long: expected a secret: a string of at least 20"));
+        assert!(errors.to_string().contains("address: invalid IP address syntax"), "{errors}");
+    }
+    let path = write(
+        &dir,
+        "b.toml",
+        &format!(
+            "login = {{ kind = 'public', key = '::1' }}\naddress = '::1'\n\
+             long = '0123456789{CANARY}'\nmarked = '{CANARY}'\n"
+        ),
+    );
+    let loaded = Loader::new("A_").file(path).load::<(), Logins>().unwrap();
+    assert!(!loaded.report.status().to_string().contains(CANARY));
+    let secrets: Vec<_> = loaded.report.secrets().collect();
+    assert_eq!(secrets, ["login.key", "long", "marked"]);
+}

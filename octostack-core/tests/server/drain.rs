@@ -43,13 +43,8 @@ async fn without_connections_it_is_over_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_or_half_of_it_gets_the_grace_and_no_more() {
-    let says: [&[u8]; 5] = [
-        b"",
-        b"P",
-        b"GET / HT",
-        b"GET / HTTP/1.1\r\nhost: test\r\n",
-        b"PRI * HTTP/2.0\r\n",
-    ];
+    let says: [&[u8]; 5] =
+        [b"", b"P", b"GET / HT", b"GET / HTTP/1.1\r\nhost: test\r\n", b"PRI * HTTP/2.0\r\n"];
     for bytes in says {
         let server = start(|_| {}).await;
         let mut client = server.client().await;
@@ -222,7 +217,8 @@ async fn the_deadline_cuts_and_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgraded_connection_is_waited_for_and_then_counted() {
-    let head = "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    let head =
+        "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
     for leaves in [true, false] {
         let server = start(|_| {}).await;
         let mut client = server.client().await;
@@ -245,17 +241,11 @@ async fn an_upgraded_connection_is_waited_for_and_then_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_lifecycle_ends_its_servers() {
     let registry = Registry::new();
-    let config = LifecycleConfig {
-        lame_duck: Some(5 * SECOND),
-        ..LifecycleConfig::default()
-    };
+    let config = LifecycleConfig { lame_duck: Some(5 * SECOND), ..LifecycleConfig::default() };
     let (kill, signals) = Signals::manual();
     let lifecycle = Lifecycle::new(config, &registry);
-    let config = ServerConfig {
-        host: Some("127.0.0.1".into()),
-        port: 0,
-        ..ServerConfig::default()
-    };
+    let config =
+        ServerConfig { host: Some("127.0.0.1".into()), port: 0, ..ServerConfig::default() };
     let server = Server::bind(&config).await.unwrap().with_registry(&registry);
     let addr = server.local_addr();
     tokio::spawn(server.serve(Site, &lifecycle));

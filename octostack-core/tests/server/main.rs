@@ -2,6 +2,8 @@
 #![cfg(feature = "server")]
 
 mod drain;
+#[cfg(unix)]
+mod files;
 mod limits;
 mod load;
 mod protocol;

@@ -17,10 +17,8 @@ async fn both_protocols_on_one_port() {
         assert!(!answer.closes());
     }
     let (mut client, _connection) = http2(server.addr).await;
-    let (one, two) = tokio::join!(
-        client.clone().send_request(get("/slow")),
-        client.send_request(get("/"))
-    );
+    let (one, two) =
+        tokio::join!(client.clone().send_request(get("/slow")), client.send_request(get("/")));
     assert_eq!(one.unwrap().into_body().collect().await.unwrap().to_bytes(), "slow");
     assert_eq!(two.unwrap().into_body().collect().await.unwrap().to_bytes(), "ok");
     assert_eq!(server.status("accepted"), 2.0);
@@ -95,7 +93,9 @@ async fn an_upgraded_connection_keeps_its_place() {
     let server = start(|config| config.max_connections = 1).await;
     let mut client = server.client().await;
     client
-        .write("GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+        .write(
+            "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n",
+        )
         .await;
     assert_eq!(client.answer().await.status, 101);
     for _ in 0..2 {

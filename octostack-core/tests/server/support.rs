@@ -114,23 +114,15 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Running {
-    let mut config = ServerConfig {
-        host: Some("127.0.0.1".into()),
-        port: 0,
-        ..ServerConfig::default()
-    };
+    let mut config =
+        ServerConfig { host: Some("127.0.0.1".into()), port: 0, ..ServerConfig::default() };
     change(&mut config);
     assert_eq!(config.validate(), Ok(()));
     let (stopper, registry) = (Stopper::new(), Registry::new());
     let server = Server::bind(&config).await.unwrap().with_registry(&registry);
     let addr = server.local_addr();
     let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), GRACE));
-    Running {
-        addr,
-        stopper,
-        registry,
-        serving,
-    }
+    Running { addr, stopper, registry, serving }
 }
 
 impl Running {
@@ -189,7 +181,9 @@ impl Client {
             let mut space = [0; 4096];
             match self.0.read(&mut space).await {
                 Ok(n) if n > 0 => seen.extend_from_slice(&space[..n]),
-                other => return Err(format!("{other:?} after {:?}", String::from_utf8_lossy(&seen))),
+                other => {
+                    return Err(format!("{other:?} after {:?}", String::from_utf8_lossy(&seen)));
+                }
             }
         };
         let head = String::from_utf8_lossy(&seen[..head_end]).into_owned();

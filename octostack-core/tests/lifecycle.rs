@@ -1,0 +1,335 @@
+//! The order of the end, its limits, and real signals.
+#![cfg(feature = "lifecycle")]
+
+use octostack_core::Registry;
+use octostack_core::inspect::{Metric, Sink};
+use octostack_core::lifecycle::{
+    Cause, Drained, Lifecycle, LifecycleConfig, Outcome, Phase, Signal, Signals, Step,
+};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Service {
+    lifecycle: Lifecycle,
+    registry: Registry,
+    kill: UnboundedSender<Signal>,
+    ending: JoinHandle<Outcome>,
+}
+
+fn transitions(registry: &Registry) -> Vec<String> {
+    let events = registry.events();
+    let transitions = events.iter().filter(|event| event.kind == "transition");
+    transitions.map(|event| event.message.clone()).collect()
+}
+
+fn start(lame_duck: Duration) -> Service {
+    let registry = Registry::new();
+    let config = LifecycleConfig { lame_duck: Some(lame_duck), ..LifecycleConfig::default() };
+    let lifecycle = Lifecycle::new(config, &registry);
+    let (kill, signals) = Signals::manual();
+    let running = lifecycle.clone();
+    let ending = tokio::spawn(async move { running.run(signals).await });
+    Service { lifecycle, registry, kill, ending }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_in_order() {
+    let service = start(3 * SECOND);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let begin = Instant::now();
+    let note = {
+        let log = Arc::clone(&log);
+        move |what: &str| {
+            log.lock().unwrap().push(format!("{what} at {} s", begin.elapsed().as_secs()));
+        }
+    };
+
+    let listening = service.lifecycle.listener();
+    let write = note.clone();
+    tokio::spawn(async move {
+        listening.stop().reached(Step::Retire).await;
+        write("retire");
+        listening.stop().reached(Step::Drain).await;
+        write("drain");
+        tokio::time::sleep(2 * SECOND).await;
+        write("requests done");
+        listening.finish(Drained::default());
+    });
+    let write = note.clone();
+    service.lifecycle.spawn("worker", |stop| async move {
+        stop.reached(Step::Drain).await;
+        tokio::time::sleep(SECOND).await;
+        write("task done");
+    });
+    for name in ["pool", "cache"] {
+        let write = note.clone();
+        service.lifecycle.on_close(name, move || async move { write(name) });
+    }
+    let write = note.clone();
+    service.lifecycle.on_flush("traces", move || async move { write("flush") });
+    service.lifecycle.ready();
+
+    service.kill.send(Signal::Terminate).unwrap();
+    let outcome = service.ending.await.unwrap();
+    assert_eq!(
+        *log.lock().unwrap(),
+        [
+            "retire at 0 s",
+            "drain at 3 s",
+            "requests done at 5 s",
+            "task done at 6 s",
+            "cache at 6 s",
+            "pool at 6 s",
+            "flush at 6 s",
+        ]
+    );
+    assert_eq!(outcome.exit_code(), 0);
+    assert_eq!(outcome.cause, Cause::Signal(Signal::Terminate));
+    assert_eq!(outcome.took.as_secs(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sigint_skips_the_lame_duck() {
+    let service = start(3600 * SECOND);
+    service.lifecycle.ready();
+    service.kill.send(Signal::Interrupt).unwrap();
+    let outcome = service.ending.await.unwrap();
+    assert!(outcome.took < Duration::from_millis(10), "{outcome}");
+    assert_eq!(service.lifecycle.phase(), Phase::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_ends_it_at_once_wherever_it_is() {
+    for (second, code) in [(Signal::Terminate, 143), (Signal::Interrupt, 130)] {
+        for wait in [1, 4, 24] {
+            let service = start(3 * SECOND);
+            let _never_done = service.lifecycle.listener();
+            service.lifecycle.spawn("stuck", |_| std::future::pending());
+            service.lifecycle.ready();
+            let begin = Instant::now();
+            service.kill.send(Signal::Terminate).unwrap();
+            tokio::time::sleep(wait * SECOND).await;
+            service.kill.send(second).unwrap();
+            let outcome = service.ending.await.unwrap();
+            assert_eq!(begin.elapsed().as_secs(), u64::from(wait), "{outcome}");
+            assert_eq!(outcome.exit_code(), code);
+            assert_eq!(service.lifecycle.stop().step(), Step::Cut);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_part_has_its_limit_and_is_named() {
+    let service = start(Duration::ZERO);
+    service.lifecycle.spawn("stuck", |_| std::future::pending());
+    service.lifecycle.on_close("early", || async {});
+    service.lifecycle.on_close("frozen", std::future::pending);
+    service.lifecycle.on_close("broken", || async { panic!("on purpose") });
+    service.lifecycle.on_flush("traces", std::future::pending);
+    service.lifecycle.ready();
+    service.kill.send(Signal::Terminate).unwrap();
+    let outcome = service.ending.await.unwrap();
+    // "early" closes last, when the time for all is up, but gets a moment of its own.
+    assert_eq!(outcome.unclosed, ["broken", "frozen", "traces"]);
+    assert_eq!(outcome.aborted_tasks, ["stuck"]);
+    assert_eq!(outcome.exit_code(), 3);
+    assert_eq!(outcome.took.as_secs(), 4, "2 s for tasks, 1 s to close, 1 s to flush");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_ignores_the_end_is_left_behind() {
+    let service = start(Duration::ZERO);
+    let _ignores = service.lifecycle.listener();
+    service.lifecycle.ready();
+    service.kill.send(Signal::Terminate).unwrap();
+    let outcome = service.ending.await.unwrap();
+    assert_eq!(outcome.took.as_secs(), 20);
+    assert!(service.registry.events().iter().any(|event| event.kind == "drain"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_program_can_end_itself() {
+    let service = start(Duration::ZERO);
+    service.lifecycle.ready();
+    service.lifecycle.shutdown("one request was enough");
+    service.lifecycle.fail("too late");
+    let outcome = service.ending.await.unwrap();
+    assert_eq!(outcome.cause, Cause::Requested("one request was enough".into()));
+    assert_eq!(outcome.exit_code(), 0);
+
+    let service = start(Duration::ZERO);
+    service.lifecycle.fail("the disk is gone");
+    let outcome = service.ending.await.unwrap();
+    assert_eq!(outcome.exit_code(), 1);
+    assert_eq!(
+        transitions(&service.registry),
+        [
+            "starting -> draining: failed: the disk is gone".to_owned(),
+            format!("draining -> stopped: {outcome}"),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn degraded_comes_and_goes_until_the_end() {
+    let service = start(Duration::ZERO);
+    let lifecycle = &service.lifecycle;
+    assert!(!lifecycle.set_degraded(Some("cache is cold".into())), "kept while starting");
+    assert_eq!(lifecycle.phase(), Phase::Starting);
+    assert!(lifecycle.ready());
+    assert_eq!(lifecycle.phase(), Phase::Degraded);
+    assert!(!lifecycle.ready(), "once is enough");
+    assert!(lifecycle.set_degraded(None));
+    assert_eq!(lifecycle.phase(), Phase::Ready);
+    assert_eq!(service.registry.items()[0].abnormal(), None);
+    assert!(lifecycle.set_degraded(Some("cache is down".into())));
+    assert!(!lifecycle.set_degraded(Some("cache is still down".into())), "the same phase");
+    let abnormal = service.registry.items()[0].abnormal();
+    assert_eq!(abnormal.as_deref(), Some("degraded: cache is still down"));
+
+    lifecycle.shutdown("done");
+    lifecycle.draining().await;
+    assert!(!lifecycle.set_degraded(None) && !lifecycle.ready(), "no way back");
+    service.ending.await.unwrap();
+    let seen = transitions(&service.registry);
+    assert_eq!(
+        seen[..3],
+        ["starting -> degraded", "degraded -> ready", "ready -> degraded: cache is down",]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_phase_is_one_series_of_five() {
+    #[derive(Default)]
+    struct Phases(Vec<(String, f64)>);
+    impl Sink for Phases {
+        fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
+            assert_eq!(metric.name, "octostack_lifecycle_phase");
+            self.0.push((labels[0].1.to_owned(), value));
+        }
+    }
+    let service = start(Duration::ZERO);
+    service.lifecycle.ready();
+    let mut phases = Phases::default();
+    service.registry.collect(&mut phases);
+    let ones: Vec<_> = phases.0.iter().filter(|(_, value)| *value > 0.0).collect();
+    assert_eq!(ones, [&("ready".to_owned(), 1.0)]);
+    assert_eq!(phases.0.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_panics_is_reported_at_once() {
+    let service = start(Duration::ZERO);
+    service.lifecycle.spawn("mailer", |_| async { panic!("on purpose") });
+    service.lifecycle.spawn("ticker", |_| async {});
+    tokio::time::sleep(SECOND).await;
+    let events = service.registry.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].kind, &events[0].subject[..]), ("task_panicked", "mailer"));
+
+    service.lifecycle.shutdown("done");
+    assert_eq!(service.ending.await.unwrap().aborted_tasks, Vec::<String>::new());
+}
+
+/// Runs this test binary again as a service of its own, and kills that.
+#[cfg(unix)]
+mod processes {
+    use super::{Lifecycle, LifecycleConfig, Signals, Step};
+    use octostack_core::Registry;
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    const PLAYS_SERVICE: &str = "OCTOSTACK_TEST_PLAYS_SERVICE";
+
+    #[test]
+    #[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "the parent reads it")]
+    fn service() {
+        if std::env::var_os(PLAYS_SERVICE).is_none() {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(async {
+            let signals = Signals::install().unwrap();
+            let config = LifecycleConfig {
+                lame_duck: Some(Duration::ZERO),
+                drain_timeout: Duration::from_secs(60),
+                ..LifecycleConfig::default()
+            };
+            let lifecycle = Lifecycle::new(config, &Registry::new());
+            if std::env::var(PLAYS_SERVICE).is_ok_and(|value| value == "stuck") {
+                let listening = lifecycle.listener();
+                tokio::spawn(async move {
+                    listening.stop().reached(Step::Drain).await;
+                    println!("draining");
+                    std::io::stdout().flush().unwrap();
+                    std::future::pending::<()>().await;
+                });
+            }
+            lifecycle.ready();
+            println!("ready");
+            std::io::stdout().flush().unwrap();
+            lifecycle.run(signals).await
+        });
+        std::process::exit(outcome.exit_code().into());
+    }
+
+    struct Service {
+        child: Child,
+        lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    }
+
+    impl Service {
+        fn start(kind: &str) -> Self {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "processes::service", "--nocapture"])
+                .env(PLAYS_SERVICE, kind)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let mut service = Self { child, lines };
+            service.until("ready");
+            service
+        }
+
+        fn until(&mut self, word: &str) {
+            // The test harness prints before it on the same line.
+            assert!(self.lines.any(|line| line.unwrap().ends_with(word)), "no `{word}`");
+        }
+
+        fn kill(&self, signal: &str) {
+            let id = self.child.id().to_string();
+            assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        }
+
+        fn exit_code(&mut self) -> Option<i32> {
+            self.child.wait().unwrap().code()
+        }
+    }
+
+    #[test]
+    fn signals_of_the_system_end_it_in_order() {
+        for signal in ["-TERM", "-INT"] {
+            let mut service = Service::start("calm");
+            service.kill(signal);
+            assert_eq!(service.exit_code(), Some(0), "{signal}");
+        }
+    }
+
+    #[test]
+    fn a_second_signal_of_the_system_ends_it_at_once() {
+        for (second, code) in [("-TERM", 143), ("-INT", 130)] {
+            let mut service = Service::start("stuck");
+            service.kill("-INT");
+            service.until("draining");
+            service.kill(second);
+            assert_eq!(service.exit_code(), Some(code), "{second}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! When the process runs out of files: this test binary runs itself again with few of them.
+use super::support::start;
+use std::process::Command;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+const FEW_FILES: &str = "OCTOSTACK_TEST_FEW_FILES";
+
+#[test]
+fn running_out_of_files_only_lasts_as_long_as_it_lasts() {
+    let me = std::env::current_exe().unwrap();
+    let limited = Command::new("sh")
+        .args(["-c", "ulimit -n 32 && exec \"$0\" --exact files::few_files --nocapture"])
+        .arg(me)
+        .env(FEW_FILES, "yes")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&limited.stdout);
+    assert!(limited.status.success(), "{said}\n{}", String::from_utf8_lossy(&limited.stderr));
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn few_files() {
+    if std::env::var_os(FEW_FILES).is_none() {
+        return;
+    }
+    let server = start(|_| {}).await;
+    // Each connection takes a file on each side, so the system connects more than we can accept.
+    let mut clients = Vec::new();
+    while let Ok(stream) = TcpStream::connect(server.addr).await {
+        clients.push(stream);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    while server.status("accept_errors") < 3.0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let abnormal = server.registry.items()[0].abnormal();
+    assert_eq!(abnormal.as_deref(), Some("cannot accept connections"));
+    let told = server.registry.events();
+    let told: Vec<_> = told.iter().filter(|event| event.kind == "accept_failing").collect();
+    assert_eq!(told.len(), 1, "once, not at each attempt");
+    assert!(told[0].message.contains("raise the limit of open files"));
+    assert!(server.status("accept_errors") < 100.0, "it backs off");
+
+    clients.clear();
+    assert_eq!(server.client().await.get("/").await.status, 200);
+    assert_eq!(server.registry.items()[0].abnormal(), None);
+}

@@ -1,2 +1,91 @@
-//! OctoStack
+//! Production building blocks for a service, put together.
+//!
+//! A whole service is settings, routes and one line of `main`:
+//!
+//! ```no_run
+//! use octostack::prelude::*;
+//!
+//! /// Settings of the greeter: from files, environment and command line.
+//! #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+//! #[serde(default)]
+//! struct Settings {
+//!     /// What to say.
+//!     greeting: String,
+//! }
+//!
+//! impl Default for Settings {
+//!     fn default() -> Self {
+//!         Self { greeting: "hello".into() }
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     octostack::service!(owner = "team-greetings").run(greeter)
+//! }
+//!
+//! async fn greeter(app: App<Settings>) -> Result<Router> {
+//!     Ok(Router::new().route("/", get(|State(app): State<App<Settings>>| async move {
+//!         app.settings().greeting.clone()
+//!     })).with_state(app))
+//! }
+//! ```
+//!
+//! Around it, without a word: config from files and environment with every problem in one report,
+//! JSON logs, RED metrics, request ids, health endpoints, an admin port, limits on what clients may
+//! do, a timeout and a bulkhead in front of the routes, and an end that loses no request.
+//!
+//! Each part is a crate of its own that works alone:
+//!
+//! | crate | here | has |
+//! |---|---|---|
+//! | octostack-core | [`core`] | config, secrets, health, lifecycle, server, admin, inspection |
+//! | octostack-resilience | [`resilience`] | circuit breaker, bulkhead, retry, timeout, chaos |
+//! | octostack-telemetry | [`telemetry`] | metrics, RED layer, request ids, logs |
+//! | octostack-flags | [`flags`] | bucketing of gradual rollouts |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod app;
+mod cli;
+mod framework;
+mod inbound;
+pub mod prelude;
+mod run;
+mod service;
+
+pub use app::{App, Result};
+pub use inbound::InboundConfig;
+pub use service::Service;
+
 pub use octostack_core as core;
+pub use octostack_flags as flags;
+pub use octostack_resilience as resilience;
+pub use octostack_telemetry as telemetry;
+
+pub use axum;
+pub use octostack_core::secret::Secret;
+pub use octostack_core::{Identity, Registry};
+#[cfg(feature = "tonic")]
+pub use tonic;
+
+/// A boxed error, as Tower uses it.
+pub type BoxError = octostack_resilience::error::BoxError;
+
+/// A [`Service`] with the name and version of the package in which this is written.
+///
+/// Further fields of its identity can follow: `service!(owner = "team-shop", runbook = "https://…")`.
+/// The commit is taken from the variable `GIT_COMMIT`, `GITHUB_SHA` or `CI_COMMIT_SHA` of the build.
+#[macro_export]
+macro_rules! service {
+    ($($field:ident = $value:expr),* $(,)?) => {{
+        let identity = $crate::Identity::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let commits = [option_env!("GIT_COMMIT"), option_env!("GITHUB_SHA"), option_env!("CI_COMMIT_SHA")];
+        let commit = commits.into_iter().flatten().next().unwrap_or_default();
+        let service = $crate::Service::new(identity.with_commit(commit));
+        let service = if cfg!(debug_assertions) {
+            service.fallback_config_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config"))
+        } else {
+            service
+        };
+        service$(.$field($value))*
+    }};
+}

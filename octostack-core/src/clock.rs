@@ -35,10 +35,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[inline]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the clock that the ban points to"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "this is the clock that the ban points to")]
     fn now(&self) -> Instant {
         #[cfg(feature = "tokio")]
         return tokio::time::Instant::now().into_std();

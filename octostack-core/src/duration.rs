@@ -75,10 +75,7 @@ mod tests {
     #[test]
     fn says_how_to_write_it() {
         let error = parse("soon").unwrap_err();
-        assert_eq!(
-            error,
-            "`soon` is no duration; write it as `250ms`, `30s` or `1h 30m`"
-        );
+        assert_eq!(error, "`soon` is no duration; write it as `250ms`, `30s` or `1h 30m`");
         assert!(parse("10").is_err(), "a bare number has no unit");
     }
 }

@@ -35,15 +35,9 @@ pub struct Identity {
 impl Identity {
     /// The identity of a service in environment `development`, with a new instance name.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
-        let host = ["POD_NAME", "HOSTNAME"]
-            .into_iter()
-            .find_map(|key| std::env::var(key).ok());
+        let host = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|key| std::env::var(key).ok());
         let host = host.or_else(|| std::fs::read_to_string("/etc/hostname").ok());
-        let host = host
-            .as_deref()
-            .map(str::trim)
-            .filter(|h| !h.is_empty())
-            .unwrap_or("local");
+        let host = host.as_deref().map(str::trim).filter(|h| !h.is_empty()).unwrap_or("local");
         // A freshly keyed hasher is the standard library's only source of randomness, and enough
         // to tell two instances apart.
         let random = RandomState::new().hash_one(std::process::id());
@@ -91,11 +85,7 @@ impl Identity {
     /// ```
     pub fn env_prefix(&self) -> String {
         let letter = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
+            if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }
         };
         self.name.chars().map(letter).chain(['_']).collect()
     }

@@ -124,6 +124,17 @@ macro_rules! settings {
             }
         }
 
+        impl $name {
+            /// Checks the values, and how they go together.
+            ///
+            /// # Errors
+            /// Everything that is wrong, by name of the field.
+            pub fn validate(&self) -> Result<(), Vec<octostack_core::inspect::Problem>> {
+                let problems = self.problems();
+                if problems.is_empty() { Ok(()) } else { Err(problems) }
+            }
+        }
+
         impl crate::settings::Settings for $name {
             fn to_value(&self) -> octostack_core::inspect::Value {
                 octostack_core::inspect::Value::map([

@@ -15,11 +15,7 @@ fn a_reader_never_goes_back_and_sees_the_last_store_in_the_end() {
         let mut last = 0;
         for _ in 0..3 {
             let seen = reader.versioned();
-            assert!(
-                seen.generation >= last,
-                "went back from {last} to {}",
-                seen.generation
-            );
+            assert!(seen.generation >= last, "went back from {last} to {}", seen.generation);
             assert_eq!(seen.value, seen.generation, "a mix of two generations");
             last = seen.generation;
         }

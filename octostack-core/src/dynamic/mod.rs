@@ -73,15 +73,9 @@ struct Cell<T> {
 impl<T> Dynamic<T> {
     /// A dynamic value that starts as `value`, generation 1.
     pub fn new(value: T) -> Self {
-        let first = Arc::new(Versioned {
-            generation: 1,
-            value,
-        });
+        let first = Arc::new(Versioned { generation: 1, value });
         Self {
-            cell: Arc::new(Cell {
-                generation: AtomicU64::new(1),
-                current: Storage::new(first),
-            }),
+            cell: Arc::new(Cell { generation: AtomicU64::new(1), current: Storage::new(first) }),
         }
     }
 
@@ -107,18 +101,13 @@ impl<T> Dynamic<T> {
 
     /// A reader that caches the value; reading through it is one atomic load.
     pub fn reader(&self) -> Reader<T> {
-        Reader {
-            cell: self.cell.clone(),
-            seen: self.load(),
-        }
+        Reader { cell: self.cell.clone(), seen: self.load() }
     }
 }
 
 impl<T> Clone for Dynamic<T> {
     fn clone(&self) -> Self {
-        Self {
-            cell: self.cell.clone(),
-        }
+        Self { cell: self.cell.clone() }
     }
 }
 
@@ -172,10 +161,7 @@ impl<T> Reader<T> {
 
 impl<T> Clone for Reader<T> {
     fn clone(&self) -> Self {
-        Self {
-            cell: self.cell.clone(),
-            seen: self.seen.clone(),
-        }
+        Self { cell: self.cell.clone(), seen: self.seen.clone() }
     }
 }
 

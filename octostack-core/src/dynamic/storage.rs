@@ -4,10 +4,7 @@ use super::Versioned;
 use crate::sync::{Arc, Mutex, lock};
 
 #[cfg(not(octostack_loom))]
-#[allow(
-    clippy::disallowed_types,
-    reason = "the strategy is named, and it is the sound one"
-)]
+#[allow(clippy::disallowed_types, reason = "the strategy is named, and it is the sound one")]
 type Slot<T> = arc_swap::ArcSwapAny<Arc<Versioned<T>>, std::sync::RwLock<()>>;
 #[cfg(octostack_loom)]
 type Slot<T> = crate::sync::RwLock<Arc<Versioned<T>>>;
@@ -37,10 +34,7 @@ impl<T> Storage<T> {
     #[cfg(not(octostack_loom))]
     pub(super) fn new(first: Arc<Versioned<T>>) -> Self {
         let slot = Slot::with_strategy(first, std::sync::RwLock::new(()));
-        Self {
-            slot,
-            writer: Mutex::new(()),
-        }
+        Self { slot, writer: Mutex::new(()) }
     }
 
     #[cfg(not(octostack_loom))]
@@ -55,10 +49,7 @@ impl<T> Storage<T> {
 
     #[cfg(octostack_loom)]
     pub(super) fn new(first: Arc<Versioned<T>>) -> Self {
-        Self {
-            slot: Slot::new(first),
-            writer: Mutex::new(()),
-        }
+        Self { slot: Slot::new(first), writer: Mutex::new(()) }
     }
 
     #[cfg(octostack_loom)]

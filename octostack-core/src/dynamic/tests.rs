@@ -18,11 +18,7 @@ fn the_old_value_is_dropped_once_nobody_holds_it() {
     let value = Dynamic::new(first.clone());
     let mut reader = value.reader();
     value.store(Arc::new(()));
-    assert_eq!(
-        Arc::strong_count(&first),
-        2,
-        "the reader has not looked yet"
-    );
+    assert_eq!(Arc::strong_count(&first), 2, "the reader has not looked yet");
     reader.get();
     assert_eq!(Arc::strong_count(&first), 1);
 }

@@ -22,13 +22,8 @@ pub enum Mode {
 
 impl Mode {
     /// All modes.
-    pub const ALL: [Self; 5] = [
-        Self::Enforce,
-        Self::Shadow,
-        Self::Disabled,
-        Self::ForcedOpen,
-        Self::ForcedClosed,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Enforce, Self::Shadow, Self::Disabled, Self::ForcedOpen, Self::ForcedClosed];
 
     /// Its name in config and on the admin port.
     pub const fn as_str(self) -> &'static str {
@@ -63,13 +58,10 @@ impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-            .ok_or_else(|| {
-                let known = Self::ALL.map(Self::as_str).join(", ");
-                format!("unknown mode `{text}`; the modes are {known}")
-            })
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            format!("unknown mode `{text}`; the modes are {known}")
+        })
     }
 }
 
@@ -107,10 +99,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with the setting `key`.
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            message: message.into(),
-        }
+        Self { key: key.into(), message: message.into() }
     }
 }
 

@@ -36,20 +36,12 @@ pub struct Metric {
 impl Metric {
     /// A counter.
     pub const fn counter(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            help,
-            kind: MetricKind::Counter,
-        }
+        Self { name, help, kind: MetricKind::Counter }
     }
 
     /// A gauge.
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            help,
-            kind: MetricKind::Gauge,
-        }
+        Self { name, help, kind: MetricKind::Gauge }
     }
 }
 

@@ -45,15 +45,7 @@ pub struct Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = self.claimed.as_deref().unwrap_or("unnamed");
-        write!(
-            f,
-            "{who} from {}",
-            if self.peer.is_empty() {
-                "this process"
-            } else {
-                &self.peer
-            }
-        )
+        write!(f, "{who} from {}", if self.peer.is_empty() { "this process" } else { &self.peer })
     }
 }
 
@@ -99,11 +91,7 @@ impl fmt::Display for OverrideError {
                 write!(f, "no policy is named `{name}`; there are none")
             }
             Self::Unknown { name, known } => {
-                write!(
-                    f,
-                    "no policy is named `{name}`; there are {}",
-                    known.join(", ")
-                )
+                write!(f, "no policy is named `{name}`; there are {}", known.join(", "))
             }
             Self::Ttl(ttl) => write!(
                 f,

@@ -55,9 +55,7 @@ impl Registry {
         let Some(control) = item.control() else {
             return;
         };
-        let patch = lock(&self.shared.overrides)
-            .get(item.name())
-            .map(|o| o.patch.clone());
+        let patch = lock(&self.shared.overrides).get(item.name()).map(|o| o.patch.clone());
         if let Some(problems) = patch.and_then(|p| control.set_override(Some(&p)).err()) {
             let what = OverrideError::Invalid(problems).to_string();
             self.emit(Event::new("override_refused", item.name(), what));
@@ -66,10 +64,7 @@ impl Registry {
 
     /// The living items, in the order of registration.
     pub fn items(&self) -> Vec<Arc<dyn Inspect>> {
-        lock(&self.shared.items)
-            .iter()
-            .filter_map(Weak::upgrade)
-            .collect()
+        lock(&self.shared.items).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Names that more than one living item of the same kind has, each with the number of items.
@@ -77,15 +72,9 @@ impl Registry {
     pub fn duplicates(&self) -> Vec<(String, usize)> {
         let mut counts = BTreeMap::<(String, &'static str), usize>::new();
         for item in self.items() {
-            *counts
-                .entry((item.name().to_owned(), item.kind()))
-                .or_default() += 1;
+            *counts.entry((item.name().to_owned(), item.kind())).or_default() += 1;
         }
-        counts
-            .into_iter()
-            .filter(|(_, n)| *n > 1)
-            .map(|((name, _), n)| (name, n))
-            .collect()
+        counts.into_iter().filter(|(_, n)| *n > 1).map(|((name, _), n)| (name, n)).collect()
     }
 
     /// Hands the samples of all items, and those of the registry itself, to `sink`.
@@ -175,12 +164,7 @@ impl Registry {
         drop(overrides);
         let message = format!("changed for {} by {actor}", humantime::format_duration(ttl));
         let event = Event::new("override_set", name, message);
-        self.emit(with_change(
-            event,
-            actor,
-            before.as_ref(),
-            Some(&change.patch),
-        ));
+        self.emit(with_change(event, actor, before.as_ref(), Some(&change.patch)));
         Ok(change)
     }
 
@@ -197,20 +181,11 @@ impl Registry {
 
     /// Ends the overrides whose time is up at `now`. Returns when the next one ends.
     pub fn end_expired(&self, now: Instant) -> Option<Instant> {
-        let over: Vec<String> = self
-            .overrides()
-            .into_iter()
-            .filter(|o| o.ends <= now)
-            .map(|o| o.name)
-            .collect();
+        let over: Vec<String> =
+            self.overrides().into_iter().filter(|o| o.ends <= now).map(|o| o.name).collect();
         for name in over {
             // Looks again under the lock: it may have been prolonged since.
-            self.revert(
-                &name,
-                |o| o.ends <= now,
-                "its time was up",
-                &Actor::default(),
-            );
+            self.revert(&name, |o| o.ends <= now, "its time was up", &Actor::default());
         }
         self.overrides().into_iter().map(|o| o.ends).min()
     }
@@ -252,10 +227,7 @@ impl Registry {
         let mut known: Vec<_> = others.iter().map(|item| item.name().to_owned()).collect();
         known.sort();
         known.dedup();
-        Err(OverrideError::Unknown {
-            name: name.to_owned(),
-            known,
-        })
+        Err(OverrideError::Unknown { name: name.to_owned(), known })
     }
 }
 

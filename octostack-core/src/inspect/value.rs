@@ -28,12 +28,7 @@ pub enum Value {
 impl Value {
     /// A map of the given entries, in their order.
     pub fn map<K: Into<Cow<'static, str>>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
-        Self::Map(
-            entries
-                .into_iter()
-                .map(|(key, value)| (key.into(), value))
-                .collect(),
-        )
+        Self::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 
     /// The value under `key`, if this is a map that has it.
@@ -196,10 +191,7 @@ mod tests {
     fn prints_json() {
         let value = Value::map([
             ("text", Value::from("a \"b\"\n\u{1}\\")),
-            (
-                "numbers",
-                vec![Value::from(1_u64), 0.5.into(), f64::NAN.into(), 1.0.into()].into(),
-            ),
+            ("numbers", vec![Value::from(1_u64), 0.5.into(), f64::NAN.into(), 1.0.into()].into()),
             ("wait", Duration::from_millis(90_500).into()),
             ("none", None::<bool>.into()),
         ]);

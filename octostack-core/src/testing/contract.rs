@@ -36,13 +36,7 @@ pub fn check<S, Req, Res, Err>(
 ) where
     S: Service<Req> + Clone,
 {
-    let subject = Subject {
-        name,
-        probe,
-        service: wrap(probe.clone()),
-        request,
-        at_rest,
-    };
+    let subject = Subject { name, probe, service: wrap(probe.clone()), request, at_rest };
     subject.answers("from the start");
     subject.waits_for_readiness();
     subject.passes_errors_of_readiness();
@@ -81,23 +75,13 @@ where
         let count = Arc::new(Counting::default());
         let waker = Waker::from(count.clone());
         let mut service = self.service.clone();
-        let pending = service
-            .poll_ready(&mut Context::from_waker(&waker))
-            .is_pending();
-        self.law(
-            pending,
-            "is not ready while the inner service is not",
-            "busy",
-        );
+        let pending = service.poll_ready(&mut Context::from_waker(&waker)).is_pending();
+        self.law(pending, "is not ready while the inner service is not", "busy");
         let woken = count.0.load(Ordering::Relaxed);
         self.law(woken == 0, "does not wake itself", "busy");
         self.probe.behave(Behaviour::Answer);
         let woken = count.0.load(Ordering::Relaxed);
-        self.law(
-            woken > 0,
-            "is woken when the inner service becomes ready",
-            "busy",
-        );
+        self.law(woken > 0, "is woken when the inner service becomes ready", "busy");
         drop(service);
         self.rests("after a wait for readiness");
     }
@@ -107,10 +91,7 @@ where
             return;
         }
         self.probe.behave(Behaviour::Broken);
-        let ready = self
-            .service
-            .clone()
-            .poll_ready(&mut Context::from_waker(Waker::noop()));
+        let ready = self.service.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
         let passed = matches!(ready, Poll::Ready(Err(_)));
         self.law(passed, "passes an error of readiness", "broken");
         self.probe.behave(Behaviour::Answer);
@@ -123,17 +104,9 @@ where
         drop(readied);
         self.rests("after a readied clone was dropped");
         let ready = clone.poll_ready(&mut Context::from_waker(Waker::noop()));
-        self.law(
-            matches!(ready, Poll::Ready(Ok(()))),
-            "becomes ready",
-            "as a clone",
-        );
+        self.law(matches!(ready, Poll::Ready(Ok(()))), "becomes ready", "as a clone");
         let output = poll(&mut pin!(clone.call((self.request)())).as_mut());
-        self.law(
-            matches!(output, Poll::Ready(Ok(_))),
-            "answers",
-            "as a clone",
-        );
+        self.law(matches!(output, Poll::Ready(Ok(_))), "answers", "as a clone");
         drop(clone);
         self.rests("after a clone was called");
     }
@@ -148,10 +121,7 @@ where
             let mut future = pin!(service.call((self.request)()));
             let count = Arc::new(Counting::default());
             let waker = Waker::from(count.clone());
-            let pending = future
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending();
+            let pending = future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
             self.law(pending, "waits for the inner future", "hanging");
             let woken = count.0.load(Ordering::Relaxed);
             self.law(woken == 0, "does not wake itself", "hanging");
@@ -179,11 +149,7 @@ where
     fn readied(&self) -> S {
         let mut service = self.service.clone();
         let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
-        self.law(
-            matches!(ready, Poll::Ready(Ok(()))),
-            "becomes ready",
-            "behind a ready service",
-        );
+        self.law(matches!(ready, Poll::Ready(Ok(()))), "becomes ready", "behind a ready service");
         service
     }
 
@@ -208,9 +174,7 @@ where
 }
 
 fn poll<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
-    future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[cfg(test)]
@@ -264,46 +228,21 @@ mod tests {
 
     #[test]
     fn a_faithful_layer_passes() {
-        check(
-            "none",
-            &probe(),
-            |inner| Faulty {
-                inner,
-                fault: "none",
-            },
-            || (),
-            || Ok(()),
-        );
+        check("none", &probe(), |inner| Faulty { inner, fault: "none" }, || (), || Ok(()));
     }
 
     #[test]
     fn each_fault_is_found() {
-        for fault in [
-            "wakes itself",
-            "always ready",
-            "swallows errors",
-            "calls an unready clone",
-            "leaks",
-        ] {
+        for fault in
+            ["wakes itself", "always ready", "swallows errors", "calls an unready clone", "leaks"]
+        {
             let found = catch_unwind(|| {
-                check(
-                    fault,
-                    &probe(),
-                    |inner| Faulty { inner, fault },
-                    || (),
-                    || Ok(()),
-                );
+                check(fault, &probe(), |inner| Faulty { inner, fault }, || (), || Ok(()));
             });
             assert!(found.is_err(), "{fault} was not found");
         }
         let restless = catch_unwind(|| {
-            check(
-                "restless",
-                &probe(),
-                |inner| inner,
-                || (),
-                || Err("a permit is out".into()),
-            );
+            check("restless", &probe(), |inner| inner, || (), || Err("a permit is out".into()));
         });
         assert!(restless.is_err());
     }

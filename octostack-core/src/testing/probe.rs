@@ -47,12 +47,7 @@ pub struct Probe<Res, Err> {
 impl<Res, Err> Probe<Res, Err> {
     /// A probe that answers with what `answer` makes.
     pub fn new(answer: fn() -> Result<Res, Err>) -> Self {
-        Self {
-            ledger: Arc::default(),
-            answer,
-            broken: None,
-            ready: false,
-        }
+        Self { ledger: Arc::default(), answer, broken: None, ready: false }
     }
 
     /// The error of [`Behaviour::Broken`].
@@ -106,18 +101,8 @@ fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
 
 impl<Res, Err> Clone for Probe<Res, Err> {
     fn clone(&self) -> Self {
-        let Self {
-            ledger,
-            answer,
-            broken,
-            ..
-        } = self;
-        Self {
-            ledger: ledger.clone(),
-            answer: *answer,
-            broken: *broken,
-            ready: false,
-        }
+        let Self { ledger, answer, broken, .. } = self;
+        Self { ledger: ledger.clone(), answer: *answer, broken: *broken, ready: false }
     }
 }
 
@@ -171,16 +156,10 @@ impl<Req, Res, Err> Service<Req> for Probe<Res, Err> {
             ledger.violations.push("called without having been readied");
         }
         self.ready = false;
-        assert!(
-            ledger.behaviour != Behaviour::PanicInCall,
-            "the probe was told to panic in call"
-        );
+        assert!(ledger.behaviour != Behaviour::PanicInCall, "the probe was told to panic in call");
         ledger.in_flight += 1;
         drop(ledger);
-        ProbeFuture {
-            ledger: Some(self.ledger.clone()),
-            answer: self.answer,
-        }
+        ProbeFuture { ledger: Some(self.ledger.clone()), answer: self.answer }
     }
 }
 
@@ -196,9 +175,7 @@ impl<Res, Err> Future for ProbeFuture<Res, Err> {
     type Output = Result<Res, Err>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(shared) = &self.ledger else {
-            panic!("polled after it was ready")
-        };
+        let Some(shared) = &self.ledger else { panic!("polled after it was ready") };
         let mut ledger = lock(shared);
         match ledger.behaviour {
             Behaviour::Hang => {
@@ -228,8 +205,6 @@ impl<Res, Err> Drop for ProbeFuture<Res, Err> {
 
 impl<Res, Err> fmt::Debug for ProbeFuture<Res, Err> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProbeFuture")
-            .field("done", &self.ledger.is_none())
-            .finish_non_exhaustive()
+        f.debug_struct("ProbeFuture").field("done", &self.ledger.is_none()).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,124 @@
+use crate::{BoxError, Identity, Registry};
+use octostack_core::dynamic::{Dynamic, Versioned};
+use octostack_core::health::Health;
+use octostack_core::lifecycle::{Lifecycle, Stop};
+use octostack_telemetry::metrics::Metrics;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+/// What a service is built from: its settings, and the parts that the framework runs for it.
+///
+/// The function given to [`Service::run`](crate::Service::run) receives it. Clones are cheap.
+pub struct App<S> {
+    parts: Arc<Parts<S>>,
+}
+
+struct Parts<S> {
+    identity: Identity,
+    settings: Dynamic<S>,
+    registry: Registry,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    health: Health,
+    chaos: bool,
+}
+
+impl<S> App<S> {
+    pub(crate) fn new(identity: Identity, settings: S, run: &crate::run::Runtime) -> Self {
+        Self {
+            parts: Arc::new(Parts {
+                identity,
+                settings: Dynamic::new(settings),
+                registry: run.registry.clone(),
+                metrics: run.metrics.clone(),
+                lifecycle: run.lifecycle.clone(),
+                health: run.health.clone(),
+                chaos: run.chaos,
+            }),
+        }
+    }
+
+    /// The settings: one generation, whole. Ask once a request and keep the answer.
+    pub fn settings(&self) -> Arc<Versioned<S>> {
+        self.parts.settings.load()
+    }
+
+    /// The settings as a value that follows reloads.
+    pub fn dynamic(&self) -> &Dynamic<S> {
+        &self.parts.settings
+    }
+
+    /// Who this service is.
+    pub fn identity(&self) -> &Identity {
+        &self.parts.identity
+    }
+
+    /// Where policies and whatever else is to be seen on the admin port register.
+    pub fn registry(&self) -> &Registry {
+        &self.parts.registry
+    }
+
+    /// Metrics of your own, served beside those of the framework.
+    pub fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    /// Health checks of your own.
+    pub fn health(&self) -> &Health {
+        &self.parts.health
+    }
+
+    /// Phases, background tasks and what is to be closed at the end.
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.parts.lifecycle
+    }
+
+    /// Says when long-lived responses are to end: an event stream selects on
+    /// [`Step::Drain`](octostack_core::lifecycle::Step::Drain).
+    pub fn stop(&self) -> Stop {
+        self.parts.lifecycle.stop()
+    }
+
+    /// Runs a task in the background until requests have drained; see [`Lifecycle::spawn`].
+    pub fn spawn<F, Fut>(&self, name: impl Into<String>, task: F)
+    where
+        F: FnOnce(Stop) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.parts.lifecycle.spawn(name, task);
+    }
+
+    /// Closes a resource at the end, the last one first; see [`Lifecycle::on_close`].
+    pub fn on_close<F, Fut>(&self, name: impl Into<String>, close: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.parts.lifecycle.on_close(name, close);
+    }
+
+    /// Whether faults may be injected on purpose: `chaos.enabled`.
+    pub(crate) fn chaos_enabled(&self) -> bool {
+        self.parts.chaos
+    }
+}
+
+impl<S> Clone for App<S> {
+    fn clone(&self) -> Self {
+        Self { parts: self.parts.clone() }
+    }
+}
+
+/// Settings may hold what is not to be printed, so they are not.
+impl<S> fmt::Debug for App<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("identity", &self.parts.identity)
+            .field("generation", &self.parts.settings.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the function that builds a service returns.
+pub type Result<T, E = BoxError> = std::result::Result<T, E>;

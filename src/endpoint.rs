@@ -1,0 +1,136 @@
+use octostack_core::inspect::Problem;
+use octostack_resilience::{
+    BulkheadConfig, ChaosConfig, CircuitBreakerConfig, RetryConfig, TimeoutConfig,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::time::Duration;
+
+/// Where a dependency listens, and the policies on the way to it: a field of your settings.
+///
+/// The policies are those of the standard outbound stack, outermost first. Each has the name of the
+/// dependency and its own, such as `inventory.breaker`:
+///
+/// | policy | key | does |
+/// |---|---|---|
+/// | `deadline` | `deadline` | ends the call, with all its attempts |
+/// | `retry` | `retry` | repeats what failed and may be repeated |
+/// | `breaker` | `breaker` | stops calling what is down |
+/// | `bulkhead` | `bulkhead` | bounds the calls in flight |
+/// | `timeout` | `timeout` | ends one attempt |
+/// | `chaos` | `chaos` | breaks things on purpose, if `chaos.enabled` |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Address, such as `http://inventory:50051`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How long opening a connection may take.
+    #[serde(with = "octostack_core::duration")]
+    #[schemars(schema_with = "octostack_core::duration::schema")]
+    pub connect_timeout: Duration,
+    /// How long a call may take with all its attempts.
+    #[serde(with = "octostack_core::duration")]
+    #[schemars(schema_with = "octostack_core::duration::schema")]
+    pub deadline: Duration,
+    /// How long one attempt may take. At most the deadline.
+    #[serde(with = "octostack_core::duration")]
+    #[schemars(schema_with = "octostack_core::duration::schema")]
+    pub timeout: Duration,
+    /// Repeats what failed.
+    pub retry: RetryConfig,
+    /// Stops calling what is down.
+    pub breaker: CircuitBreakerConfig,
+    /// Bounds the calls in flight.
+    pub bulkhead: BulkheadConfig,
+    /// Breaks things on purpose.
+    pub chaos: ChaosConfig,
+}
+
+/// The timeouts are those of .NET's standard pipeline: 10 s an attempt, 30 s in all. The policies
+/// have their own defaults.
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            url: None,
+            connect_timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+            retry: RetryConfig::default(),
+            breaker: CircuitBreakerConfig::default(),
+            bulkhead: BulkheadConfig::default(),
+            chaos: ChaosConfig::default(),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Checks the values, and how they go together.
+    ///
+    /// # Errors
+    /// Everything that is wrong; keys are relative to the endpoint.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let timeout = |timeout| TimeoutConfig { timeout }.validate();
+        let parts = [
+            ("deadline", timeout(self.deadline)),
+            ("timeout", timeout(self.timeout)),
+            ("retry", self.retry.validate()),
+            ("breaker", self.breaker.validate()),
+            ("bulkhead", self.bulkhead.validate()),
+            ("chaos", self.chaos.validate()),
+        ];
+        let mut problems = Vec::new();
+        for (part, result) in parts {
+            let within = |p: Problem| Problem::new(format!("{part}.{}", p.key), p.message);
+            problems.extend(result.err().into_iter().flatten().map(within));
+        }
+        let unlimited = self.deadline.is_zero();
+        if !unlimited && (self.timeout > self.deadline || self.timeout.is_zero()) {
+            let limit = octostack_core::duration::format(self.deadline);
+            let message = format!("one attempt may take longer than the whole call ({limit})");
+            problems.push(Problem::new("timeout", message));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// Values out of range are refused here, so that they are config errors like any other.
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let endpoint = Self::deserialize(from)?; // the derived function
+        endpoint.validate().map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            serde::de::Error::custom(problems.join("; "))
+        })?;
+        Ok(endpoint)
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, to) // the derived function
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoint;
+    use std::time::Duration;
+
+    #[test]
+    fn reads_what_it_writes() {
+        let endpoint = Endpoint { timeout: Duration::from_secs(1), ..Endpoint::default() };
+        let text = serde_json::to_string(&endpoint).unwrap();
+        assert_eq!(serde_json::from_str::<Endpoint>(&text).unwrap(), endpoint);
+        assert_eq!(serde_json::from_str::<Endpoint>("{}").unwrap(), Endpoint::default());
+    }
+
+    #[test]
+    fn refuses_what_does_not_go_together_all_at_once() {
+        let text = r#"{"timeout": "1m", "breaker": {"failure_rate": 7}}"#;
+        let error = serde_json::from_str::<Endpoint>(text).unwrap_err().to_string();
+        assert!(error.contains("breaker.failure_rate: 7 is out of range"), "{error}");
+        assert!(error.contains("timeout: one attempt may take longer"), "{error}");
+    }
+}

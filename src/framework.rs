@@ -1,0 +1,121 @@
+//! The framework's sections of the config, beside the user's own keys.
+use crate::inbound::InboundConfig;
+use octostack_core::admin::AdminConfig;
+use octostack_core::config::{Loader, Report};
+use octostack_core::inspect::{Inspect, Metric, Problem, Sink, Value};
+use octostack_core::lifecycle::LifecycleConfig;
+use octostack_core::server::ServerConfig;
+use octostack_telemetry::logs::TelemetryConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+
+/// The sections that the framework reads.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Framework {
+    pub(crate) server: ServerSection,
+    pub(crate) lifecycle: LifecycleConfig,
+    pub(crate) telemetry: TelemetryConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) chaos: ChaosSection,
+}
+
+/// Section `server`: the listener, and the policies in front of the routes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct ServerSection {
+    #[serde(flatten)]
+    pub(crate) listener: ServerConfig,
+    /// Policies in front of all routes.
+    pub(crate) inbound: InboundConfig,
+}
+
+/// Section `chaos`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ChaosSection {
+    /// Whether faults may be injected on purpose. While false, every attempt is refused.
+    pub(crate) enabled: bool,
+}
+
+impl Framework {
+    /// What no single value shows.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let parts = [
+            ("server", self.server.listener.validate()),
+            ("lifecycle", self.lifecycle.validate()),
+            ("admin", self.admin.validate()),
+        ];
+        let within = |(section, problems): (&str, Result<(), Vec<Problem>>)| {
+            let problems = problems.err().into_iter().flatten();
+            problems.map(|p| Problem::new(format!("{section}.{}", p.key), p.message)).collect()
+        };
+        parts.into_iter().flat_map::<Vec<_>, _>(within).collect()
+    }
+
+    /// The variables without prefix that set keys of these sections.
+    pub(crate) fn bare(loader: Loader) -> Loader {
+        [
+            ("HOST", "server.host"),
+            ("PORT", "server.port"),
+            ("ADMIN_ADDR", "admin.addr"),
+            ("ADMIN_TOKEN", "admin.token"),
+            ("ADMIN_READ_TOKEN", "admin.read_token"),
+            ("RUST_LOG", "telemetry.filter"),
+            ("LOG_FORMAT", "telemetry.log_format"),
+        ]
+        .into_iter()
+        .fold(loader, |loader, (name, key)| loader.bare(name, key))
+    }
+}
+
+/// The loaded config as the registry shows it.
+pub(crate) struct LoadedConfig {
+    pub(crate) report: Report,
+    pub(crate) loaded_at: SystemTime,
+}
+
+static GENERATION: Metric =
+    Metric::gauge("octostack_config_generation", "Which config is in effect: 1 is that of the start.");
+static SUCCESSFUL: Metric = Metric::gauge(
+    "octostack_config_last_reload_successful",
+    "1 if the last attempt to load the config succeeded, else 0.",
+);
+static TIMESTAMP: Metric = Metric::gauge(
+    "octostack_config_last_reload_timestamp_seconds",
+    "When the config in effect was loaded, in seconds since 1970.",
+);
+
+impl LoadedConfig {
+    /// The page `/configz`.
+    pub(crate) fn page(&self) -> Value {
+        Value::map([
+            ("generation", 1_u64.into()),
+            ("loaded_at", octostack_core::time::rfc3339(self.loaded_at).into()),
+            ("last_error", Value::Null),
+            ("settings", self.report.status()),
+        ])
+    }
+}
+
+impl Inspect for LoadedConfig {
+    fn name(&self) -> &'static str {
+        "config"
+    }
+
+    fn kind(&self) -> &'static str {
+        "config"
+    }
+
+    fn status(&self) -> Value {
+        self.page()
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        let since_1970 = self.loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        sink.sample(&GENERATION, &[], 1.0);
+        sink.sample(&SUCCESSFUL, &[], 1.0);
+        sink.sample(&TIMESTAMP, &[], since_1970.as_secs_f64());
+    }
+}

@@ -1,0 +1,138 @@
+//! The standard inbound stack: what stands around the routes of every service.
+//!
+//! Outermost first:
+//!
+//! 1. request id, kept from the caller or made;
+//! 2. the probes `/livez` and `/readyz`, which nothing further in sees;
+//! 3. RED metrics and the access log, by matched route, sharing one guard;
+//! 4. `inbound.timeout`: 503 or 504 instead of an endless wait;
+//! 5. `inbound.bulkhead`: 503 at once when too many requests are in flight.
+//!
+//! The part inside the router is one layer, since each `Router::layer` costs allocations.
+use crate::BoxError;
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use http::Request;
+use octostack_core::Registry;
+use octostack_core::health::Probes;
+use octostack_core::server::RequestBody;
+use octostack_resilience::{Bulkhead, BulkheadConfig, Timeout, TimeoutConfig};
+use octostack_telemetry::http::observe::ObserveLayer;
+use octostack_telemetry::http::request_id::RequestIdService;
+use octostack_telemetry::http::route::AxumRoute;
+use octostack_telemetry::http::{RedLayer, RequestIdLayer};
+use octostack_telemetry::logs::RequestLogLayer;
+use octostack_telemetry::metrics::Metrics;
+use pin_project_lite::pin_project;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tower_layer::Layer as _;
+use tower_service::Service;
+
+/// The policies of the standard inbound stack: section `server.inbound` of the config.
+///
+/// | field | default | from |
+/// |---|---|---|
+/// | `timeout.timeout` | 30 s | .NET's standard pipeline |
+/// | `bulkhead.max_concurrent` | 1,000, no queue | .NET's standard pipeline |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct InboundConfig {
+    /// `inbound.timeout`: how long a route may take until its answer begins.
+    pub timeout: TimeoutConfig,
+    /// `inbound.bulkhead`: how many requests may be in flight.
+    pub bulkhead: BulkheadConfig,
+}
+
+impl Default for InboundConfig {
+    fn default() -> Self {
+        Self {
+            timeout: TimeoutConfig { timeout: Duration::from_secs(30) },
+            bulkhead: BulkheadConfig { max_concurrent: 1_000, ..BulkheadConfig::default() },
+        }
+    }
+}
+
+/// Puts the stack around a router.
+pub(crate) fn stack(
+    router: Router,
+    config: &InboundConfig,
+    probes: Probes,
+    metrics: &Metrics,
+    registry: &Registry,
+) -> Result<RequestIdService<Public>, BoxError> {
+    let red = RedLayer::new(metrics)?.leak().route_from(AxumRoute);
+    let log = RequestLogLayer::new().route_from(AxumRoute);
+    let timeout = Timeout::builder("inbound.timeout")
+        .settings(config.timeout.clone())
+        .registry(registry)
+        .build()?
+        .leak();
+    let bulkhead = Bulkhead::builder("inbound.bulkhead")
+        .settings(config.bulkhead.clone())
+        .registry(registry)
+        .build()?
+        .leak();
+    let layers = (
+        ObserveLayer::new((red, log)),
+        timeout.layer().respond_http(),
+        bulkhead.layer().respond_http(),
+    );
+    let router = router.layer(layers);
+    Ok(RequestIdLayer::new().layer(Public { probes, router }))
+}
+
+/// Answers probes itself and hands everything else to the router.
+#[derive(Clone, Debug)]
+pub(crate) struct Public {
+    probes: Probes,
+    router: Router,
+}
+
+impl Service<Request<RequestBody>> for Public {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = PublicFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(())) // so is a router, always
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> PublicFuture {
+        match self.probes.public::<Body>(request.method(), request.uri().path()) {
+            Some(answer) => PublicFuture::Probe { answer: Some(answer) },
+            None => PublicFuture::Route { future: self.router.call(request) },
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Public`].
+    #[project = PublicProjection]
+    pub(crate) enum PublicFuture {
+        Probe { answer: Option<Response> },
+        Route { #[pin] future: RouteFuture<Infallible> },
+    }
+}
+
+impl Future for PublicFuture {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            PublicProjection::Route { future } => future.poll(cx),
+            PublicProjection::Probe { answer } => match answer.take() {
+                Some(answer) => Poll::Ready(Ok(answer)),
+                None => Poll::Pending, // polled after it was ready
+            },
+        }
+    }
+}

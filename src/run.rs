@@ -1,0 +1,208 @@
+//! From loaded settings to the exit code: everything that happens while a service runs.
+use crate::framework::{Framework, LoadedConfig};
+use crate::{App, BoxError, Identity, inbound};
+use axum::Router;
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use octostack_core::Registry;
+use octostack_core::admin::{Access, Admin};
+use octostack_core::config::Loaded;
+use octostack_core::health::Health;
+use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
+use octostack_core::server::Server;
+use octostack_telemetry::logs::{self, LogEvents};
+use octostack_telemetry::metrics::Metrics;
+use std::future::Future;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long the admin port gets to finish its last answers.
+const ADMIN_END: Duration = Duration::from_secs(1);
+
+/// The parts that run for the service, shared with its [`App`].
+pub(crate) struct Runtime {
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Metrics,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) health: Health,
+    pub(crate) chaos: bool,
+}
+
+/// Runs the service to its end.
+pub(crate) fn run<S, F, Fut>(
+    identity: Identity,
+    loaded: Loaded<Framework, S>,
+    build: F,
+) -> ExitCode
+where
+    S: Send + Sync + 'static,
+    F: FnOnce(App<S>) -> Fut,
+    Fut: Future<Output = Result<Router, BoxError>>,
+{
+    let identity = identity.with_environment(&loaded.environment);
+    let registry = Registry::global().clone();
+    let telemetry = loaded.framework.telemetry.clone();
+    let logs = logs::builder(&identity).config(telemetry).registry(&registry).init();
+    registry.observe(LogEvents);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Err(error) = &logs {
+        tracing::warn!("{error}"); // to whichever subscriber there is
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
+    };
+    let code = runtime.block_on(live(identity, &registry, loaded, build));
+    // What still runs was given its time; a blocking call must not hold up the exit.
+    runtime.shutdown_background();
+    drop(logs); // flushes
+    code
+}
+
+/// Inside the runtime: start, serve, end.
+async fn live<S, F, Fut>(
+    identity: Identity,
+    registry: &Registry,
+    loaded: Loaded<Framework, S>,
+    build: F,
+) -> ExitCode
+where
+    S: Send + Sync + 'static,
+    F: FnOnce(App<S>) -> Fut,
+    Fut: Future<Output = Result<Router, BoxError>>,
+{
+    // First of all: a signal that comes while starting must not be lost.
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => return fatal("signals", "signal handlers cannot be installed", &error.into()),
+    };
+    let framework = loaded.framework;
+    let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
+    let health = Health::new(registry);
+    let metrics = Metrics::builder().registry(registry).identity(&identity).build();
+    let run = Runtime {
+        registry: registry.clone(),
+        metrics,
+        lifecycle,
+        health,
+        chaos: framework.chaos.enabled,
+    };
+    let config = Arc::new(LoadedConfig { report: loaded.report, loaded_at: SystemTime::now() });
+    registry.register(&config);
+    let mut admin = match Admins::start(&identity, &framework, &run, &config).await {
+        Ok(admin) => admin,
+        Err(error) => return fatal("admin", "the admin port cannot start", &error),
+    };
+    let background = tokio::spawn({
+        let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
+        async move { tokio::join!(health.run(), health.report_to(&lifecycle)) }
+    });
+
+    let app = App::new(identity, loaded.settings, &run);
+    let started = start(&app, &framework, &run, build);
+    let mut running = pin!(run.lifecycle.run(signals));
+    let outcome = tokio::select! {
+        outcome = &mut running => outcome,
+        error = started => {
+            fatal("start", "the service cannot start", &error);
+            run.lifecycle.fail(error.to_string());
+            running.await // so that what was opened is closed
+        }
+    };
+    background.abort();
+    admin.end().await;
+    ExitCode::from(outcome.exit_code())
+}
+
+/// Builds the service and opens its port. Returns only if that fails.
+async fn start<S, F, Fut>(
+    app: &App<S>,
+    framework: &Framework,
+    run: &Runtime,
+    build: F,
+) -> BoxError
+where
+    F: FnOnce(App<S>) -> Fut,
+    Fut: Future<Output = Result<Router, BoxError>>,
+{
+    let serving = async {
+        let router = build(app.clone()).await?;
+        let probes = octostack_core::health::Probes::new(&run.lifecycle, &run.health);
+        let inbound = &framework.server.inbound;
+        let service = inbound::stack(router, inbound, probes, &run.metrics, &run.registry)?;
+        let server = Server::bind(&framework.server.listener).await?;
+        let server = server.with_registry(&run.registry);
+        let serving = tokio::spawn(server.serve(service, &run.lifecycle));
+        for (name, times) in run.registry.duplicates() {
+            tracing::warn!("{times} policies are called {name}; their numbers are added up");
+        }
+        run.lifecycle.ready();
+        serving.await?;
+        Ok::<_, BoxError>(())
+    };
+    match serving.await {
+        Err(error) => error,
+        // The listener has drained; the lifecycle says how the process ends.
+        Ok(()) => std::future::pending().await,
+    }
+}
+
+/// The admin port, which outlives the service's own.
+struct Admins {
+    stopper: Stopper,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Admins {
+    async fn start(
+        identity: &Identity,
+        framework: &Framework,
+        run: &Runtime,
+        config: &Arc<LoadedConfig>,
+    ) -> Result<Self, BoxError> {
+        let (metrics, configz) = (run.metrics.clone(), config.clone());
+        let admin = Admin::builder(identity, &run.registry, &run.lifecycle, &run.health)
+            .config(framework.admin.clone())
+            .page("/metrics", "numbers, as Prometheus reads them", Access::Collectors, move |_| {
+                metrics_page(&metrics)
+            })
+            .status_page("/configz", "the config in effect", move || configz.page())
+            .generation("config", || 1)
+            .build()
+            .map_err(|problems| problems[0].clone())?;
+        let listener = admin.bind().await?;
+        let stopper = Stopper::new();
+        let stop = stopper.stop();
+        let serving = tokio::spawn(async move {
+            listener.serve(stop).await;
+        });
+        Ok(Self { stopper, serving })
+    }
+
+    async fn end(&mut self) {
+        self.stopper.advance(Step::Drain);
+        if tokio::time::timeout(ADMIN_END, &mut self.serving).await.is_err() {
+            self.stopper.advance(Step::Cut);
+        }
+    }
+}
+
+fn metrics_page(metrics: &Metrics) -> Response<Bytes> {
+    let mut response = Response::new(metrics.encode().into());
+    let content_type = HeaderValue::from_static(octostack_telemetry::metrics::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// What ends the process before it served: one event of level fatal.
+fn fatal(code: &'static str, what: &str, error: &BoxError) -> ExitCode {
+    let error: &(dyn std::error::Error + 'static) = &**error;
+    tracing::error!(fatal = true, error, error.code = code, "{what}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,131 @@
+use crate::cli::{self, Arguments, Command};
+use crate::framework::Framework;
+use crate::{App, BoxError, Identity, run};
+use axum::Router;
+use octostack_core::config::{Loaded, Loader};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Bad usage, as in `sysexits.h`.
+const EX_USAGE: u8 = 64;
+
+/// Bad config, as in `sysexits.h`.
+const EX_CONFIG: u8 = 78;
+
+/// A service about to run; made by [`service!`](crate::service).
+#[derive(Clone, Debug)]
+#[must_use = "a service does nothing until it runs"]
+pub struct Service {
+    identity: Identity,
+    config_dir: Option<PathBuf>,
+}
+
+impl Service {
+    /// A service with the given identity.
+    pub const fn new(identity: Identity) -> Self {
+        Self { identity, config_dir: None }
+    }
+
+    /// Sets who owns the service.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.identity = self.identity.with_owner(owner);
+        self
+    }
+
+    /// Sets where its runbook is.
+    pub fn runbook(mut self, address: impl Into<String>) -> Self {
+        self.identity = self.identity.with_runbook(address);
+        self
+    }
+
+    /// Sets the commit that it was built from.
+    pub fn commit(mut self, commit: impl Into<String>) -> Self {
+        self.identity = self.identity.with_commit(commit);
+        self
+    }
+
+    /// Where the config directory is if nobody says so and there is no `./config`.
+    /// [`service!`](crate::service) sets it in debug builds, to `config/` beside the package's
+    /// Cargo.toml.
+    pub fn fallback_config_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config_dir = Some(dir.into());
+        self
+    }
+
+    /// Does what the command line says: serves what `build` makes, or checks the config.
+    ///
+    /// `build` runs once the settings are loaded and the admin port answers; the service is ready
+    /// when it has returned. The exit code is the process's; `main` returns it.
+    pub fn run<S, F, Fut>(self, build: F) -> ExitCode
+    where
+        S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+        F: FnOnce(App<S>) -> Fut,
+        Fut: Future<Output = Result<Router, BoxError>>,
+    {
+        let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                say_wrong(&format!("{}: {error}", self.identity.name));
+                return ExitCode::from(EX_USAGE);
+            }
+        };
+        match arguments.command {
+            Command::Help => {
+                say(&cli::help(&self.identity));
+                ExitCode::SUCCESS
+            }
+            Command::Version => {
+                say(&format!("{} {}", self.identity.name, self.identity.version));
+                ExitCode::SUCCESS
+            }
+            Command::Check => match self.load::<S>(&arguments) {
+                Ok(loaded) => {
+                    loaded.warnings.iter().for_each(|warning| say_wrong(warning));
+                    say(&summary(&loaded));
+                    ExitCode::SUCCESS
+                }
+                Err(code) => code,
+            },
+            Command::Run => match self.load(&arguments) {
+                Ok(loaded) => run::run(self.identity, loaded, build),
+                Err(code) => code,
+            },
+        }
+    }
+
+    /// Loads the config; what is wrong is said on standard error.
+    fn load<S>(&self, arguments: &Arguments) -> Result<Loaded<Framework, S>, ExitCode>
+    where
+        S: Serialize + DeserializeOwned + JsonSchema,
+    {
+        let loader = Loader::new(self.identity.env_prefix()).process_environment();
+        let mut loader = arguments.configure(Framework::bare(loader));
+        if let Some(dir) = &self.config_dir {
+            loader = loader.fallback_dir(dir);
+        }
+        loader.load_with(|framework: &Framework, _: &S| framework.problems()).map_err(|errors| {
+            say_wrong(&format!("{}: {errors}", self.identity.name));
+            ExitCode::from(EX_CONFIG)
+        })
+    }
+}
+
+fn summary<S>(loaded: &Loaded<Framework, S>) -> String {
+    let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
+    let files = if files.is_empty() { "no config files".into() } else { files.join(", ") };
+    format!("config is fine: environment {}, {files}", loaded.environment)
+}
+
+#[allow(clippy::print_stdout, reason = "the answer to a command, before there are logs")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[allow(clippy::print_stderr, reason = "what is wrong is said where no log is set up yet")]
+fn say_wrong(text: &str) {
+    eprintln!("{text}");
+}

@@ -116,7 +116,10 @@ impl InFlight {
     /// Counts one more until the returned guard is dropped, on whatever thread.
     #[must_use = "it leaves when this is dropped"]
     pub fn enter(&self) -> Entered {
-        Entered { shard: self.enter_raw(), shards: self.0.clone() }
+        let shard = Shard::current();
+        self.0.add(shard, 0, 1);
+        let shards = self.0.clone();
+        Entered { shards, shard }
     }
 
     /// How many are in now.
@@ -126,6 +129,7 @@ impl InFlight {
 
     /// For guards that know the handle anyway: whoever enters must call [`Self::leave_raw`] with
     /// the same shard.
+    #[cfg(feature = "http")]
     #[inline]
     pub(crate) fn enter_raw(&self) -> Shard {
         let shard = Shard::current();
@@ -133,6 +137,7 @@ impl InFlight {
         shard
     }
 
+    #[cfg(feature = "http")]
     #[inline]
     pub(crate) fn leave_raw(&self, shard: Shard) {
         self.0.sub(shard, 0, 1);

@@ -166,15 +166,14 @@ impl Health {
 
     /// Waits until the standing is another than `seen`, and returns it.
     pub async fn changed(&self, seen: Standing) -> Standing {
-        let mut change = std::pin::pin!(self.shared.changed.notified());
         loop {
-            change.as_mut().enable(); // before the look, so that no change is missed between
+            // Before the look: it hears of every change from here on, awaited or not.
+            let change = self.shared.changed.notified();
             let now = self.standing();
             if now != seen {
                 return now;
             }
-            change.as_mut().await;
-            change.set(self.shared.changed.notified());
+            change.await;
         }
     }
 
@@ -192,14 +191,12 @@ impl Health {
     /// the future is polled.
     #[cfg(feature = "lifecycle")]
     pub async fn report_to(&self, lifecycle: &crate::lifecycle::Lifecycle) {
-        let mut change = std::pin::pin!(self.shared.changed.notified());
         loop {
-            change.as_mut().enable();
+            let change = self.shared.changed.notified();
             let failing = self.failing();
             let why = format!("failing checks: {}", failing.join(", "));
             lifecycle.set_degraded((!failing.is_empty()).then_some(why));
-            change.as_mut().await;
-            change.set(self.shared.changed.notified());
+            change.await;
         }
     }
 }

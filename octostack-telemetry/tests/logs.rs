@@ -331,6 +331,31 @@ fn a_value_that_logs_while_it_is_logged_does_no_harm() {
 }
 
 #[test]
+fn a_value_that_panics_while_it_is_logged_does_no_harm() {
+    struct Bomb;
+    impl fmt::Debug for Bomb {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half")?;
+            panic!("in Debug");
+        }
+    }
+    let (lines, _guard) = capture(&json());
+    let span = info_span!("s", v = tracing::field::Empty);
+    let tries: [&dyn Fn(); 3] = [
+        &|| info!(v = ?Bomb, "lost"),
+        &|| _ = span.record("v", tracing::field::debug(Bomb)),
+        &|| drop(info_span!("t", v = ?Bomb)),
+    ];
+    for go_off in tries {
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(go_off)).is_err());
+    }
+    span.record("v", 1);
+    span.in_scope(|| info!("on"));
+    let line = lines.one();
+    assert_eq!((&line["message"], &line["context"]), (&value!("on"), &value!({"v": 1})));
+}
+
+#[test]
 fn a_line_that_cannot_be_written_is_counted() {
     struct Full;
     impl io::Write for Full {

@@ -20,10 +20,10 @@ fn child() {
 }
 
 /// Standard output and standard error of the child.
-fn run(format: &str) -> (String, String) {
+fn run(format: &str, filter: &str) -> (String, String) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
-        .envs([("LOGS_CHILD", "1"), ("RUST_LOG", "logs_stdout=debug,error")])
+        .envs([("LOGS_CHILD", "1"), ("RUST_LOG", filter)])
         .env("LOG_FORMAT", format)
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
@@ -37,7 +37,7 @@ fn run(format: &str) -> (String, String) {
 fn is_json_unless_told_otherwise() {
     // No terminal here, so `auto` is JSON as well.
     for format in ["auto", "json", ""] {
-        let (out, err) = run(format);
+        let (out, err) = run(format, "logs_stdout=debug,error");
         let lines = out.lines().filter_map(|line| line.find('{').map(|at| &line[at..]));
         let lines: Vec<serde_json::Value> =
             lines.map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -46,7 +46,14 @@ fn is_json_unless_told_otherwise() {
         assert_eq!(lines[1]["error"]["message"], "in the child");
         assert!(!err.contains("in the child"), "said once: {err}");
     }
-    let (out, _) = run("pretty");
+    let (out, _) = run("pretty", "debug");
     assert!(out.contains(" DEBUG logs_stdout: from the child n=1\n"), "{out}");
     assert!(!out.contains('\u{1b}'), "colours are for terminals: {out}");
+}
+
+#[test]
+fn a_filter_without_room_for_panics_leaves_them_on_standard_error() {
+    let (out, err) = run("json", "logs_stdout=debug");
+    assert_eq!(out.matches("{\"timestamp\"").count(), 1, "{out}");
+    assert!(err.contains("in the child"), "{err}");
 }

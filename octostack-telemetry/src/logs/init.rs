@@ -66,7 +66,8 @@ impl<W> LogBuilder<W> {
     }
 
     /// Whether panics are logged, in place of what the standard library prints to standard error.
-    /// They are, unless told otherwise.
+    /// They are, unless told otherwise or if the filter has no place for errors of the target
+    /// `octostack::panic`.
     pub fn log_panics(mut self, yes: bool) -> Self {
         self.panics = yes;
         self
@@ -86,7 +87,15 @@ impl<W> LogBuilder<W> {
             tracing_subscriber::registry().with(self.config.filter.targets().clone()).with(layer);
         tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError(()))?;
         if self.panics {
-            std::panic::set_hook(Box::new(log_panic));
+            let previous = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                // A filter that names a few targets would swallow it, and nobody means that.
+                if tracing::event_enabled!(target: PANIC, tracing::Level::ERROR) {
+                    log_panic(panic);
+                } else {
+                    previous(panic);
+                }
+            }));
         }
         self.registry.register(&output);
         Ok(Guard { output })
@@ -137,6 +146,8 @@ impl fmt::Display for InitError {
 
 impl std::error::Error for InitError {}
 
+const PANIC: &str = "octostack::panic";
+
 /// Says a panic as an event. Whether it ends the process is not known here, so it is no `fatal`.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string);
@@ -144,7 +155,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let trace = Backtrace::capture(); // empty unless RUST_BACKTRACE asks for it
     let stack = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
     tracing::error!(
-        target: "octostack::panic",
+        target: PANIC,
         {
             error.kind = "panic",
             error.message = payload(panic.payload()),

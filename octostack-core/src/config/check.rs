@@ -58,8 +58,14 @@ impl Checker<'_> {
             (Data::Table(entries), Kind::Table(table)) => self.table(node, entries, table),
             (Data::List(items), Kind::List { item, min, max }) => {
                 let count = items.len() as u64;
-                if count < *min || count > *max {
-                    let message = format!("has {count} items; the list needs {min} to {max}");
+                if items.is_empty() && schema.secret {
+                    let message = "the secret is empty; give its value".to_owned();
+                    self.report(ErrorKind::EmptySecret, &node.origin, message);
+                } else if count < *min {
+                    let message = format!("has {count} items, needs at least {min}");
+                    self.report(ErrorKind::OutOfRange, &node.origin, message);
+                } else if count > *max {
+                    let message = format!("has {count} items, may have {max}");
                     self.report(ErrorKind::OutOfRange, &node.origin, message);
                 }
                 for (index, node) in items.iter().enumerate() {

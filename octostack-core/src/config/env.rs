@@ -3,16 +3,14 @@
 //! The names come from the schema: every key has one, and a variable is looked up by it. Reading
 //! names into a tree instead cannot tell the `_` in `pool_size` from the one between levels.
 
-use super::check::quoted;
 use super::error::{Error, ErrorKind, Origin};
+use super::given::Given;
 use super::schema::{Kind, Schema};
-use super::source::read_text;
+use super::service_links::{explain_links, is_service_link, looks_like_link};
 use super::suggest::nearest;
 use super::text;
 use super::tree::{Node, Step};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
-use std::sync::Arc;
 
 /// The variables of a process, by name.
 pub(super) type Variables = BTreeMap<String, String>;
@@ -21,10 +19,10 @@ pub(super) type Variables = BTreeMap<String, String>;
 pub(super) const OWN: [&str; 3] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE"];
 
 /// A key that a variable can set.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     keys: Vec<String>,
     /// More than one where variants of an enum share the key.
-    schemas: Vec<&'a Schema>,
+    pub(super) schemas: Vec<&'a Schema>,
     /// Its names: `ORDERS_DB_URL`, and `ORDERS_DB__URL` if that is another.
     names: Vec<String>,
     /// Names that it has without the prefix.
@@ -32,15 +30,20 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn secret(&self) -> bool {
+    pub(super) fn secret(&self) -> bool {
         self.schemas.iter().any(|schema| schema.secret)
+    }
+
+    /// Whether empty text says that nothing is set.
+    pub(super) fn empty_is_unset(&self) -> bool {
+        self.schemas.iter().all(|schema| text::empty_is_unset(schema))
     }
 
     fn leaf(&self) -> bool {
         self.schemas.iter().all(|schema| schema.fields().is_empty())
     }
 
-    fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+    pub(super) fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         Error::of_keys(kind, &self.keys, message)
     }
 }
@@ -182,7 +185,7 @@ impl<'a> Names<'a> {
                 Some(many) => {
                     let names: Vec<_> = many.iter().map(|given| given.name.as_str()).collect();
                     let message = format!("set by {} at once; keep one", names.join(" and "));
-                    let origin = many[0].origin();
+                    let origin = Origin::Variable { name: names[0].into() };
                     let error = target.error(ErrorKind::GivenTwice, message);
                     found.errors.push(error.with_origin(origin));
                 }
@@ -229,10 +232,7 @@ impl<'a> Names<'a> {
     /// What `name` and `name_FILE` say.
     fn given(&self, target: &Target<'_>, name: &str, variables: &Variables) -> Vec<Given> {
         let bare = target.bare.iter().any(|bare| bare == name) && !target.secret();
-        let unset = |value: &str| {
-            value.trim().is_empty()
-                && (bare || target.schemas.iter().all(|schema| text::empty_is_unset(schema)))
-        };
+        let unset = |value: &str| value.trim().is_empty() && (bare || target.empty_is_unset());
         let value = variables.get(name).filter(|value| !unset(value));
         let from = |name: &str, value: &String, file| Given {
             name: name.into(),
@@ -265,123 +265,4 @@ impl<'a> Names<'a> {
         };
         format!("{name}: no setting reads this variable; {help}")
     }
-}
-
-/// A variable that is set.
-struct Given {
-    name: String,
-    value: String,
-    /// The value is the path of a file.
-    file: bool,
-}
-
-impl Given {
-    fn origin(&self) -> Origin {
-        let name: Arc<str> = self.name.as_str().into();
-        if self.file {
-            let path = Path::new(&self.value).into();
-            Origin::VariableFile { name, path }
-        } else {
-            Origin::Variable { name }
-        }
-    }
-
-    fn read(&self, target: &Target<'_>) -> Result<Option<Node>, Error> {
-        let origin = self.origin();
-        let text = if self.file {
-            let read = read_text(Path::new(&self.value)).map_err(|message| {
-                let error = target.error(ErrorKind::Unreadable, message);
-                error.with_origin(origin.clone())
-            })?;
-            // Editors and `echo` end a file with a newline that is not part of the value.
-            let line = read.strip_suffix('\n').unwrap_or(&read);
-            line.strip_suffix('\r').unwrap_or(line).to_owned()
-        } else {
-            self.value.clone()
-        };
-        if self.file
-            && text.trim().is_empty()
-            && target.schemas.iter().all(|s| text::empty_is_unset(s))
-        {
-            return Ok(None);
-        }
-        let Some(node) = text::read(&text, &target.schemas, &origin) else {
-            let message = unfit(&text, &target.schemas);
-            let words = |schema: &&Schema| matches!(schema.kind, Kind::Words(_));
-            let kind = if target.schemas.iter().all(words) {
-                ErrorKind::OutOfRange
-            } else {
-                ErrorKind::WrongType
-            };
-            return Err(target.error(kind, message).with_origin(origin));
-        };
-        Ok(Some(node))
-    }
-}
-
-/// What is wrong with `text` that fits none of `schemas`.
-pub(super) fn unfit(text: &str, schemas: &[&Schema]) -> String {
-    let expected = text::expected(schemas);
-    // Where numbers and words belong nobody keeps a secret, and the text helps.
-    let plain = |schema: &&Schema| {
-        let simple = matches!(
-            schema.kind,
-            Kind::Bool | Kind::Integer(_) | Kind::Number(_) | Kind::Duration | Kind::Words(_)
-        );
-        simple && !schema.secret
-    };
-    if schemas.iter().all(plain) {
-        format!("expected {expected}, got {}", quoted(text))
-    } else {
-        format!("expected {expected}, got other text")
-    }
-}
-
-/// Whether Kubernetes set this variable for a Service that has the name of ours.
-fn is_service_link(given: &Given, target: &Target<'_>, variables: &Variables) -> bool {
-    let Some(stem) = given.name.strip_suffix("_PORT") else {
-        return false;
-    };
-    let text = |schema: &&Schema| matches!(schema.kind, Kind::Text { .. } | Kind::Any);
-    is_link_url(&given.value)
-        && (!target.schemas.iter().any(text)
-            || variables.contains_key(&format!("{stem}_SERVICE_HOST")))
-}
-
-/// `tcp://10.0.0.1:80`.
-fn is_link_url(value: &str) -> bool {
-    let Some((scheme, rest)) = value.split_once("://") else {
-        return false;
-    };
-    let port = rest.rsplit_once(':').map(|(_, port)| port);
-    matches!(scheme, "tcp" | "udp" | "sctp") && port.is_some_and(|port| port.parse::<u16>().is_ok())
-}
-
-fn looks_like_link(name: &str, value: &str) -> bool {
-    let by_protocol = ["_TCP", "_UDP", "_SCTP"].into_iter().any(|protocol| {
-        let Some((before, after)) = name.split_once(protocol) else {
-            return false;
-        };
-        let port = before.rsplit('_').next().unwrap_or_default();
-        before.contains("_PORT_")
-            && port.parse::<u16>().is_ok()
-            && matches!(after, "" | "_PROTO" | "_PORT" | "_ADDR")
-    });
-    by_protocol
-        || name.ends_with("_SERVICE_HOST")
-        || name.ends_with("_SERVICE_PORT")
-        || name.contains("_SERVICE_PORT_")
-        || (name.ends_with("_PORT") && is_link_url(value))
-}
-
-fn explain_links(links: &BTreeSet<String>) -> Option<String> {
-    if links.is_empty() {
-        return None;
-    }
-    let names: Vec<_> = links.iter().map(String::as_str).collect();
-    Some(format!(
-        "{}: ignored; Kubernetes sets these for a Service with a name like ours; \
-         `enableServiceLinks: false` in the pod spec stops it",
-        names.join(", ")
-    ))
 }

@@ -3,8 +3,9 @@
 
 use super::check::{Extent, check};
 use super::deserialize::{deserialize, quotes, secrets};
-use super::env::{Names, unfit};
+use super::env::Names;
 use super::error::{Error, ErrorKind, Origin};
+use super::given::unfit;
 use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
 use super::report::Report;

@@ -216,3 +216,18 @@ fn variables_of_kubernetes_service_links_are_left_alone() {
     assert!(warning.starts_with("ORDERS_PORT, ORDERS_PORT_80_TCP, "), "{warning}");
     assert!(warning.contains("enableServiceLinks: false"), "{warning}");
 }
+
+#[test]
+fn the_process_environment_is_a_source() {
+    /// Cargo sets these for the test.
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Cargo {
+        pkg: Pkg,
+    }
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Pkg {
+        name: String,
+    }
+    let loaded = Loader::new("CARGO_").process_environment().load::<(), Cargo>().unwrap();
+    assert_eq!(loaded.settings.pkg.name, "octostack-core");
+}

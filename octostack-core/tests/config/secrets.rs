@@ -165,6 +165,38 @@ enum Login {
     Private { key: Secret<Picky> },
 }
 
+/// A type whose message repeats the value in another form.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Loud(String);
+
+impl Zeroize for Loud {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl<'de> Deserialize<'de> for Loud {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?.to_uppercase();
+        Err(serde::de::Error::custom(format!("WHAT IS {text}")))
+    }
+}
+
+#[test]
+fn the_reason_of_a_refusal_is_withheld_where_a_secret_stands() {
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Keys {
+        secret: Secret<Loud>,
+        plain: Loud,
+    }
+    let variables = [("A_SECRET", CANARY), ("A_PLAIN", "plain")];
+    let errors = Loader::new("A_").environment(variables).load::<(), Keys>().unwrap_err();
+    let text = errors.to_string();
+    assert!(text.contains("A_PLAIN: plain: WHAT IS PLAIN"), "{text}");
+    assert!(text.contains("A_SECRET: secret: its type refuses the value"), "{text}");
+    assert!(!text.contains(&CANARY.to_uppercase()), "{text}");
+}
+
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Logins {
     login: Login,
@@ -201,4 +233,20 @@ fn a_key_that_is_a_secret_in_one_variant_is_treated_as_one() {
     assert!(!loaded.report.status().to_string().contains(CANARY));
     let secrets: Vec<_> = loaded.report.secrets().collect();
     assert_eq!(secrets, ["login.key", "long", "marked"]);
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_path_is_in_no_error() {
+    for value in [CANARY, "/cAnArY-7731", "cAnArY-7731/x==", "\u{0}cAnArY-7731"] {
+        let from = bare_loader([("ORDERS_SIGNING_KEY_FILE", value)]);
+        let errors = load(&from).unwrap_err();
+        assert!(!format!("{errors}{errors:?}").contains("cAnArY"), "{errors}");
+        assert!(errors.to_string().contains("takes the path of a file"), "{errors}");
+        let twice = from.environment([("ORDERS_SIGNING_KEY", CANARY)]);
+        let errors = load(&twice).unwrap_err();
+        assert!(!format!("{errors}{errors:?}").contains("cAnArY"), "{errors}");
+    }
+    let from = bare_loader([("ORDERS_SIGNING_KEY_FILE", "/run/secret/key")]);
+    let text = load(&from).unwrap_err().to_string();
+    assert!(text.contains("(/run/secret/key): signing_key: there is no such file"), "{text}");
 }

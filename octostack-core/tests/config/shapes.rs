@@ -174,3 +174,53 @@ fn an_alias_is_another_name_in_files() {
     let twice = bad("alias-twice", "colour = 'red'\ncolor = 'blue'", &[]);
     assert!(twice[0].contains("another name of a key"), "{twice:?}");
 }
+
+#[test]
+fn a_default_that_no_source_touches_need_not_read_as_it_writes() {
+    /// Written as text, read as a number.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    struct OneWay {
+        #[serde(default, serialize_with = "as_text")]
+        level: u8,
+    }
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Outer {
+        one_way: OneWay,
+        name: String,
+    }
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+    fn as_text<S: serde::Serializer>(level: &u8, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("level {level}"))
+    }
+    let from = Loader::new("A_").environment([("A_NAME", "x")]);
+    let loaded = from.load::<(), Outer>().unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.settings.one_way.level, 0);
+}
+
+#[test]
+fn the_length_of_a_list_and_a_string_is_checked() {
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Sized {
+        #[schemars(length(min = 1, max = 2))]
+        hosts: Vec<String>,
+        #[schemars(length(min = 2, max = 3))]
+        region: String,
+        key: Secret<Vec<u8>>,
+    }
+    let load = |hosts, region, key| {
+        let vars = [("A_HOSTS", hosts), ("A_REGION", region), ("A_KEY", key)];
+        Loader::new("A_").environment(vars).load::<(), Sized>()
+    };
+    assert_eq!(load("a,b", "eur", "[1,2]").unwrap().settings.key.expose(), &[1, 2]);
+    assert_eq!(
+        lines(&load("[]", "e", "[]").unwrap_err()),
+        [
+            "A_HOSTS: hosts: has 0 items, needs at least 1",
+            "A_KEY: key: the secret is empty; give its value",
+            "A_REGION: region: expected a string of 2 to 3 characters, got 1 characters",
+        ]
+    );
+    let errors = load("a,b,c", "euro", "[1]").unwrap_err();
+    assert_eq!(lines(&errors)[0], "A_HOSTS: hosts: has 3 items, may have 2");
+}

@@ -122,10 +122,10 @@ where
     }
 }
 
-/// The methods with which every layer chooses its protocol.
+/// The methods with which every layer chooses how it answers.
 ///
 /// A layer has the fields `policy` and `protocol`; the types are `$layer<Protocol, Handle>`.
-macro_rules! choose_protocol {
+macro_rules! choose_answer {
     ($layer:ident) => {
         impl<P, H> $layer<P, H> {
             /// Answers with HTTP responses; see [`Http`](crate::Http).
@@ -153,6 +153,21 @@ macro_rules! choose_protocol {
                 $layer { policy, protocol }
             }
 
+            /// Answers and judges by a protocol of your own.
+            pub fn protocol<Q>(self, protocol: Q) -> $layer<Q, H> {
+                $layer { policy: self.policy, protocol }
+            }
+        }
+    };
+}
+pub(crate) use choose_answer;
+
+/// As [`choose_answer!`], for the layers of policies that judge how a call ended.
+macro_rules! choose_protocol {
+    ($layer:ident) => {
+        crate::protocol::choose_answer!($layer);
+
+        impl<P, H> $layer<P, H> {
             /// Judges as the closure says and answers as before.
             pub fn classify<Res, Err, F>(
                 self,
@@ -164,11 +179,6 @@ macro_rules! choose_protocol {
                 let Self { policy, protocol } = self;
                 let protocol = crate::protocol::Classified { protocol, classify };
                 $layer { policy, protocol }
-            }
-
-            /// Answers and judges by a protocol of your own.
-            pub fn protocol<Q>(self, protocol: Q) -> $layer<Q, H> {
-                $layer { policy: self.policy, protocol }
             }
         }
     };

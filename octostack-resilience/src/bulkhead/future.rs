@@ -1,0 +1,184 @@
+use super::permit::Permit;
+use super::wait::{Asked, Wait};
+use super::{Bulkhead, Shared};
+use crate::error::{Error, PolicyError};
+use crate::handle::Handle;
+use crate::protocol::Protocol;
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tower_service::Service;
+
+pin_project! {
+    /// The future of a [`BulkheadService`](super::BulkheadService).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S: Service<Req>, Req, P, H: Handle<Shared>> {
+        #[pin]
+        state: State<S, Req, S::Future, H>,
+        protocol: P,
+    }
+}
+
+pin_project! {
+    // A future is dropped before the permit that covers it: fields drop in this order.
+    #[project = StateProjection]
+    enum State<S, Req, F, H: Handle<Shared>> {
+        Running { #[pin] future: F, permit: Option<Permit<H>> },
+        Rejected { error: Option<PolicyError> },
+        Waiting { #[pin] wait: Wait<H>, next: Option<(S, Req)> },
+        Readying { next: Option<(S, Req)>, permit: Option<Permit<H>> },
+    }
+}
+
+impl<S: Service<Req>, Req, P, H: Handle<Shared>> ResponseFuture<S, Req, P, H> {
+    #[inline]
+    pub(super) fn running(future: S::Future, permit: Permit<H>, protocol: P) -> Self {
+        Self { state: State::Running { future, permit: Some(permit) }, protocol }
+    }
+
+    pub(super) fn waiting(wait: Wait<H>, inner: S, request: Req, protocol: P) -> Self {
+        Self { state: State::Waiting { wait, next: Some((inner, request)) }, protocol }
+    }
+
+    pub(super) fn rejected(error: PolicyError, protocol: P) -> Self {
+        Self { state: State::Rejected { error: Some(error) }, protocol }
+    }
+}
+
+impl<S, Req, P, H> Future for ResponseFuture<S, Req, P, H>
+where
+    S: Service<Req>,
+    P: Protocol<S::Response, S::Error>,
+    H: Handle<Shared>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Running { future, permit } => {
+                    let output = ready!(future.poll(cx));
+                    drop(permit.take());
+                    return Poll::Ready(output);
+                }
+                StateProjection::Rejected { error } => {
+                    let error = taken(error);
+                    return Poll::Ready(this.protocol.reject(error));
+                }
+                // ## Waiting => Readying, Rejected
+                StateProjection::Waiting { wait, next } => match ready!(wait.poll(cx)) {
+                    Ok(permit) => State::Readying { next: next.take(), permit: Some(permit) },
+                    Err(error) => State::Rejected { error: Some(error) },
+                },
+                // ## Readying => Running; an inner service that fails to get ready is the answer
+                StateProjection::Readying { next, permit } => {
+                    let (mut inner, request) = taken(next);
+                    match inner.poll_ready(cx) {
+                        Poll::Pending => {
+                            *next = Some((inner, request));
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(Err(error)) => {
+                            drop(permit.take());
+                            return Poll::Ready(Err(error));
+                        }
+                        Poll::Ready(Ok(())) => {
+                            let permit = permit.take();
+                            State::Running { future: inner.call(request), permit }
+                        }
+                    }
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Bulkhead::call`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Call<'a, F> {
+        // Dropped before the permit that covers it: fields drop in this order.
+        #[pin]
+        future: F,
+        #[pin]
+        admit: Admit<&'a Shared>,
+        permit: Option<Permit<&'a Shared>>,
+    }
+}
+
+impl<'a, F> Call<'a, F> {
+    #[inline]
+    pub(super) fn new(shared: &'a Shared, future: F) -> Self {
+        Self { future, admit: Admit::new(&Bulkhead { shared }), permit: None }
+    }
+}
+
+impl<F, T, E> Future for Call<'_, F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Error<E>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if this.permit.is_none() {
+            match ready!(this.admit.poll(cx)) {
+                Ok(permit) => *this.permit = Some(permit),
+                Err(error) => return Poll::Ready(Err(Error::Policy(error))),
+            }
+        }
+        let output = ready!(this.future.poll(cx));
+        drop(this.permit.take());
+        Poll::Ready(output.map_err(Error::Inner))
+    }
+}
+
+pin_project! {
+    /// The future of [`Bulkhead::admit`].
+    #[must_use = "a future that is dropped gives its place up"]
+    pub struct Admit<H: Handle<Shared>> {
+        #[pin]
+        state: AdmitState<H>,
+    }
+}
+
+pin_project! {
+    #[project = AdmitProjection]
+    enum AdmitState<H: Handle<Shared>> {
+        Decided { answer: Option<Result<Permit<H>, PolicyError>> },
+        Waiting { #[pin] wait: Wait<H> },
+    }
+}
+
+impl<H: Handle<Shared>> Admit<H> {
+    #[inline]
+    pub(super) fn new(policy: &Bulkhead<H>) -> Self {
+        let state = match Asked::ask(policy) {
+            Asked::Permitted(permit) => AdmitState::Decided { answer: Some(Ok(permit)) },
+            Asked::Rejected(error) => AdmitState::Decided { answer: Some(Err(error)) },
+            Asked::Queued(wait) => AdmitState::Waiting { wait },
+        };
+        Self { state }
+    }
+}
+
+impl<H: Handle<Shared>> Future for Admit<H> {
+    type Output = Result<Permit<H>, PolicyError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            AdmitProjection::Decided { answer } => Poll::Ready(taken(answer)),
+            AdmitProjection::Waiting { wait } => wait.poll(cx),
+        }
+    }
+}
+
+#[allow(clippy::expect_used, reason = "the contract of `Future` forbids it")]
+fn taken<T>(slot: &mut Option<T>) -> T {
+    slot.take().expect("polled after it was ready")
+}

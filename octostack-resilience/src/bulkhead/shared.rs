@@ -1,0 +1,143 @@
+use super::config::BulkheadConfig;
+use super::permits::{Answer, Permits};
+use crate::error::{PolicyError, PolicyErrorKind};
+use crate::settings::{Live, SettingsError};
+use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+static IN_FLIGHT: Metric =
+    Metric::gauge("octostack_bulkhead_in_flight", "Calls that have a place in a bulkhead.");
+
+static LIMIT: Metric =
+    Metric::gauge("octostack_bulkhead_limit", "Places that a bulkhead has, by its settings.");
+
+static QUEUED: Metric =
+    Metric::gauge("octostack_bulkhead_queued", "Calls that wait for a place in a bulkhead.");
+
+/// Forced closed would be the same as disabled.
+const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled, Mode::ForcedOpen];
+
+/// The state that all clones, layers and permits of a bulkhead share.
+pub struct Shared {
+    name: Arc<str>,
+    pub(super) permits: Permits,
+    pub(super) live: Live<BulkheadConfig>,
+    max_wait: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: Arc<str>,
+        mode: Mode,
+        settings: BulkheadConfig,
+    ) -> Result<Self, SettingsError> {
+        let BulkheadConfig { max_concurrent, max_queue, max_wait } = settings;
+        let live = Live::new(&name, mode, settings, MODES)?;
+        let permits = Permits::new(mode, max_concurrent, max_queue);
+        Ok(Self { name, permits, live, max_wait: AtomicU64::new(nanos(max_wait)) })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[inline]
+    pub(super) fn ask(&self, may_wait: bool) -> Answer {
+        self.permits.ask(may_wait)
+    }
+
+    #[cold]
+    pub(super) fn full(&self) -> PolicyError {
+        PolicyError::new(self.name.clone(), PolicyErrorKind::BulkheadFull)
+    }
+
+    pub(super) fn max_wait(&self) -> Duration {
+        Duration::from_nanos(self.max_wait.load(Relaxed))
+    }
+
+    fn apply(&self, mode: Mode, settings: &BulkheadConfig) {
+        self.max_wait.store(nanos(settings.max_wait), Relaxed);
+        self.permits.apply(mode, settings.max_concurrent, settings.max_queue);
+    }
+
+    pub(super) fn reconfigure(
+        &self,
+        mode: Option<Mode>,
+        settings: Option<BulkheadConfig>,
+    ) -> Result<(), SettingsError> {
+        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+/// The settings allow an hour at most, so that nothing is cut.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Inspect for Shared {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "bulkhead"
+    }
+
+    fn status(&self) -> Value {
+        let (in_flight, queued) = self.permits.counts();
+        let [mode, settings, overridden] = self.live.status();
+        Value::map([
+            ("in_flight", in_flight.into()),
+            ("queued", queued.into()),
+            mode,
+            overridden,
+            settings,
+            ("counters", self.permits.totals().status()),
+        ])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        let labels = [("policy", &*self.name)];
+        let (in_flight, queued) = self.permits.counts();
+        sink.sample(&IN_FLIGHT, &labels, f64::from(in_flight));
+        sink.sample(&LIMIT, &labels, f64::from(self.live.now().1.max_concurrent));
+        sink.sample(&QUEUED, &labels, f64::from(queued));
+        self.permits.totals().collect(&self.name, self.kind(), sink);
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        match self.live.now().0 {
+            Mode::Enforce | Mode::Shadow => None,
+            mode => Some(format!("mode is {mode}")),
+        }
+    }
+
+    fn control(&self) -> Option<&dyn Control> {
+        Some(self)
+    }
+}
+
+impl Control for Shared {
+    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
+        self.live.check_with(Some(patch), |_| Vec::new())
+    }
+
+    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (in_flight, queued) = self.permits.counts();
+        f.debug_struct("Bulkhead")
+            .field("name", &self.name)
+            .field("in_flight", &in_flight)
+            .field("queued", &queued)
+            .field("settings", &self.live)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! The wait for a place: first come first served, up to a deadline, given up when dropped.
+use super::permit::Permit;
+use super::permits::Answer;
+use super::{Bulkhead, Shared};
+use crate::error::PolicyError;
+use crate::handle::Handle;
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use timer::{Timer, timer};
+
+/// What a bulkhead says to a call at once.
+pub(super) enum Asked<H: Handle<Shared>> {
+    Permitted(Permit<H>),
+    Queued(Wait<H>),
+    Rejected(PolicyError),
+}
+
+impl<H: Handle<Shared>> Asked<H> {
+    #[inline]
+    pub(super) fn ask(policy: &Bulkhead<H>) -> Self {
+        let handle = &policy.shared;
+        match handle.ask(true) {
+            Answer::Placed => Self::Permitted(Permit::new(handle.clone(), true)),
+            Answer::Passed => Self::Permitted(Permit::new(handle.clone(), false)),
+            Answer::Queued(number) => Self::Queued(Wait::new(handle.clone(), number)),
+            Answer::Refused => Self::Rejected(handle.full()),
+        }
+    }
+}
+
+pin_project! {
+    /// The wait of one call.
+    pub(super) struct Wait<H: Handle<Shared>> {
+        place: Place<H>,
+        #[pin]
+        timer: Timer,
+    }
+}
+
+impl<H: Handle<Shared>> Wait<H> {
+    fn new(handle: H, number: u64) -> Self {
+        let timer = timer(handle.max_wait());
+        Self { place: Place { waiting: Some((handle, number)) }, timer }
+    }
+}
+
+impl<H: Handle<Shared>> Future for Wait<H> {
+    type Output = Result<Permit<H>, PolicyError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // A place that has come wins over a deadline that has passed.
+        if let Poll::Ready(permit) = this.place.poll(cx) {
+            return Poll::Ready(Ok(permit));
+        }
+        ready!(this.timer.poll(cx));
+        Poll::Ready(this.place.time_out())
+    }
+}
+
+/// A place in the queue, given up when it is dropped.
+struct Place<H: Handle<Shared>> {
+    waiting: Option<(H, u64)>,
+}
+
+impl<H: Handle<Shared>> Place<H> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Permit<H>> {
+        let (handle, number) = self.take();
+        match handle.permits.poll(number, cx) {
+            Poll::Ready(()) => Poll::Ready(Permit::new(handle, true)),
+            Poll::Pending => {
+                self.waiting = Some((handle, number));
+                Poll::Pending
+            }
+        }
+    }
+
+    fn time_out(&mut self) -> Result<Permit<H>, PolicyError> {
+        let (handle, number) = self.take();
+        if handle.permits.time_out(number) {
+            Ok(Permit::new(handle, true))
+        } else {
+            Err(handle.full())
+        }
+    }
+
+    #[allow(clippy::expect_used, reason = "the contract of `Future` forbids it")]
+    fn take(&mut self) -> (H, u64) {
+        self.waiting.take().expect("polled after it was ready")
+    }
+}
+
+impl<H: Handle<Shared>> Drop for Place<H> {
+    fn drop(&mut self) {
+        if let Some((handle, number)) = self.waiting.take()
+            && handle.permits.give_up(number)
+        {
+            handle.permits.leave();
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod timer {
+    use octostack_core::{Clock, SystemClock};
+    use pin_project_lite::pin_project;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::{Duration, Instant};
+    use tokio::time::Sleep;
+
+    pin_project! {
+        /// Ends a wait. Counts from the call; registers with the runtime when first polled.
+        pub(super) struct Timer {
+            deadline: Instant,
+            #[pin]
+            sleep: Option<Sleep>,
+        }
+    }
+
+    pub(super) fn timer(wait: Duration) -> Timer {
+        Timer { deadline: SystemClock.now() + wait, sleep: None }
+    }
+
+    impl Future for Timer {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            let mut this = self.project();
+            if this.sleep.is_none() {
+                this.sleep.set(Some(tokio::time::sleep_until((*this.deadline).into())));
+            }
+            this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+        }
+    }
+}
+
+/// Nothing waits without a runtime: the settings refuse a queue.
+#[cfg(not(feature = "tokio"))]
+mod timer {
+    use std::future::{Pending, pending};
+    use std::time::Duration;
+
+    pub(super) type Timer = Pending<()>;
+
+    pub(super) fn timer(_: Duration) -> Timer {
+        pending()
+    }
+}

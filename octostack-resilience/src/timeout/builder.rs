@@ -1,0 +1,60 @@
+use super::{Shared, Timeout, TimeoutConfig};
+use crate::settings::SettingsError;
+use octostack_core::inspect::{Mode, Registry};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Builds a [`Timeout`]. Defaults are those of [`TimeoutConfig`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build()`"]
+pub struct TimeoutBuilder {
+    name: Arc<str>,
+    mode: Mode,
+    settings: TimeoutConfig,
+    registry: Registry,
+}
+
+impl TimeoutBuilder {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            mode: Mode::Enforce,
+            settings: TimeoutConfig::default(),
+            registry: Registry::global().clone(),
+        }
+    }
+
+    /// Replaces all settings, for instance by those read from config.
+    pub fn settings(mut self, settings: TimeoutConfig) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// How long a call may take: at least 1 ms, or zero for no limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// The mode to start in.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Registers in another registry than that of the process.
+    pub fn registry(mut self, registry: &Registry) -> Self {
+        self.registry = registry.clone();
+        self
+    }
+
+    /// Builds it and registers it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the name and the settings.
+    pub fn build(self) -> Result<Timeout, SettingsError> {
+        let shared = Arc::new(Shared::new(self.name, self.mode, self.settings)?);
+        self.registry.register(&shared);
+        Ok(Timeout { shared })
+    }
+}

@@ -1,0 +1,99 @@
+use super::config::TimeoutConfig;
+use super::limit::{Gauge, Limit};
+use crate::error::{PolicyError, PolicyErrorKind};
+use crate::settings::{Live, SettingsError};
+use octostack_core::inspect::{Control, Inspect, Mode, Patch, Problem, Sink, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// Forced open would end every call at once, forced closed is the same as disabled.
+const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled];
+
+/// The state that all clones, layers and calls of a timeout share.
+pub struct Shared {
+    name: Arc<str>,
+    pub(super) gauge: Gauge,
+    pub(super) live: Live<TimeoutConfig>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: Arc<str>,
+        mode: Mode,
+        settings: TimeoutConfig,
+    ) -> Result<Self, SettingsError> {
+        let gauge = Gauge::new(Limit::new(mode, settings.timeout));
+        let live = Live::new(&name, mode, settings, MODES)?;
+        Ok(Self { name, gauge, live })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[cold]
+    pub(super) fn timed_out(&self) -> PolicyError {
+        PolicyError::new(self.name.clone(), PolicyErrorKind::TimedOut)
+    }
+
+    pub(super) fn reconfigure(
+        &self,
+        mode: Option<Mode>,
+        settings: Option<TimeoutConfig>,
+    ) -> Result<(), SettingsError> {
+        self.live.change(&self.name, mode, settings, |mode, settings| {
+            self.gauge.set_limit(Limit::new(mode, settings.timeout));
+        })
+    }
+}
+
+impl Inspect for Shared {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "timeout"
+    }
+
+    fn status(&self) -> Value {
+        let [mode, settings, overridden] = self.live.status();
+        Value::map([mode, overridden, settings, ("counters", self.gauge.totals().status())])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        self.gauge.totals().collect(&self.name, self.kind(), sink);
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        match self.live.now().0 {
+            Mode::Enforce | Mode::Shadow => None,
+            mode => Some(format!("mode is {mode}")),
+        }
+    }
+
+    fn control(&self) -> Option<&dyn Control> {
+        Some(self)
+    }
+}
+
+impl Control for Shared {
+    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
+        self.live.check_with(Some(patch), |_| Vec::new())
+    }
+
+    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.live.set_override(patch, |mode, settings| {
+            self.gauge.set_limit(Limit::new(mode, settings.timeout));
+        })
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout")
+            .field("name", &self.name)
+            .field("settings", &self.live)
+            .finish_non_exhaustive()
+    }
+}

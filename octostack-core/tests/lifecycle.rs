@@ -1,5 +1,6 @@
 //! The order of the end, its limits, and real signals.
 #![cfg(feature = "lifecycle")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test as tests do")]
 
 use octostack_core::Registry;
 use octostack_core::inspect::{Metric, Sink};

@@ -40,6 +40,13 @@ struct State {
     degraded: Option<String>,
 }
 
+impl State {
+    /// Which of the two phases that serve it is.
+    const fn ready_phase(&self) -> Phase {
+        if self.degraded.is_none() { Phase::Ready } else { Phase::Degraded }
+    }
+}
+
 impl Lifecycle {
     /// A life that is [starting](Phase::Starting), and that `registry` shows.
     pub fn new(config: LifecycleConfig, registry: &Registry) -> Self {
@@ -75,11 +82,8 @@ impl Lifecycle {
     /// well already. Returns whether the phase changed; it does not once the end has begun.
     pub fn ready(&self) -> bool {
         self.transition(None, |state| {
-            let well = state.degraded.is_none();
-            (state.phase == Phase::Starting).then_some(match well {
-                true => Phase::Ready,
-                false => Phase::Degraded,
-            })
+            let next = state.ready_phase();
+            (state.phase == Phase::Starting).then_some(next)
         })
     }
 
@@ -91,10 +95,7 @@ impl Lifecycle {
         let text = why.clone();
         self.transition(text.as_deref(), |state| {
             state.degraded = why;
-            let next = match state.degraded {
-                Some(_) => Phase::Degraded,
-                None => Phase::Ready,
-            };
+            let next = state.ready_phase();
             (state.phase != Phase::Starting).then_some(next)
         })
     }

@@ -242,12 +242,13 @@ impl Server {
             cut_connections: 0.into(),
             cut_requests: 0.into(),
         });
+        // Not only once it is polled: who serves and then says that it is ready says both in order.
+        listener.registry.register(&listener);
+        let event = Event::new("listening", listener.name, "listening")
+            .with("listener", listener.name)
+            .with("addr", listener.addr.to_string());
+        listener.registry.emit(event);
         async move {
-            listener.registry.register(&listener);
-            let event = Event::new("listening", listener.name, "listening")
-                .with("listener", listener.name)
-                .with("addr", listener.addr.to_string());
-            listener.registry.emit(event);
             let (alive, all_gone) = tokio::sync::mpsc::channel(1);
             let acceptor = Acceptor {
                 http: accept::http(&listener),

@@ -120,11 +120,8 @@ async fn a_head_above_the_limit_is_431_on_http2() {
 
     let mut long = get("/");
     long.headers_mut().insert("x", "y".repeat(11_000).parse().unwrap());
-    let refused = match client.send_request(long).await {
-        Ok(response) => response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Err(error) => dbg!(error).is_user() || true,
-    };
-    assert!(refused);
+    let response = client.send_request(long).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     let (mut client, _connection) = http2(server.addr).await;
     assert_eq!(client.send_request(get("/")).await.unwrap().status(), StatusCode::OK);
 }
@@ -143,7 +140,7 @@ async fn a_body_above_the_limit_is_413_and_the_client_gets_to_read_it() {
         use tokio::io::AsyncWriteExt;
         let head = "POST /swallow HTTP/1.1\r\nhost: test\r\ncontent-length: 800000\r\n\r\n";
         writing.write_all(head.as_bytes()).await.unwrap();
-        let result = writing.write_all(&[b'x'; 800_000]).await;
+        let result = writing.write_all(&vec![b'x'; 800_000]).await;
         (result, writing)
     });
     let mut answer = String::new();
@@ -210,7 +207,7 @@ async fn junk_is_refused_and_hurts_nobody_else() {
         assert!(http1 || bytes.starts_with(b"PRI"), "{bytes:?} got {said:?}");
     }
     assert_eq!(server.client().await.get("/").await.status, 200);
-    assert_eq!(server.status("requests_in_flight"), 0.0);
+    assert_eq!(server.status("requests_in_flight"), 0);
 }
 
 #[tokio::test(start_paused = true)]

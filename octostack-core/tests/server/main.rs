@@ -1,5 +1,6 @@
 //! The server over real sockets.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test as tests do")]
 
 mod drain;
 #[cfg(unix)]

@@ -4,6 +4,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use octostack_core::Registry;
+use octostack_core::inspect::Value;
 use octostack_core::lifecycle::{Drained, Stopper};
 use octostack_core::server::{BoxError, Peer, RequestBody, Server, ServerConfig};
 use std::net::SocketAddr;
@@ -54,7 +55,7 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
         // Makes nothing of the error, as a careless handler would.
         "/swallow" => {
             let read = request.into_body().collect().await;
-            text(read.map_or_else(|_| "swallowed".into(), |body| body.to_bytes()))
+            text(read.map_or_else(|_| "swallowed".into(), http_body_util::Collected::to_bytes))
         }
         "/stream" => Response::new(BodyExt::boxed_unsync(Chunks {
             left: 2,
@@ -127,8 +128,11 @@ pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Running {
 
 impl Running {
     /// One number of the status.
-    pub(crate) fn status(&self, key: &str) -> f64 {
-        self.registry.items()[0].status().get(key).unwrap().as_f64().unwrap()
+    pub(crate) fn status(&self, key: &str) -> i64 {
+        match self.registry.items()[0].status().get(key) {
+            Some(Value::Integer(number)) => *number,
+            other => panic!("{key} is {other:?}"),
+        }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -191,9 +195,9 @@ impl Client {
         let lower = head.to_ascii_lowercase();
         let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
         let length: usize = length.map_or(0, |length| length.parse().unwrap());
-        let had = body.len();
-        body.resize(length.max(had), 0);
-        if let Err(error) = self.0.read_exact(&mut body[had..]).await {
+        let begun = body.len();
+        body.resize(length.max(begun), 0);
+        if let Err(error) = self.0.read_exact(&mut body[begun..]).await {
             return Err(format!("{error} in a body of {length}"));
         }
         let status = head[9..12].parse().unwrap();

@@ -339,7 +339,7 @@ impl<C: Settings> fmt::Debug for Live<C> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(unreachable_pub, reason = "the macro declares public structs")]
+    #![allow(unreachable_pub, dead_code, reason = "the macro declares public structs")]
     use super::{Live, check_name, require_ratio};
     use octostack_core::inspect::{Mode, Patch, Problem, Value};
     use std::time::Duration;
@@ -415,6 +415,7 @@ mod tests {
             ]
         );
         assert_eq!(live.now(), (Mode::Enforce, Sample::default()));
+        assert_eq!(live.now().1.validate(), Ok(()));
     }
 
     #[test]

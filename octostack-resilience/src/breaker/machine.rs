@@ -1,9 +1,5 @@
 //! The state machine: pure, shared between threads, with time as an argument.
 //!
-//! ```text
-//! state = generation:32 | mode:8 | phase:8       0 in the low half: closed and enforcing
-//! ```
-//!
 //! Each transition starts a generation. A [`Ticket`] remembers the generation that admitted its
 //! call; a result of an older one feeds counters and never the state. So a call that was admitted
 //! before an outage cannot close, or open, what came after.
@@ -14,6 +10,7 @@
 use super::config::CircuitBreakerConfig;
 use super::probes::{Probes, Verdict};
 use super::ring::{Recorded, Ring, Tally};
+use super::state::{State, next_generation, pack, unpack};
 use crate::counters::Totals;
 use crate::outcome::Outcome;
 use crate::padded::Padded;
@@ -25,32 +22,6 @@ use octostack_core::sync::atomic::{
 };
 use octostack_core::sync::{Mutex, lock};
 use std::time::{Duration, Instant};
-
-/// State of a circuit breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum State {
-    /// Calls pass, and their results are watched.
-    Closed,
-    /// Calls are rejected.
-    Open,
-    /// A few calls pass to find out whether the service is back.
-    HalfOpen,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    /// Its name in metrics and on status pages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
 
 /// What an admitted call has to bring back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -388,27 +359,6 @@ impl Machine {
     fn nanos(&self, instant: Instant) -> u64 {
         u64::try_from(instant.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
     }
-}
-
-/// Generation 0 marks words that were never written.
-const fn next_generation(generation: u32) -> u32 {
-    match generation.wrapping_add(1) {
-        0 => 1,
-        next => next,
-    }
-}
-
-const fn pack(generation: u32, mode: Mode, state: State) -> u64 {
-    (generation as u64) << 32 | (mode as u64) << 8 | state as u64
-}
-
-const fn unpack(packed: u64) -> (u32, Mode, State) {
-    let state = match packed & 0xff {
-        1 => State::Open,
-        2 => State::HalfOpen,
-        _ => State::Closed,
-    };
-    ((packed >> 32) as u32, Mode::from_u8((packed >> 8 & 0xff) as u8), state)
 }
 
 #[cfg(all(test, octostack_loom))]

@@ -60,13 +60,14 @@ mod permit;
 mod probes;
 mod ring;
 mod shared;
+mod state;
 
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};
 pub use layer::{Call, CircuitBreakerLayer, CircuitBreakerService, ResponseFuture};
-pub use machine::State;
 pub use permit::Permit;
 pub use shared::Shared;
+pub use state::State;
 
 use crate::error::PolicyError;
 use crate::handle::Handle;

@@ -1,5 +1,6 @@
 use super::config::CircuitBreakerConfig;
-use super::machine::{Admission, Machine, State, Ticket, Transition};
+use super::machine::{Admission, Machine, Ticket, Transition};
+use super::state::State;
 use crate::error::{PolicyError, PolicyErrorKind};
 use crate::outcome::Outcome;
 use crate::settings::Live;

@@ -1,4 +1,4 @@
-//! Settings from defaults, files, environment and command line, and one report of all that is wrong.
+//! Settings from defaults, files, environment and command line; all mistakes in one report.
 //!
 //! A service that is misconfigured should say so before it serves, name every mistake in one go,
 //! and say for each where it stands and what to write instead. Someone who fixes one line, deploys
@@ -34,7 +34,7 @@
 //! |---|---|---|
 //! | `bool` | `true` | `true`, `1`, `yes`, `on`, and their opposites |
 //! | numbers | `8080` | `8080` |
-//! | `String`, [`Secret`](crate::secret::Secret) | `"text"` | the text as it is; for a secret not `--set` |
+//! | `String`, [`Secret`](crate::Secret) | `"text"` | the text as it is; for a secret no `--set` |
 //! | durations ([`duration`](crate::duration)) | `"1m 30s"` | `1m 30s` |
 //! | enum of names | `"json"` | `json` |
 //! | enum with data | a table | field by field, as structs; or as JSON |

@@ -183,7 +183,8 @@ fn unknown_variables_are_warnings_with_a_suggestion() {
     assert_eq!(
         loaded.warnings,
         [
-            "ORDERS_DATABASE_FILE: no setting reads this variable; did you mean ORDERS_DATABASE_URL?",
+            "ORDERS_DATABASE_FILE: no setting reads this variable; did you mean \
+             ORDERS_DATABASE_URL?",
             "ORDERS_INVENTROY_URL: no setting reads this variable; did you mean \
              ORDERS_INVENTORY_URL?",
             "ORDERS_LIMITS_ACME_RPS: no setting reads this variable; ORDERS_LIMITS sets the \

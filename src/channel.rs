@@ -3,20 +3,18 @@ use crate::{App, BoxError, Endpoint};
 use http::{Request, Response};
 use octostack_core::Registry;
 use octostack_core::health::CheckKind;
-use octostack_core::inspect::Inspect as _;
 use octostack_core::lifecycle::{Step, Stopper};
 use octostack_core::server::{RequestBody, Server, ServerConfig};
-use octostack_resilience::breaker::State;
-use octostack_resilience::breaker::CircuitBreakerService;
+use octostack_resilience::breaker::{CircuitBreakerService, State};
 use octostack_resilience::bulkhead::BulkheadService;
 use octostack_resilience::chaos::ChaosService;
-use octostack_resilience::retry::{ReplayBody, RetryService};
+use octostack_resilience::retry::{GrpcRequests, ReplayBody, RetryService};
 use octostack_resilience::timeout::TimeoutService;
 use octostack_resilience::{
-    Bulkhead, Chaos, CircuitBreaker, Grpc, Retry, Timeout, TimeoutConfig, breaker, bulkhead, chaos,
-    retry, timeout,
+    Bulkhead, Chaos, CircuitBreaker, Grpc, Retry, Timeout, breaker, bulkhead, chaos, retry, timeout,
 };
 use pin_project_lite::pin_project;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
@@ -26,3 +24,235 @@ use tonic::body::Body;
 use tonic::transport;
 use tower_layer::Layer as _;
 use tower_service::Service;
+
+/// How long a service beside this one gets to finish once nobody calls it any more.
+const BESIDE_END: Duration = Duration::from_millis(500);
+
+/// One attempt: everything that happens anew each time.
+type Attempt = CircuitBreakerService<
+    BulkheadService<
+        TimeoutService<
+            ChaosService<Transport, Grpc, &'static chaos::Shared>,
+            Grpc,
+            &'static timeout::Shared,
+        >,
+        Grpc,
+        &'static bulkhead::Shared,
+    >,
+    Grpc,
+    &'static breaker::Shared,
+>;
+
+type OutboundStack = TimeoutService<
+    RetryService<Attempt, Grpc, GrpcRequests, &'static retry::Shared>,
+    Grpc,
+    &'static timeout::Shared,
+>;
+
+/// A gRPC channel in the standard outbound stack: give it to a generated client.
+///
+/// Made by [`App::channel`]; see [`Endpoint`] for the policies. Clones are cheap and share
+/// connection and policies.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    stack: OutboundStack,
+}
+
+impl Channel {
+    /// Makes the stack. It lives as long as the process, as policies of a service do; that is why
+    /// their handles are leaked.
+    fn new(
+        name: &str,
+        endpoint: &Endpoint,
+        channel: transport::Channel,
+        chaos: bool,
+        registry: &Registry,
+    ) -> Result<(Self, CircuitBreaker<&'static breaker::Shared>), BoxError> {
+        let named = |policy: &str| format!("{name}.{policy}");
+        let deadline = Timeout::builder(named("deadline"))
+            .timeout(endpoint.deadline)
+            .registry(registry)
+            .build()?;
+        let retry = Retry::builder(named("retry"))
+            .settings(endpoint.retry.clone())
+            .registry(registry)
+            .build()?;
+        let breaker = CircuitBreaker::builder(named("breaker"))
+            .settings(endpoint.breaker.clone())
+            .registry(registry)
+            .build()?
+            .leak();
+        let bulkhead = Bulkhead::builder(named("bulkhead"))
+            .settings(endpoint.bulkhead.clone())
+            .registry(registry)
+            .build()?;
+        let timeout = Timeout::builder(named("timeout"))
+            .timeout(endpoint.timeout)
+            .registry(registry)
+            .build()?;
+        let chaos = Chaos::builder(named("chaos"))
+            .settings(endpoint.chaos.clone())
+            .enabled(chaos)
+            .registry(registry)
+            .build()?;
+        let layers = (
+            deadline.leak().layer().respond_grpc(),
+            retry.leak().layer().respond_grpc(),
+            breaker.layer().respond_grpc(),
+            bulkhead.leak().layer().respond_grpc(),
+            timeout.leak().layer().respond_grpc(),
+            chaos.leak().layer().respond_grpc(),
+        );
+        Ok((Self { stack: layers.layer(Transport { channel }) }, breaker))
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = transport::Error;
+    type Future = ChannelFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.stack.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> ChannelFuture {
+        ChannelFuture { future: self.stack.call(request) }
+    }
+}
+
+pin_project! {
+    /// The future of a [`Channel`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ChannelFuture {
+        #[pin]
+        future: <OutboundStack as Service<Request<Body>>>::Future,
+    }
+}
+
+impl Future for ChannelFuture {
+    type Output = Result<Response<Body>, transport::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+/// tonic's channel, taking bodies that can be sent again.
+#[derive(Clone, Debug)]
+struct Transport {
+    channel: transport::Channel,
+}
+
+impl Service<Request<ReplayBody<Body>>> for Transport {
+    type Response = Response<Body>;
+    type Error = transport::Error;
+    type Future = transport::channel::ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::<Request<Body>>::poll_ready(&mut self.channel, cx)
+    }
+
+    fn call(&mut self, request: Request<ReplayBody<Body>>) -> Self::Future {
+        self.channel.call(request.map(Body::new))
+    }
+}
+
+impl<S> App<S> {
+    /// A channel to the dependency called `name`, whose address and policies `endpoint` picks out
+    /// of the settings.
+    ///
+    /// The connection is opened with the first call and again whenever it is lost. A circuit
+    /// breaker that is not closed shows as the failing shared check `name`.
+    ///
+    /// # Errors
+    /// If the address is missing or no URL, or if two settings do not go together.
+    pub fn channel(
+        &self,
+        name: &str,
+        endpoint: impl FnOnce(&S) -> &Endpoint,
+    ) -> Result<Channel, BoxError> {
+        let settings = self.settings();
+        let endpoint = endpoint(&settings);
+        let url = endpoint.url.as_ref().ok_or_else(|| {
+            let variable = format!("{}{}_URL", self.identity().env_prefix(), name.to_uppercase());
+            format!("{name}.url is not set: it says where {name} listens (variable {variable})")
+        })?;
+        self.connect(name, endpoint, url)
+    }
+
+    /// As [`channel`](Self::channel); without an address, `service` is served on a loopback socket
+    /// of this process and the channel leads there. For development and examples: one command then
+    /// starts everything.
+    ///
+    /// # Errors
+    /// As [`channel`](Self::channel), and if no loopback socket can be opened.
+    pub async fn channel_or_local<L, B>(
+        &self,
+        name: &str,
+        endpoint: impl FnOnce(&S) -> &Endpoint,
+        service: impl FnOnce() -> L,
+    ) -> Result<Channel, BoxError>
+    where
+        L: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        L::Future: Send + 'static,
+        B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
+        B::Data: Send,
+    {
+        let settings = self.settings();
+        let endpoint = endpoint(&settings);
+        match &endpoint.url {
+            Some(url) => self.connect(name, endpoint, url),
+            None => {
+                let url = self.serve_beside(name, service()).await?;
+                self.connect(name, endpoint, &url)
+            }
+        }
+    }
+
+    fn connect(&self, name: &str, endpoint: &Endpoint, url: &str) -> Result<Channel, BoxError> {
+        let address = transport::Endpoint::from_shared(url.to_owned())
+            .map_err(|error| format!("{name}.url is no URL such as http://host:50051: {error}"))?;
+        let channel = address.connect_timeout(endpoint.connect_timeout).connect_lazy();
+        let registry = self.registry();
+        let (channel, breaker) =
+            Channel::new(name, endpoint, channel, self.chaos_enabled(), registry)?;
+        self.health().passive(name, CheckKind::Shared, move || match breaker.state() {
+            State::Closed => Ok(()),
+            state => Err(format!("{} is {}", breaker.name(), state.as_str())),
+        });
+        Ok(channel)
+    }
+
+    /// Serves `service` on a loopback socket until the requests of this service have drained, since
+    /// they may need it. Returns its address.
+    async fn serve_beside<L, B>(&self, name: &str, service: L) -> Result<String, BoxError>
+    where
+        L: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        L::Future: Send + 'static,
+        B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
+        B::Data: Send,
+    {
+        let loopback = (Ipv4Addr::LOCALHOST, 0).into();
+        let address = std::net::SocketAddr::to_string(&loopback);
+        let server = Server::bind_to(&address, name, &ServerConfig::default()).await?;
+        let server = server.with_name("beside").with_registry(self.registry());
+        let url = format!("http://{}", server.local_addr());
+        let stopper = Stopper::new();
+        let mut serving =
+            tokio::spawn(server.serve_until(service, stopper.stop(), Duration::ZERO));
+        self.on_close(name, move || async move {
+            stopper.advance(Step::Drain);
+            if tokio::time::timeout(BESIDE_END, &mut serving).await.is_err() {
+                stopper.advance(Step::Cut);
+            }
+        });
+        Ok(url)
+    }
+}

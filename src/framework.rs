@@ -44,6 +44,8 @@ impl Framework {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let parts = [
             ("server", self.server.listener.validate()),
+            ("server.inbound.timeout", self.server.inbound.timeout.validate()),
+            ("server.inbound.bulkhead", self.server.inbound.bulkhead.validate()),
             ("lifecycle", self.lifecycle.validate()),
             ("admin", self.admin.validate()),
         ];

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -120,12 +121,12 @@ fn summary<S>(loaded: &Loaded<Framework, S>) -> String {
     format!("config is fine: environment {}, {files}", loaded.environment)
 }
 
-#[allow(clippy::print_stdout, reason = "the answer to a command, before there are logs")]
+/// The answer to a command. Whoever asked may have stopped reading, which is no error.
 fn say(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-#[allow(clippy::print_stderr, reason = "what is wrong is said where no log is set up yet")]
+/// What is wrong is said on standard error, as no log is set up yet.
 fn say_wrong(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

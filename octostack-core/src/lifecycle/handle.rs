@@ -1,5 +1,5 @@
 use super::hooks::{Hooks, Tasks};
-use super::{Cause, Drained, LifecycleConfig, Phase, Step, Stop, Stopper};
+use super::{Cause, Drained, LifecycleConfig, Phase, Stop, Stopper};
 use crate::inspect::{Event, Inspect, Metric, Registry, Sink, Value};
 use crate::sync::lock;
 use std::fmt;
@@ -151,8 +151,8 @@ impl Lifecycle {
         }
     }
 
-    /// What listeners and long-lived responses end by: [`Step::Retire`] in the lame-duck time,
-    /// [`Step::Drain`] when the listener closes and streams should end, [`Step::Cut`] at the
+    /// What listeners and long-lived responses end by: [`Step::Retire`](super::Step::Retire) in the lame-duck time,
+    /// [`Step::Drain`](super::Step::Drain) when the listener closes and streams should end, [`Step::Cut`](super::Step::Cut) at the
     /// deadline.
     pub fn stop(&self) -> Stop {
         self.shared.requests.stop()
@@ -189,7 +189,7 @@ impl Lifecycle {
     }
 
     /// Runs `task` in the background until the requests have drained. Its [`Stop`] then reaches
-    /// [`Step::Drain`], and it has [`task_timeout`](LifecycleConfig::task_timeout) to return
+    /// [`Step::Drain`](super::Step::Drain), and it has [`task_timeout`](LifecycleConfig::task_timeout) to return
     /// before it is aborted.
     ///
     /// # Panics
@@ -291,11 +291,6 @@ impl Listening {
     /// What ends this listener.
     pub fn stop(&self) -> Stop {
         self.lifecycle.stop()
-    }
-
-    /// Whether the deadline is here.
-    pub fn is_cut(&self) -> bool {
-        self.stop().step() >= Step::Cut
     }
 }
 

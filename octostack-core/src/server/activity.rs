@@ -36,8 +36,8 @@ pub(super) struct Activity {
     preface: usize,
     /// Requests from the call of the service to the end of the response body.
     in_flight: usize,
-    /// The socket takes no more for now: something of ours has not been sent.
-    blocked: bool,
+    /// Since when the socket takes no more: something of ours has not been sent.
+    blocked: Option<Instant>,
     /// Our side is closed and we wait for the peer to close its side.
     lingering: bool,
     /// A request body was not read to its end.
@@ -55,7 +55,7 @@ impl Activity {
             protocol: Protocol::Unknown,
             preface: 0,
             in_flight: 0,
-            blocked: false,
+            blocked: None,
             lingering: false,
             unread_body: false,
             reads: 0,
@@ -82,7 +82,7 @@ impl Activity {
 
     /// Nothing would be lost if the connection ended here.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight == 0 && !self.blocked && !self.lingering
+        self.in_flight == 0 && self.blocked.is_none() && !self.lingering
     }
 
     pub(super) fn read(&mut self, bytes: &[u8], clock: &impl Clock) {
@@ -120,8 +120,14 @@ impl Activity {
         }
     }
 
-    pub(super) fn blocked(&mut self, blocked: bool) {
-        self.blocked = blocked;
+    /// The socket took something.
+    pub(super) fn wrote(&mut self) {
+        self.blocked = None;
+    }
+
+    /// The socket took nothing.
+    pub(super) fn blocked(&mut self, clock: &impl Clock) {
+        self.blocked.get_or_insert_with(|| clock.now());
     }
 
     pub(super) fn lingering(&mut self, lingering: bool) {
@@ -152,7 +158,14 @@ impl Activity {
             Stage::Head => config.header_read_timeout,
             Stage::Idle => config.idle_timeout,
         };
-        (self.in_flight == 0).then(|| self.since + patience)
+        let wait = (self.in_flight == 0).then(|| self.since + patience);
+        let stall = self.blocked.map(|since| since + config.send_timeout);
+        wait.into_iter().chain(stall).min()
+    }
+
+    /// Whether the peer has not taken anything for too long. It will not take a goodbye either.
+    pub(super) fn is_stalled(&self, config: &ServerConfig, now: Instant) -> bool {
+        self.blocked.is_some_and(|since| since + config.send_timeout <= now)
     }
 
     /// The same in a drain that began at `start`: whatever it waits for gets `grace`. A request
@@ -176,6 +189,7 @@ mod tests {
             first_byte_timeout: 10 * SECOND,
             header_read_timeout: 20 * SECOND,
             idle_timeout: 70 * SECOND,
+            send_timeout: 30 * SECOND,
             ..ServerConfig::default()
         }
     }
@@ -253,14 +267,32 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_nothing_is_given_up_even_with_a_request() {
+        let (t, config) = (Instant::now(), config());
+        let mut a = Activity::new(t);
+        a.read(b"GET", &t);
+        a.request_started();
+        a.blocked(&(t + SECOND));
+        a.blocked(&(t + 9 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 31 * SECOND), "since the first");
+        assert!(!a.is_stalled(&config, t + 30 * SECOND));
+        assert!(a.is_stalled(&config, t + 31 * SECOND));
+        a.wrote();
+        assert_eq!(a.due(&config), None);
+        a.blocked(&(t + 20 * SECOND));
+        a.request_ended(&(t + 20 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 50 * SECOND), "sooner than the idle one");
+    }
+
+    #[test]
     fn what_is_not_sent_is_not_done() {
         let t = Instant::now();
         let mut a = Activity::new(t);
         a.request_started();
-        a.blocked(true);
+        a.blocked(&t);
         a.request_ended(&t);
         assert!(!a.is_quiet());
-        a.blocked(false);
+        a.wrote();
         assert!(a.is_quiet());
         a.lingering(true);
         assert!(!a.is_quiet());

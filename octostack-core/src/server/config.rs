@@ -25,6 +25,10 @@ pub struct ServerConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of an answer that waits for it.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub send_timeout: Duration,
     /// Largest head of a request, in bytes; above it the answer is 431. At least 8192.
     pub max_header_bytes: u32,
     /// Most header fields of a request; above it the answer is 431.
@@ -45,6 +49,7 @@ impl Default for ServerConfig {
             first_byte_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            send_timeout: Duration::from_secs(60),
             max_header_bytes: 16 * 1024,
             max_header_count: 100,
             max_body_bytes: 2 * 1024 * 1024,
@@ -86,6 +91,7 @@ impl ServerConfig {
             ("first_byte_timeout", self.first_byte_timeout),
             ("header_read_timeout", self.header_read_timeout),
             ("idle_timeout", self.idle_timeout),
+            ("send_timeout", self.send_timeout),
         ];
         for (key, _) in timeouts.iter().filter(|(_, timeout)| timeout.is_zero()) {
             let message = "is 0s, which would close every connection; use at least `100ms`";

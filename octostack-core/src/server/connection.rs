@@ -40,6 +40,7 @@ pub(super) async fn drive<C: Future>(
     let serving = |activity: &Activity| activity.due(config);
     match timed(connection.as_mut(), link, stop.reached(Step::Drain), serving).await {
         End::Finished => return,
+        End::Due if link.ask(|a| a.is_stalled(config, SystemClock.now())) => return,
         End::Due => {}
         End::Told => {
             let start = SystemClock.now();

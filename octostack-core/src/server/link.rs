@@ -129,7 +129,12 @@ impl Link {
     }
 
     pub(super) fn wrote(&self, ready: bool) {
-        lock(&self.activity).blocked(!ready);
+        let mut activity = lock(&self.activity);
+        if ready {
+            activity.wrote();
+        } else {
+            activity.blocked(&SystemClock);
+        }
     }
 
     pub(super) fn lingers(&self, lingers: bool) {

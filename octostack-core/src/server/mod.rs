@@ -3,8 +3,8 @@
 //! hyper does the protocols. What this module adds is what production asks of the listener around
 //! them:
 //!
-//! * **Limits**, each with a default: silent connections, slow heads, idle connections, size and
-//!   number of headers, size of bodies, number of connections and of streams. See [`ServerConfig`].
+//! * **Limits**, each with a default: silent connections, slow heads, idle connections, clients that
+//!   do not read, size and number of headers, size of bodies, number of connections and of streams. See [`ServerConfig`].
 //! * **An end that loses nothing.** hyper-util's `GracefulShutdown` closes idle HTTP/1 connections
 //!   at once, with the request that was on its way to them. Here an answer says
 //!   `Connection: close` as soon as the end is in sight; the backlog is emptied before the socket
@@ -16,6 +16,9 @@
 //! A response is the service's own. The server answers itself where the service was never asked
 //! or could not answer: 400 and 431 for what is no request, 413 for a body above the limit, 500
 //! for an error in place of a response.
+//!
+//! A client that closes its side before the answer has come is taken to have left: its request is
+//! dropped, so that nobody works for nothing.
 //!
 //! It does not catch panics (a panic ends its connection), set deadlines or shed load: these are
 //! layers. A handler that holds a response open, such as a stream of events, should end it when

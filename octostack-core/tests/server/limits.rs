@@ -79,6 +79,19 @@ async fn a_request_may_take_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_given_up() {
+    let server = start(|config| config.send_timeout = 7 * SECOND).await;
+    let start = Instant::now();
+    let mut client = server.client().await;
+    client.send("/large").await;
+    while server.status("accepted") == 0 || server.status("connections") > 0 {
+        tokio::time::sleep(SECOND).await;
+    }
+    assert!((7..=8).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!(server.status("requests_in_flight"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_above_the_limit_is_431() {
     let server = start(|config| {
         config.max_header_bytes = 10_000;

@@ -1,4 +1,29 @@
-//! Telemetry of OctoStack: what a service tells about itself, correct under attack and cancellation.
+//! Telemetry of OctoStack: what a service tells about itself, right also when it matters.
+//!
+//! Numbers and log lines are read when something is wrong: clients give up, handlers panic, somebody
+//! scans the port. That is when telemetry tends to be wrong as well: requests that nobody waited for
+//! are missing, gauges leak, a label with a client's text eats the memory, a log line is two. The
+//! parts here are built from that end.
+//!
+//! | module | feature | gives |
+//! |---|---|---|
+//! | [`metrics`] | | a registry of counters, gauges and histograms, and the page that Prometheus reads |
+//! | `http` | `http` | rate, errors and duration of HTTP requests; request ids |
+//! | `http::route` | `axum` | the route of a request from axum's router |
+//! | `logs` | `logs` | one JSON object a line from `tracing` events; with `http` one event a request |
+//!
+//! Nothing is global: a [`Metrics`](metrics::Metrics) is a value that is handed on, and two of them
+//! know nothing of each other.
+//!
+//! ```
+//! use octostack_telemetry::metrics::Metrics;
+//!
+//! let metrics = Metrics::new();
+//! let orders = metrics.counter("orders_created_total", "Orders that were created.", [])?.with([]);
+//! orders.increment();
+//! assert!(metrics.encode().contains("\norders_created_total 1\n"));
+//! # Ok::<(), octostack_telemetry::metrics::MetricError>(())
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "http")]

@@ -1,5 +1,6 @@
 //! What the RED layer allocates: nothing, once a route has answered with a status before.
 #![cfg(feature = "axum")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use axum::Router;
 use axum::routing::get;

@@ -1,4 +1,6 @@
 //! Prometheus' own tool reads the page.
+#![allow(clippy::print_stderr, reason = "who runs the tests wants to know what was skipped")]
+
 use octostack_core::inspect::{Inspect, Metric, Sink, Value};
 use octostack_core::{Identity, Registry};
 use octostack_telemetry::metrics::{HTTP_BOUNDS, Metrics};
@@ -42,8 +44,8 @@ fn promtool_finds_nothing_to_complain_about() {
     for kind in ["{}", "\u{1F419}", "one too many"] {
         jobs.with([kind]).increment();
     }
-    let took = metrics.histogram("job_duration_seconds", "Time.", ["kind"], &HTTP_BOUNDS);
-    took.unwrap().with(["a"]).record(Duration::from_millis(7));
+    let durations = metrics.histogram("job_duration_seconds", "Time.", ["kind"], &HTTP_BOUNDS);
+    durations.unwrap().with(["a"]).record(Duration::from_millis(7));
     let page = metrics.encode();
 
     let tool = Command::new("promtool")

@@ -1,5 +1,6 @@
 //! The RED layer around an axum router on a real socket.
 #![cfg(feature = "axum")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use axum::Router;
 use axum::body::Body;

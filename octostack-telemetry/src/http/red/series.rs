@@ -168,7 +168,8 @@ fn hash(name: &str) -> usize {
     (hash >> 48) as usize
 }
 
-#[cfg(all(test, not(octostack_loom)))]
+#[cfg(test)]
+#[cfg(not(octostack_loom))]
 mod tests {
     use super::{ROUTES, RouteId, Routes};
     use crate::metrics::Metrics;

@@ -178,4 +178,17 @@ mod tests {
         );
         assert_eq!(LifecycleConfig::default().validate(), Ok(()));
     }
+
+    #[test]
+    fn reads_what_it_writes_and_knows_its_keys() {
+        let told = LifecycleConfig { lame_duck: Some(3 * SECOND), ..LifecycleConfig::default() };
+        for config in [LifecycleConfig::default(), told] {
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<LifecycleConfig>(&text).unwrap(), config);
+        }
+        let read = serde_json::from_str::<LifecycleConfig>;
+        assert_eq!(read(r#"{"lame_duck": null}"#).unwrap().lame_duck, None);
+        assert!(read(r#"{"lame_duck": "soon"}"#).is_err());
+        assert!(read(r#"{"drain": "5s"}"#).is_err());
+    }
 }

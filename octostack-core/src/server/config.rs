@@ -155,4 +155,16 @@ mod tests {
         assert_eq!(keys, ["host", "idle_timeout", "max_header_bytes", "max_connections"]);
         assert_eq!(ServerConfig::default().validate(), Ok(()));
     }
+
+    #[test]
+    fn reads_what_it_writes_and_knows_its_keys() {
+        let default = ServerConfig::default();
+        let text = serde_json::to_string(&default).unwrap();
+        assert_eq!(serde_json::from_str::<ServerConfig>(&text).unwrap(), default);
+        let some = r#"{"host": "::", "idle_timeout": "5m"}"#;
+        let config: ServerConfig = serde_json::from_str(some).unwrap();
+        assert_eq!(config.idle_timeout, Duration::from_secs(300));
+        let unknown = serde_json::from_str::<ServerConfig>(r#"{"prot": 80}"#).unwrap_err();
+        assert!(unknown.to_string().contains("unknown field `prot`"));
+    }
 }

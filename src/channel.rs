@@ -44,7 +44,7 @@ type Attempt = CircuitBreakerService<
 >;
 
 type OutboundStack = TimeoutService<
-    RetryService<Attempt, Grpc, GrpcRequests, &'static retry::Shared>,
+    RetryService<Attempt, Grpc, &'static retry::Shared, GrpcRequests>,
     Grpc,
     &'static timeout::Shared,
 >;

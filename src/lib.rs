@@ -45,7 +45,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
+#[cfg(feature = "tonic")]
+mod channel;
 mod cli;
+mod endpoint;
 mod framework;
 mod inbound;
 pub mod prelude;
@@ -53,6 +56,9 @@ mod run;
 mod service;
 
 pub use app::{App, Result};
+#[cfg(feature = "tonic")]
+pub use channel::{Channel, ChannelFuture};
+pub use endpoint::Endpoint;
 pub use inbound::InboundConfig;
 pub use service::Service;
 

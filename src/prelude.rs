@@ -1,5 +1,5 @@
 //! What a service needs in scope: `use octostack::prelude::*;`
-pub use crate::{App, Result, Secret};
+pub use crate::{App, Endpoint, Result, Secret};
 pub use axum::extract::{Path, Query, State};
 pub use axum::http::StatusCode;
 pub use axum::response::{IntoResponse, Response};

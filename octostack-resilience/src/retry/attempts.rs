@@ -1,0 +1,90 @@
+use super::Shared;
+use super::machine::Failed;
+use crate::handle::Handle;
+use crate::outcome::Outcome;
+use octostack_core::SystemClock;
+use std::fmt;
+use std::time::Duration;
+
+/// The attempts of one call; made by [`Retry::attempts`](super::Retry::attempts).
+///
+/// Dropped before it is settled, it counts as cancelled, or as failed if the thread panics.
+#[must_use = "attempts that are dropped at once count as a cancelled call"]
+pub struct Attempts<H: Handle<Shared>> {
+    handle: H,
+    number: u32,
+    settled: bool,
+}
+
+impl<H: Handle<Shared>> Attempts<H> {
+    #[inline]
+    pub(super) fn new(handle: H) -> Self {
+        handle.budget.deposit();
+        Self { handle, number: 1, settled: false }
+    }
+
+    /// The number of the current attempt, from 1.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// How many attempts the settings leave after the current one, the budget aside.
+    #[inline]
+    pub fn left(&self) -> u32 {
+        self.handle.machine.attempts_after(self.number)
+    }
+
+    /// Takes the outcome of the current attempt, and the wait that the service asked for.
+    ///
+    /// Answers how long to wait before the next attempt, which is then the current one. `None`: the
+    /// call is over with this outcome, because it need not, may not or must not be repeated.
+    #[inline]
+    pub fn after(&mut self, outcome: Outcome, retry_after: Option<Duration>) -> Option<Duration> {
+        let wait = if is_repeatable(outcome) { self.judge(retry_after) } else { None };
+        if wait.is_none() {
+            self.settle(outcome);
+        }
+        wait
+    }
+
+    /// Ends the call with this outcome.
+    #[inline]
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        if !self.settled {
+            self.settled = true;
+            self.handle.machine.settle(outcome);
+        }
+    }
+
+    fn judge(&mut self, hint: Option<Duration>) -> Option<Duration> {
+        let Shared { machine, budget, .. } = &*self.handle;
+        let failed = Failed { attempt: self.number, hint };
+        let wait = machine.judge(failed, budget, &SystemClock, fastrand::f64)?;
+        self.number += 1;
+        Some(wait)
+    }
+}
+
+/// Success needs no repeat; what a policy refused must not be repeated, or policies and retries
+/// would work against each other.
+#[inline]
+pub(super) fn is_repeatable(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Failure | Outcome::Overloaded)
+}
+
+impl<H: Handle<Shared>> Drop for Attempts<H> {
+    #[inline]
+    fn drop(&mut self) {
+        self.settle(Outcome::of_drop());
+    }
+}
+
+impl<H: Handle<Shared>> fmt::Debug for Attempts<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempts")
+            .field("policy", &self.handle.name())
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,413 @@
+//! How many repeats are allowed: a share of the traffic, and a few a second.
+//!
+//! ```text
+//! word = refilled at:40 | tokens:24     milliseconds since the start; thousandths of a repeat
+//! ```
+//!
+//! Both halves change in one compare-and-swap, so two callers can never take the same token. Time
+//! is only read to take one out: putting one in is what every call does, and at the cap even that
+//! is a single load.
+use crate::padded::Padded;
+use crate::settings::{SettingsError, require, require_ratio};
+use octostack_core::inspect::Problem;
+use octostack_core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use octostack_core::{Clock, SystemClock};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Thousandths of a repeat in one.
+const WHOLE: u64 = 1_000;
+const TOKEN_BITS: u32 = 24;
+const TOKENS: u64 = (1 << TOKEN_BITS) - 1;
+/// The largest time that fits: 34 years.
+const LAST: u64 = (1 << (64 - TOKEN_BITS)) - 1;
+
+/// What fills a budget.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rules {
+    pub(super) ratio: f64,
+    pub(super) floor: u32,
+}
+
+impl Rules {
+    const MAX_FLOOR: u32 = 1_000;
+
+    pub(super) fn check(problems: &mut Vec<Problem>, ratio: f64, floor: u32) {
+        require_ratio(problems, ratio, true, "budget_ratio");
+        require(problems, floor <= Self::MAX_FLOOR, "budget_floor", || {
+            format!("{floor} is out of range: 0 to {}", Self::MAX_FLOOR)
+        });
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`check` leaves 0..=1, so 0..=1000"
+    )]
+    fn pack(self) -> u64 {
+        // A little is added against 0.3 * 1000 = 299.99…; the rest is rounded down, so that the
+        // budget never gives more than it says.
+        let deposit = (self.ratio * WHOLE as f64 + 1e-6) as u64;
+        deposit << 32 | u64::from(self.floor)
+    }
+}
+
+/// The number behind a [`RetryBudget`]: pure, with time in milliseconds as an argument.
+#[derive(Debug)]
+struct Bucket {
+    word: Padded<AtomicU64>,
+    /// Thousandths that a call puts in:32 | repeats a second:32.
+    rules: AtomicU64,
+}
+
+impl Bucket {
+    fn new(rules: Rules) -> Self {
+        let rules = rules.pack();
+        Self { word: Padded(AtomicU64::new(cap(rules))), rules: AtomicU64::new(rules) }
+    }
+
+    /// One call puts its share in. At the cap there is nothing to do.
+    #[inline]
+    fn deposit(&self) {
+        let rules = self.rules.load(Relaxed);
+        let (deposit, cap) = (rules >> 32, cap(rules));
+        let mut word = self.word.load(Relaxed);
+        while deposit > 0 && word & TOKENS < cap {
+            let tokens = (word & TOKENS) + deposit;
+            let next = word & !TOKENS | tokens.min(cap);
+            match self.word.compare_exchange_weak(word, next, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Takes one repeat out, if there is one.
+    #[cold]
+    fn withdraw(&self, now: u64) -> bool {
+        let rules = self.rules.load(Relaxed);
+        let mut word = self.word.load(Relaxed);
+        loop {
+            let filled = refill(word, rules, now);
+            if filled & TOKENS < WHOLE {
+                return false;
+            }
+            if cfg!(octostack_planted_bug) {
+                self.word.store(filled - WHOLE, Relaxed);
+                return true;
+            }
+            match self.word.compare_exchange_weak(word, filled - WHOLE, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    fn tokens(&self, now: u64) -> u64 {
+        refill(self.word.load(Relaxed), self.rules.load(Relaxed), now) & TOKENS
+    }
+}
+
+/// Ten seconds of the floor, as Finagle's budget holds, and never less than ten repeats: enough to
+/// get over a hiccup, too little to keep an outage going.
+fn cap(rules: u64) -> u64 {
+    10 * WHOLE * (rules & u64::from(u32::MAX)).max(1)
+}
+
+/// The word as it is at `now`, with what the floor has added since. Time that goes back between two
+/// threads adds nothing.
+fn refill(word: u64, rules: u64, now: u64) -> u64 {
+    let before = word >> TOKEN_BITS;
+    let now = now.clamp(before, LAST);
+    let floor = rules & u64::from(u32::MAX);
+    // A floor of one a second is a thousandth a millisecond.
+    let tokens = (word & TOKENS).saturating_add((now - before).saturating_mul(floor));
+    now << TOKEN_BITS | tokens.min(cap(rules))
+}
+
+/// How many repeats are allowed, for one policy or for several that load the same service.
+///
+/// Each call adds `ratio` of a repeat, each second `floor` repeats; each repeat takes one out. It
+/// holds at most ten seconds of the floor (at least ten repeats) and starts full. So in any time
+/// there are at most `full + floor * seconds + ratio * calls` repeats, also when everything fails:
+/// that bounds what retries can add to an overload.
+///
+/// Clones are cheap and share the budget.
+///
+/// ```
+/// use octostack_core::SystemClock;
+/// use octostack_resilience::{Retry, RetryBudget};
+///
+/// let budget = RetryBudget::new(0.1, 1)?;
+/// let reads = Retry::builder("inventory.reads").budget(&budget).build()?;
+/// let writes = Retry::builder("inventory.writes").budget(&budget).max_attempts(2).build()?;
+/// # drop((reads, writes));
+///
+/// // Anything else that repeats work can take part.
+/// budget.deposit();
+/// assert!(budget.withdraw(&SystemClock));
+/// assert_eq!(budget.available(&SystemClock), 9);
+/// # Ok::<_, octostack_resilience::SettingsError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RetryBudget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bucket: Bucket,
+    epoch: Instant,
+}
+
+impl RetryBudget {
+    /// A full budget of `ratio` repeats a call (0 to 1, counted in thousandths) and `floor` repeats
+    /// a second (0 to 1,000).
+    ///
+    /// # Errors
+    /// What is out of range.
+    pub fn new(ratio: f64, floor: u32) -> Result<Self, SettingsError> {
+        check(ratio, floor).map(Self::from_rules)
+    }
+
+    pub(super) fn from_rules(rules: Rules) -> Self {
+        let shared = Shared { bucket: Bucket::new(rules), epoch: SystemClock.now() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A call was made: adds its share.
+    #[inline]
+    pub fn deposit(&self) {
+        self.shared.bucket.deposit();
+    }
+
+    /// Takes one repeat out. `false` if there is none: do not repeat.
+    #[must_use = "without a `true` there is nothing to spend"]
+    pub fn withdraw(&self, clock: &impl Clock) -> bool {
+        self.shared.bucket.withdraw(self.millis(clock))
+    }
+
+    /// How many repeats it holds.
+    pub fn available(&self, clock: &impl Clock) -> u64 {
+        self.shared.bucket.tokens(self.millis(clock)) / WHOLE
+    }
+
+    /// Changes what fills it and keeps what it holds, as far as that still fits.
+    ///
+    /// # Errors
+    /// What is out of range; nothing has changed then.
+    pub fn reconfigure(&self, ratio: f64, floor: u32) -> Result<(), SettingsError> {
+        check(ratio, floor).map(|rules| self.apply(rules))
+    }
+
+    pub(super) fn apply(&self, rules: Rules) {
+        self.shared.bucket.rules.store(rules.pack(), Relaxed);
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        let rules = self.shared.bucket.rules.load(Relaxed);
+        let floor = u32::try_from(rules & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Rules { ratio: (rules >> 32) as f64 / WHOLE as f64, floor }
+    }
+
+    fn millis(&self, clock: &impl Clock) -> u64 {
+        let since = clock.now().saturating_duration_since(self.shared.epoch);
+        u64::try_from(since.as_millis()).unwrap_or(LAST)
+    }
+}
+
+fn check(ratio: f64, floor: u32) -> Result<Rules, SettingsError> {
+    let mut problems = Vec::new();
+    Rules::check(&mut problems, ratio, floor);
+    if problems.is_empty() {
+        Ok(Rules { ratio, floor })
+    } else {
+        Err(SettingsError { policy: "retry budget".to_owned(), problems })
+    }
+}
+
+#[cfg(all(test, not(octostack_loom)))]
+mod tests {
+    use super::{Bucket, LAST, RetryBudget, Rules, cap};
+    use octostack_core::{Clock, SystemClock};
+    use proptest::prelude::{Strategy, prop_assert, prop_oneof, proptest};
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::time::Duration;
+
+    fn bucket(ratio: f64, floor: u32) -> Bucket {
+        Bucket::new(Rules { ratio, floor })
+    }
+
+    fn empty(bucket: &Bucket, now: u64) -> u64 {
+        (0..100_000).take_while(|_| bucket.withdraw(now)).count() as u64
+    }
+
+    #[test]
+    fn ten_calls_pay_for_one_repeat_at_a_ratio_of_a_tenth() {
+        let bucket = bucket(0.1, 0);
+        assert_eq!(empty(&bucket, 0), 10, "it starts full");
+        for _ in 0..9 {
+            bucket.deposit();
+        }
+        assert!(!bucket.withdraw(0));
+        bucket.deposit();
+        assert!(bucket.withdraw(0));
+        assert!(!bucket.withdraw(1_000_000), "no floor, so time adds nothing");
+    }
+
+    #[test]
+    fn time_adds_the_floor_and_nothing_beyond_the_cap() {
+        let bucket = bucket(0.0, 3);
+        assert_eq!(empty(&bucket, 0), 30);
+        assert!(!bucket.withdraw(333));
+        assert!(bucket.withdraw(334));
+        assert_eq!(empty(&bucket, 1_000), 2);
+        assert_eq!(empty(&bucket, 1_000_000), 30);
+        assert_eq!(empty(&bucket, 0), 0, "time that goes back adds nothing");
+        assert_eq!(empty(&bucket, u64::MAX), 30, "the end of time is far away");
+        assert_eq!(bucket.tokens(LAST), 0);
+    }
+
+    #[test]
+    fn new_rules_keep_what_still_fits() {
+        let budget = RetryBudget::new(0.25, 10).unwrap();
+        let now = SystemClock.now();
+        budget.reconfigure(0.5, 2).unwrap();
+        assert_eq!(budget.rules(), Rules { ratio: 0.5, floor: 2 });
+        assert_eq!(budget.available(&now), 20);
+        let later = now + Duration::from_secs(1);
+        assert!(budget.withdraw(&later));
+        assert_eq!(budget.available(&later), 19);
+        let error = budget.reconfigure(2.0, 1_001).unwrap_err();
+        assert_eq!(error.problems.len(), 2, "{error}");
+        assert_eq!(budget.rules(), Rules { ratio: 0.5, floor: 2 });
+    }
+
+    #[test]
+    fn threads_together_spend_no_more_than_there_is() {
+        let bucket = bucket(0.1, 0);
+        let spent = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        bucket.deposit();
+                        spent.fetch_add(u64::from(bucket.withdraw(0)), Relaxed);
+                    }
+                });
+            }
+        });
+        let spent = spent.into_inner();
+        assert!(spent <= 10 + 4_000, "{spent}");
+        assert!(spent > 3_900, "{spent}: nearly all deposits were spent at once");
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Call,
+        Repeat,
+        Wait(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => proptest::strategy::Just(Step::Call),
+            3 => proptest::strategy::Just(Step::Repeat),
+            1 => (0_u64..5_000).prop_map(Step::Wait),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_budget(
+            thousandths in 0_u32..=1_000, floor in 0_u32..=1_000,
+            steps in proptest::collection::vec(step(), 0..400),
+        ) {
+            let bucket = bucket(f64::from(thousandths) / 1_000.0, floor);
+            let full = 10.0 * f64::from(floor.max(1));
+            let (mut held, mut now, mut calls, mut repeats) = (full, 0, 0_u32, 0_u32);
+            for step in steps {
+                match step {
+                    Step::Call => {
+                        bucket.deposit();
+                        calls += 1;
+                        held = (held + f64::from(thousandths) / 1_000.0).min(full);
+                    }
+                    Step::Wait(millis) => {
+                        now += millis;
+                        held = (held + millis as f64 / 1_000.0 * f64::from(floor)).min(full);
+                    }
+                    Step::Repeat => {
+                        let allowed = bucket.withdraw(now);
+                        // The order of calls and time differs when both fill it up: then the
+                        // real one, which counts time late, may hold more, but never beyond full.
+                        prop_assert!(allowed || held < 1.0 + 1e-6, "{held}");
+                        if allowed {
+                            held = (held - 1.0).max(0.0);
+                            repeats += 1;
+                        }
+                    }
+                }
+            }
+            let limit = full + now as f64 / 1_000.0 * f64::from(floor)
+                + f64::from(calls) * f64::from(thousandths) / 1_000.0;
+            prop_assert!(f64::from(repeats) <= limit + 1e-6, "{repeats} of {limit}");
+            prop_assert!(bucket.tokens(now) <= cap(bucket.rules.load(Relaxed)));
+        }
+    }
+}
+
+#[cfg(all(test, octostack_loom))]
+mod loom_tests {
+    use super::{Bucket, Rules};
+    use loom::{sync::Arc, thread};
+
+    /// A budget that holds one repeat.
+    fn one() -> Arc<Bucket> {
+        let bucket = Bucket::new(Rules { ratio: 1.0, floor: 0 });
+        for _ in 0..9 {
+            assert!(bucket.withdraw(0));
+        }
+        Arc::new(bucket)
+    }
+
+    #[test]
+    fn planted_the_last_repeat_is_given_once() {
+        loom::model(|| {
+            let bucket = one();
+            let other = bucket.clone();
+            let racing = thread::spawn(move || other.withdraw(0));
+            let mine = bucket.withdraw(0);
+            assert!(mine ^ racing.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn planted_no_deposit_is_lost_and_none_counts_twice() {
+        loom::model(|| {
+            let bucket = one();
+            let other = bucket.clone();
+            let racing = thread::spawn(move || other.deposit());
+            let mine = u64::from(bucket.withdraw(0)) + u64::from(bucket.withdraw(0));
+            racing.join().unwrap();
+            let rest = (0..5).take_while(|_| bucket.withdraw(0)).count() as u64;
+            assert_eq!(mine + rest, 2, "one was there and one was put in");
+        });
+    }
+
+    #[test]
+    fn two_clocks_that_disagree_add_a_second_only_once() {
+        loom::model(|| {
+            let bucket = Arc::new(Bucket::new(Rules { ratio: 0.0, floor: 1 }));
+            for _ in 0..10 {
+                assert!(bucket.withdraw(0));
+            }
+            let other = bucket.clone();
+            let racing = thread::spawn(move || other.withdraw(1_000));
+            let mine = bucket.withdraw(999);
+            assert!(!mine, "not yet");
+            assert!(racing.join().unwrap());
+            assert!(!bucket.withdraw(1_000));
+        });
+    }
+}

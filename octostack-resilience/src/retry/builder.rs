@@ -1,0 +1,120 @@
+use super::budget::RetryBudget;
+use super::machine::Machine;
+use super::shared::SHARED;
+use super::{Retry, RetryConfig, Shared};
+use crate::settings::{Live, SettingsError};
+use octostack_core::inspect::{Mode, Problem, Registry};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Builds a [`Retry`] policy. Defaults are those of [`RetryConfig`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build()`"]
+pub struct RetryBuilder {
+    name: Arc<str>,
+    mode: Mode,
+    settings: RetryConfig,
+    budget: Option<RetryBudget>,
+    registry: Registry,
+}
+
+impl RetryBuilder {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            mode: Mode::Enforce,
+            settings: RetryConfig::default(),
+            budget: None,
+            registry: Registry::global().clone(),
+        }
+    }
+
+    /// Replaces all settings, for instance by those read from config.
+    pub fn settings(mut self, settings: RetryConfig) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// How often a call is attempted in all, the first time included: 1 to 10.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.settings.max_attempts = attempts;
+        self
+    }
+
+    /// The longest wait before the second attempt; it doubles with each further one.
+    pub fn base_delay(mut self, delay: Duration) -> Self {
+        self.settings.base_delay = delay;
+        self
+    }
+
+    /// The longest wait before any attempt: at most 1 hour.
+    pub fn max_delay(mut self, delay: Duration) -> Self {
+        self.settings.max_delay = delay;
+        self
+    }
+
+    /// A service that asks for a longer wait than this is not asked again: at most 1 hour.
+    pub fn max_retry_after(mut self, wait: Duration) -> Self {
+        self.settings.max_retry_after = wait;
+        self
+    }
+
+    /// Repeats allowed for each call: 0 to 1, in thousandths.
+    pub fn budget_ratio(mut self, ratio: f64) -> Self {
+        self.settings.budget_ratio = ratio;
+        self
+    }
+
+    /// Repeats allowed in each second whatever the traffic: 0 to 1,000.
+    pub fn budget_floor(mut self, floor: u32) -> Self {
+        self.settings.budget_floor = floor;
+        self
+    }
+
+    /// Shares a budget with other policies. Its own rules then hold: do not set
+    /// [`budget_ratio`](Self::budget_ratio) and [`budget_floor`](Self::budget_floor) too.
+    pub fn budget(mut self, budget: &RetryBudget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// The mode to start in: enforce, shadow or disabled.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Registers in another registry than that of the process.
+    pub fn registry(mut self, registry: &Registry) -> Self {
+        self.registry = registry.clone();
+        self
+    }
+
+    /// Builds it and registers it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the name, the mode and the settings.
+    pub fn build(self) -> Result<Retry, SettingsError> {
+        let Self { name, mode, mut settings, budget, registry } = self;
+        let live = |settings: &RetryConfig| Live::new(&name, mode, settings.clone(), Shared::MODES);
+        let rules = settings.budget_rules();
+        let shares_budget = budget.is_some();
+        let live = match &budget {
+            None => live(&settings)?,
+            Some(budget) => {
+                let own = rules != RetryConfig::default().budget_rules();
+                if own && rules != budget.rules() {
+                    let problems = vec![Problem::new("settings.budget_ratio", SHARED)];
+                    return Err(SettingsError { policy: name.to_string(), problems });
+                }
+                settings.set_budget_rules(budget.rules());
+                live(&settings)?
+            }
+        };
+        let budget = budget.unwrap_or_else(|| RetryBudget::from_rules(rules));
+        let machine = Machine::new(mode, &settings);
+        let shared = Arc::new(Shared::new(name, machine, budget, shares_budget, live));
+        registry.register(&shared);
+        Ok(Retry { shared })
+    }
+}

@@ -1,0 +1,65 @@
+use super::budget::Rules;
+use crate::settings::{require, settings};
+use octostack_core::inspect::Problem;
+use std::time::Duration;
+
+settings! {
+    /// Settings of a [`Retry`](super::Retry) policy.
+    ///
+    /// | field | default | from |
+    /// |---|---|---|
+    /// | `max_attempts` | 3 | AWS SDKs, standard mode |
+    /// | `base_delay` | 100 ms | gRPC's retry design (A6) |
+    /// | `max_delay` | 2 s | whoever waits longer has given up |
+    /// | `max_retry_after` | 5 s | AWS SDKs, which bound the hint alike |
+    /// | `budget_ratio` | 0.1 | Google's SRE book |
+    /// | `budget_floor` | 3 a second | Envoy's smallest budget |
+    pub struct RetryConfig {
+        /// How often a call is attempted in all, the first time included. 1 to 10.
+        max_attempts: u32 = 3,
+        /// The longest wait before the second attempt; it doubles with each further one. 1 ms to
+        /// `max_delay`.
+        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+            schemars(schema_with = "octostack_core::duration::schema"))]
+        base_delay: Duration = Duration::from_millis(100),
+        /// The longest wait before any attempt. At most 1 hour.
+        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+            schemars(schema_with = "octostack_core::duration::schema"))]
+        max_delay: Duration = Duration::from_secs(2),
+        /// A service that asks for a longer wait than this is not asked again. At most 1 hour; 0
+        /// gives up on any such wish.
+        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+            schemars(schema_with = "octostack_core::duration::schema"))]
+        max_retry_after: Duration = Duration::from_secs(5),
+        /// Repeats allowed for each call, in thousandths: 0.1 is one repeat for ten calls. 0 to 1.
+        budget_ratio: f64 = 0.1,
+        /// Repeats allowed in each second whatever the traffic. 0 to 1,000.
+        budget_floor: u32 = 3,
+    }
+}
+
+/// A longer wait is a slip of the unit.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+impl RetryConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let format = octostack_core::duration::format;
+        let mut all = Vec::new();
+        let attempts = self.max_attempts;
+        require(&mut all, (1..=10).contains(&attempts), "max_attempts", || {
+            format!("{attempts} is out of range: 1 to 10")
+        });
+        let (base, max) = (self.base_delay, self.max_delay);
+        let fine = base >= Duration::from_millis(1) && base <= max;
+        require(&mut all, fine, "base_delay", || {
+            format!("{} is out of range: 1ms to max_delay, {}", format(base), format(max))
+        });
+        for (key, duration) in [("max_delay", max), ("max_retry_after", self.max_retry_after)] {
+            require(&mut all, duration <= LONGEST, key, || {
+                format!("{} is too long: at most 1h", format(duration))
+            });
+        }
+        Rules::check(&mut all, self.budget_ratio, self.budget_floor);
+        all
+    }
+}

@@ -3,6 +3,10 @@
 //! | policy | protects against | where in the stack |
 //! |---|---|---|
 //! | [`CircuitBreaker`](breaker) | calling a dependency that is down | outside the attempt |
+//! | [`Bulkhead`](bulkhead) | one slow dependency that takes everything | inside the breaker |
+//! | [`Timeout`](timeout) | calls that take too long, one by one or in all | around the attempt; around all |
+//! | [`Retry`](retry) | failures that are gone a moment later | inside the total timeout |
+//! | [`Chaos`](chaos) | not having tried what happens when a dependency breaks | innermost |
 //!
 //! Every policy is a cheap-clone handle over shared state. Make one with its builder; then use it
 //! in whichever way fits:
@@ -41,20 +45,34 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod breaker;
+pub mod bulkhead;
+#[cfg(feature = "tokio")]
+pub mod chaos;
 mod counters;
 pub mod error;
 mod handle;
 mod outcome;
 mod padded;
 pub mod protocol;
+#[cfg(feature = "tokio")]
+pub mod retry;
 mod settings;
+#[cfg(feature = "tokio")]
+pub mod timeout;
 
 pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Window};
+pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
+#[cfg(feature = "tokio")]
+pub use chaos::{Chaos, ChaosConfig, ChaosLayer};
 pub use error::{Error, FromPolicy, PolicyError, PolicyErrorKind};
 pub use handle::Handle;
 pub use octostack_core::inspect::Mode;
 pub use outcome::Outcome;
-pub use protocol::{Plain, Protocol};
 #[cfg(feature = "http")]
 pub use protocol::{Grpc, Http};
+pub use protocol::{Plain, Protocol};
+#[cfg(feature = "tokio")]
+pub use retry::{Retry, RetryBudget, RetryConfig, RetryLayer};
 pub use settings::SettingsError;
+#[cfg(feature = "tokio")]
+pub use timeout::{Timeout, TimeoutConfig, TimeoutLayer};

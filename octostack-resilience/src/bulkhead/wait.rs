@@ -148,3 +148,25 @@ mod timer {
         pending()
     }
 }
+
+#[cfg(all(test, feature = "tokio", not(octostack_loom)))]
+mod tests {
+    use super::{Asked, Bulkhead};
+    use octostack_core::inspect::Registry;
+    use std::time::Duration;
+
+    #[test]
+    fn a_place_that_comes_between_the_last_look_and_the_end_of_the_wait_is_kept() {
+        let bulkhead = Bulkhead::builder("b").registry(&Registry::new());
+        let bulkhead = bulkhead.max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(1));
+        let bulkhead = bulkhead.build().unwrap();
+        let held = bulkhead.try_admit().unwrap();
+        let Asked::Queued(mut wait) = Asked::ask(&bulkhead) else { panic!("not queued") };
+        drop(held);
+        let permit = wait.place.time_out().unwrap();
+        assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (1, 0));
+        drop(permit);
+        drop(wait);
+        assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (0, 0));
+    }
+}

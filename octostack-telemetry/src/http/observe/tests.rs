@@ -334,6 +334,25 @@ fn a_pair_hears_the_same_and_the_second_is_inside_the_first() {
 }
 
 #[test]
+fn a_pair_hears_of_a_stream_together() {
+    let (outer, inner) = (Log::default(), Log::default());
+    let pair = ObserveLayer::new((outer.clone(), inner.clone()));
+    let mut service = pair.layer(service_fn(|_: Request<()>| {
+        let mut response = ok(&[]);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        respond(vec![], response)
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let response = pin!(service.call(Request::new(()))).poll(&mut cx);
+    for log in [&outer, &inner] {
+        let heard = log.0.lock().unwrap();
+        assert_eq!((heard.streams.len(), heard.ends.len()), (1, 0));
+    }
+    drop(response);
+    assert_eq!((outer.in_flight(), inner.in_flight()), (0, 0));
+}
+
+#[test]
 fn every_poll_runs_within_the_report() {
     let log = drive(Method::GET, &[Step::Pending], ok(&[Step::Data(1)]), ALL);
     // The call, two polls of the future, two of the body.

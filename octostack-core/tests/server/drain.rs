@@ -194,6 +194,22 @@ async fn a_slow_reader_gets_the_whole_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_body_is_still_read_away_so_that_its_client_hears_the_refusal() {
+    let server = start(|config| config.max_body_bytes = 1_000).await;
+    let mut client = server.client().await;
+    client.write("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 800000\r\n\r\n").await;
+    server.stopper.advance(Step::Drain);
+    tokio::time::sleep(2 * GRACE).await;
+    assert!(!server.serving.is_finished());
+    for _ in 0..8 {
+        client.write(vec![b'x'; 100_000]).await; // fails after a reset
+    }
+    assert_eq!(client.answer().await.status, 413);
+    drop(client);
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_cuts_and_counts() {
     let server = start(|_| {}).await;
     let mut held = server.client().await;

@@ -87,7 +87,8 @@ async fn a_client_that_does_not_read_is_given_up() {
     while server.status("accepted") == 0 || server.status("connections") > 0 {
         tokio::time::sleep(SECOND).await;
     }
-    assert!((7..=8).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    let took = start.elapsed();
+    assert!(took >= 7 * SECOND && took < 60 * SECOND, "{took:?}");
     assert_eq!(server.status("requests_in_flight"), 0);
 }
 
@@ -139,7 +140,8 @@ async fn a_head_above_the_limit_is_431_on_http2() {
     assert_eq!(client.send_request(get("/")).await.unwrap().status(), StatusCode::OK);
 }
 
-#[tokio::test(start_paused = true)]
+/// In real time: the system itself takes a pause when a socket buffer fills up.
+#[tokio::test]
 async fn a_body_above_the_limit_is_413_and_the_client_gets_to_read_it() {
     let server = start(|config| config.max_body_bytes = 1_000).await;
     let mut client = server.client().await;
@@ -148,7 +150,9 @@ async fn a_body_above_the_limit_is_413_and_the_client_gets_to_read_it() {
     assert_eq!(client.answer().await.body.len(), 1_000);
 
     // More than the socket buffers hold: it is still sending when the answer comes.
-    let (mut reading, mut writing) = server.client().await.0.into_split();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(16 * 1024).unwrap();
+    let (mut reading, mut writing) = socket.connect(server.addr).await.unwrap().into_split();
     let sending = tokio::spawn(async move {
         use tokio::io::AsyncWriteExt;
         let head = "POST /swallow HTTP/1.1\r\nhost: test\r\ncontent-length: 800000\r\n\r\n";

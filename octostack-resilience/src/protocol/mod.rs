@@ -6,7 +6,7 @@
 //!
 //! | marker | a policy answers with | a call failed if |
 //! |---|---|---|
-//! | [`Plain`] (default) | `Err(E)`, for `E:` [`FromPolicy`](crate::error::FromPolicy) | it is an `Err` |
+//! | [`Plain`] (default) | `Err(E)`, for `E:` [`FromPolicy`] | it is an `Err` |
 //! | [`Http`], `.respond_http()` | 429, 503 or 504 with `application/problem+json` | it is an `Err` or a 5xx |
 //! | [`Grpc`], `.respond_grpc()` | a gRPC status | it is an `Err` or a server-side status |
 //!

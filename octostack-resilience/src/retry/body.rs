@@ -11,9 +11,8 @@
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use octostack_core::sync::lock;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 /// A body that keeps what it sends, up to a limit, so that another attempt can send it again.
@@ -57,6 +56,11 @@ struct Tape<B> {
 /// Where the tape lies between two attempts.
 type Slot<B> = Mutex<Option<Tape<B>>>;
 
+/// Only whole tapes are moved in and out, so a panic of another holder left nothing half done.
+fn take_hold<B>(slot: &Slot<B>) -> MutexGuard<'_, Option<Tape<B>>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Makes the body of the next attempt.
 #[derive(Debug)]
 pub struct Replay<B> {
@@ -93,7 +97,7 @@ impl<B> Replay<B> {
         let Some(slot) = &self.slot else {
             return Some(ReplayBody { state: State::Ended });
         };
-        let tape = lock(slot).take()?;
+        let tape = take_hold(slot).take()?;
         let player = Player { tape: Some(tape), slot: slot.clone(), sent: 0 };
         Some(ReplayBody { state: State::Taped(player) })
     }
@@ -185,7 +189,7 @@ impl<B> Drop for Player<B> {
         if let Some(tape) = self.tape.take()
             && !std::thread::panicking()
         {
-            *lock(&self.slot) = Some(tape);
+            *take_hold(&self.slot) = Some(tape);
         }
     }
 }

@@ -1,0 +1,174 @@
+//! What a call costs in allocations while it is admitted and the service is ready: nothing, or for
+//! a retry the clone of the request.
+#![cfg(all(feature = "http", feature = "tokio"))]
+use allocation_counter::measure;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{Empty, Full};
+use octostack_core::inspect::Registry;
+use octostack_resilience::{
+    Bulkhead, Chaos, CircuitBreaker, Error, Outcome, Retry, RetryLayer, Timeout,
+};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tower::{Layer, Service};
+
+/// A service that is ready, answers at once and allocates nothing.
+#[derive(Clone)]
+struct Answers;
+
+impl Service<u32> for Answers {
+    type Response = u32;
+    type Error = Error<Infallible>;
+    type Future = Ready<Result<u32, Error<Infallible>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+impl<B> Service<Request<B>> for Answers {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        ready(Ok(Response::default()))
+    }
+}
+
+/// Readies and calls it, and polls once, which must be enough.
+fn answer<S, Req>(service: &mut S, request: Req)
+where
+    S: Service<Req>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+    let call = pin!(service.call(request));
+    assert!(matches!(call.poll(&mut cx), Poll::Ready(Ok(_))));
+}
+
+/// Allocations of one call, after the first call has allocated whatever is made once.
+fn allocations<S, Req>(mut service: S, request: impl Fn() -> Req) -> u64
+where
+    S: Service<Req>,
+{
+    answer(&mut service, request());
+    let request = request();
+    measure(|| answer(&mut service, request)).count_total
+}
+
+/// As [`allocations`], for a future.
+fn allocations_of<F: Future>(make: impl Fn() -> F) -> u64 {
+    let run = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(make()).poll(&mut cx).is_ready());
+    };
+    run();
+    measure(run).count_total
+}
+
+#[test]
+fn the_counter_counts() {
+    let allocated = measure(|| drop(std::hint::black_box(Box::new(7)))).count_total;
+    assert_eq!(allocated, 1);
+}
+
+#[test]
+fn a_closed_breaker_allocates_nothing() {
+    let registry = Registry::new();
+    let breaker = CircuitBreaker::builder("b").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(breaker.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| breaker.call(ready(Ok::<_, Infallible>(1)))), 0);
+    let by_hand = measure(|| breaker.admit().expect("closed").settle(Outcome::Success));
+    assert_eq!(by_hand.count_total, 0);
+    assert_eq!(allocations(breaker.leak().layer().layer(Answers), || 1), 0);
+}
+
+#[test]
+fn a_bulkhead_with_room_allocates_nothing() {
+    let registry = Registry::new();
+    let bulkhead = Bulkhead::builder("b").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(bulkhead.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| bulkhead.call(ready(Ok::<_, Infallible>(1)))), 0);
+}
+
+#[test]
+fn a_timeout_of_a_call_that_is_ready_allocates_nothing() {
+    let registry = Registry::new();
+    let timeout = Timeout::builder("t").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(timeout.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| timeout.call(ready(Ok::<_, Infallible>(1)))), 0);
+}
+
+#[test]
+fn chaos_that_does_not_strike_allocates_nothing() {
+    let registry = Registry::new();
+    let builder = || Chaos::builder("c").registry(&registry).enabled(true);
+    let idle = builder().build().expect("valid");
+    assert_eq!(allocations(idle.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| idle.call(ready(Ok::<_, Infallible>(1)))), 0);
+    let armed = builder().error_rate(1e-12).latency(Duration::from_secs(1)).latency_rate(1e-12);
+    let armed = armed.build().expect("valid");
+    assert_eq!(allocations(armed.layer().layer(Answers), || 1), 0);
+}
+
+#[test]
+fn a_retry_that_is_not_needed_allocates_the_clone_of_the_request() {
+    let registry = Registry::new();
+    let retry = Retry::builder("r").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(retry.layer().layer(Answers), || 1), 0, "a number needs none");
+    let operation = |_| ready(Ok::<_, Error<Infallible>>(1));
+    assert_eq!(allocations_of(|| retry.call(operation)), 0);
+}
+
+fn request<B>(method: &str, body: B) -> Request<B> {
+    let request = Request::builder().method(method).uri("/stock").header("x-own", "1");
+    request.body(body).expect("a valid request")
+}
+
+#[test]
+fn a_retry_of_http_allocates_the_clone_of_the_head_and_the_tape() {
+    let registry = Registry::new();
+    let retry = Retry::builder("r").registry(&registry).build().expect("valid");
+    let http: RetryLayer<_, _, _> = retry.layer().respond_http();
+    let head = request("GET", ()).into_parts().0;
+    let clone = measure(|| drop(head.clone())).count_total;
+    let full = || Full::new(Bytes::from_static(b"seven"));
+
+    let get = || request("GET", Empty::<Bytes>::new());
+    assert_eq!(allocations(http.layer(Answers), get), clone, "an empty body needs no tape");
+    let put = || request("PUT", full());
+    assert_eq!(allocations(http.layer(Answers), put), clone + 1, "the slot of the tape");
+    let post = || request("POST", full());
+    assert_eq!(allocations(http.layer(Answers), post), 0, "it may not be repeated");
+}
+
+#[test]
+fn a_whole_stack_allocates_nothing() {
+    let registry = Registry::new();
+    let chaos = Chaos::builder("c").registry(&registry).build().expect("valid");
+    let timeout = Timeout::builder("t").registry(&registry).build().expect("valid");
+    let bulkhead = Bulkhead::builder("k").registry(&registry).build().expect("valid");
+    let breaker = CircuitBreaker::builder("b").registry(&registry).build().expect("valid");
+    let retry = Retry::builder("r").registry(&registry).build().expect("valid");
+    let stack = tower::ServiceBuilder::new()
+        .layer(retry.layer())
+        .layer(breaker.layer())
+        .layer(bulkhead.layer())
+        .layer(timeout.layer())
+        .layer(chaos.layer())
+        .service(Answers);
+    assert_eq!(allocations(stack, || 1), 0);
+}

@@ -204,13 +204,11 @@ impl<S> App<S> {
     {
         let settings = self.settings();
         let endpoint = endpoint(&settings);
-        match &endpoint.url {
-            Some(url) => self.connect(name, endpoint, url),
-            None => {
-                let url = self.serve_beside(name, service()).await?;
-                self.connect(name, endpoint, &url)
-            }
-        }
+        let url = match &endpoint.url {
+            Some(url) => url.clone(),
+            None => self.serve_beside(name, service()).await?,
+        };
+        self.connect(name, endpoint, &url)
     }
 
     fn connect(&self, name: &str, endpoint: &Endpoint, url: &str) -> Result<Channel, BoxError> {
@@ -245,8 +243,7 @@ impl<S> App<S> {
         let server = server.with_name("beside").with_registry(self.registry());
         let url = format!("http://{}", server.local_addr());
         let stopper = Stopper::new();
-        let mut serving =
-            tokio::spawn(server.serve_until(service, stopper.stop(), Duration::ZERO));
+        let mut serving = tokio::spawn(server.serve_until(service, stopper.stop(), Duration::ZERO));
         self.on_close(name, move || async move {
             stopper.advance(Step::Drain);
             if tokio::time::timeout(BESIDE_END, &mut serving).await.is_err() {

@@ -1,7 +1,7 @@
 //! The command line: what the process is asked to do.
 use octostack_core::Identity;
 use octostack_core::config::Loader;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -46,9 +46,7 @@ impl From<lexopt::Error> for UsageError {
 
 impl Arguments {
     /// Understands the arguments after the program's name.
-    pub(crate) fn parse(
-        arguments: impl IntoIterator<Item = OsString>,
-    ) -> Result<Self, UsageError> {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         use lexopt::prelude::*;
         let mut parser = lexopt::Parser::from_args(arguments);
         let mut understood = Self::default();
@@ -63,8 +61,8 @@ impl Arguments {
                 }
                 Short('c') | Long("config") => understood.files.push(parser.value()?.into()),
                 Long("config-dir") => understood.config_dir = Some(parser.value()?.into()),
-                Long("set") => understood.set.push(pair(parser.value()?)?),
-                Value(word) if command.is_none() => command = Some(command_of(word)?),
+                Long("set") => understood.set.push(pair(&parser.value()?)?),
+                Value(word) if command.is_none() => command = Some(command_of(&word)?),
                 other => return Err(other.unexpected().into()),
             }
         }
@@ -87,18 +85,20 @@ impl Arguments {
     }
 }
 
-fn command_of(word: OsString) -> Result<Command, UsageError> {
+fn command_of(word: &OsStr) -> Result<Command, UsageError> {
     match word.to_str() {
         Some("run") => Ok(Command::Run),
         Some("check") => Ok(Command::Check),
         Some("help") => Ok(Command::Help),
+        Some("version") => Ok(Command::Version),
         _ => Err(UsageError(format!(
-            "there is no command {word:?}; the commands are run and check"
+            "there is no command `{}`; the commands are run and check",
+            word.to_string_lossy().escape_debug()
         ))),
     }
 }
 
-fn pair(value: OsString) -> Result<(String, String), UsageError> {
+fn pair(value: &OsStr) -> Result<(String, String), UsageError> {
     let pair = value.to_str().and_then(|text| text.split_once('='));
     // The value is not repeated: somebody may have tried to set a secret.
     let wrong = || UsageError("--set needs key=value, such as --set server.port=9000".into());
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(parse("run").unwrap().command, Command::Run);
         let all = parse("--config a.toml check -c b.yaml --config-dir=etc --set a.b=c=d").unwrap();
         assert_eq!(all.command, Command::Check);
-        assert_eq!(all.files, ["a.toml", "b.yaml"].map(Into::into));
+        assert_eq!(all.files, ["a.toml", "b.yaml"].map(std::path::PathBuf::from));
         assert_eq!(all.config_dir, Some("etc".into()));
         assert_eq!(all.set, [("a.b".to_owned(), "c=d".to_owned())]);
         assert_eq!(parse("check --help").unwrap().command, Command::Help);
@@ -165,14 +165,11 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         for (line, error) in [
-            ("serve", "there is no command \"serve\"; the commands are run and check; see --help"),
+            ("serve", "there is no command `serve`; the commands are run and check; see --help"),
             ("run run", "unexpected argument \"run\"; see --help"),
             ("--port 1", "invalid option '--port'; see --help"),
             ("--config", "missing argument for option '--config'; see --help"),
-            (
-                "--set token",
-                "--set needs key=value, such as --set server.port=9000; see --help",
-            ),
+            ("--set token", "--set needs key=value, such as --set server.port=9000; see --help"),
         ] {
             assert_eq!(parse(line).unwrap_err(), error, "{line}");
         }

@@ -78,8 +78,10 @@ pub(crate) struct LoadedConfig {
     pub(crate) loaded_at: SystemTime,
 }
 
-static GENERATION: Metric =
-    Metric::gauge("octostack_config_generation", "Which config is in effect: 1 is that of the start.");
+static GENERATION: Metric = Metric::gauge(
+    "octostack_config_generation",
+    "Which config is in effect: 1 is that of the start.",
+);
 static SUCCESSFUL: Metric = Metric::gauge(
     "octostack_config_last_reload_successful",
     "1 if the last attempt to load the config succeeded, else 0.",

@@ -42,11 +42,19 @@
 //! | octostack-resilience | [`resilience`] | circuit breaker, bulkhead, retry, timeout, chaos |
 //! | octostack-telemetry | [`telemetry`] | metrics, RED layer, request ids, logs |
 //! | octostack-flags | [`flags`] | bucketing of gradual rollouts |
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `--config`, `--set` |
+//! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
 #[cfg(feature = "tonic")]
 mod channel;
+#[cfg(feature = "cli")]
 mod cli;
 mod endpoint;
 mod framework;

@@ -32,11 +32,7 @@ pub(crate) struct Runtime {
 }
 
 /// Runs the service to its end.
-pub(crate) fn run<S, F, Fut>(
-    identity: Identity,
-    loaded: Loaded<Framework, S>,
-    build: F,
-) -> ExitCode
+pub(crate) fn run<S, F, Fut>(identity: Identity, loaded: Loaded<Framework, S>, build: F) -> ExitCode
 where
     S: Send + Sync + 'static,
     F: FnOnce(App<S>) -> Fut,
@@ -80,7 +76,9 @@ where
     // First of all: a signal that comes while starting must not be lost.
     let signals = match Signals::install() {
         Ok(signals) => signals,
-        Err(error) => return fatal("signals", "signal handlers cannot be installed", &error.into()),
+        Err(error) => {
+            return fatal("signals", "signal handlers cannot be installed", &error.into());
+        }
     };
     let framework = loaded.framework;
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
@@ -121,12 +119,7 @@ where
 }
 
 /// Builds the service and opens its port. Returns only if that fails.
-async fn start<S, F, Fut>(
-    app: &App<S>,
-    framework: &Framework,
-    run: &Runtime,
-    build: F,
-) -> BoxError
+async fn start<S, F, Fut>(app: &App<S>, framework: &Framework, run: &Runtime, build: F) -> BoxError
 where
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,

@@ -1,3 +1,4 @@
+#[cfg(feature = "cli")]
 use crate::cli::{self, Arguments, Command};
 use crate::framework::Framework;
 use crate::{App, BoxError, Identity, run};
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Bad usage, as in `sysexits.h`.
+#[cfg(feature = "cli")]
 const EX_USAGE: u8 = 64;
 
 /// Bad config, as in `sysexits.h`.
@@ -57,11 +59,25 @@ impl Service {
         self
     }
 
-    /// Does what the command line says: serves what `build` makes, or checks the config.
+    /// Does what the command line says: serves what `build` makes, or checks the config. Without
+    /// feature `cli` it serves.
     ///
     /// `build` runs once the settings are loaded and the admin port answers; the service is ready
     /// when it has returned. The exit code is the process's; `main` returns it.
     pub fn run<S, F, Fut>(self, build: F) -> ExitCode
+    where
+        S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+        F: FnOnce(App<S>) -> Fut,
+        Fut: Future<Output = Result<Router, BoxError>>,
+    {
+        #[cfg(feature = "cli")]
+        return self.obey(build);
+        #[cfg(not(feature = "cli"))]
+        self.serve(build, |loader| loader)
+    }
+
+    #[cfg(feature = "cli")]
+    fn obey<S, F, Fut>(self, build: F) -> ExitCode
     where
         S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
         F: FnOnce(App<S>) -> Fut,
@@ -75,36 +91,42 @@ impl Service {
             }
         };
         match arguments.command {
-            Command::Help => {
-                say(&cli::help(&self.identity));
-                ExitCode::SUCCESS
-            }
-            Command::Version => {
-                say(&format!("{} {}", self.identity.name, self.identity.version));
-                ExitCode::SUCCESS
-            }
-            Command::Check => match self.load::<S>(&arguments) {
+            Command::Help => say(&cli::help(&self.identity)),
+            Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
+            Command::Check => match self.load::<S>(|loader| arguments.configure(loader)) {
                 Ok(loaded) => {
                     loaded.warnings.iter().for_each(|warning| say_wrong(warning));
                     say(&summary(&loaded));
-                    ExitCode::SUCCESS
                 }
-                Err(code) => code,
+                Err(code) => return code,
             },
-            Command::Run => match self.load(&arguments) {
-                Ok(loaded) => run::run(self.identity, loaded, build),
-                Err(code) => code,
-            },
+            Command::Run => return self.serve(build, |loader| arguments.configure(loader)),
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn serve<S, F, Fut>(self, build: F, configure: impl FnOnce(Loader) -> Loader) -> ExitCode
+    where
+        S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+        F: FnOnce(App<S>) -> Fut,
+        Fut: Future<Output = Result<Router, BoxError>>,
+    {
+        match self.load(configure) {
+            Ok(loaded) => run::run(self.identity, loaded, build),
+            Err(code) => code,
         }
     }
 
     /// Loads the config; what is wrong is said on standard error.
-    fn load<S>(&self, arguments: &Arguments) -> Result<Loaded<Framework, S>, ExitCode>
+    fn load<S>(
+        &self,
+        configure: impl FnOnce(Loader) -> Loader,
+    ) -> Result<Loaded<Framework, S>, ExitCode>
     where
         S: Serialize + DeserializeOwned + JsonSchema,
     {
         let loader = Loader::new(self.identity.env_prefix()).process_environment();
-        let mut loader = arguments.configure(Framework::bare(loader));
+        let mut loader = configure(Framework::bare(loader));
         if let Some(dir) = &self.config_dir {
             loader = loader.fallback_dir(dir);
         }
@@ -115,6 +137,7 @@ impl Service {
     }
 }
 
+#[cfg(feature = "cli")]
 fn summary<S>(loaded: &Loaded<Framework, S>) -> String {
     let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
     let files = if files.is_empty() { "no config files".into() } else { files.join(", ") };
@@ -122,6 +145,7 @@ fn summary<S>(loaded: &Loaded<Framework, S>) -> String {
 }
 
 /// The answer to a command. Whoever asked may have stopped reading, which is no error.
+#[cfg(feature = "cli")]
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,0 +1,191 @@
+//! Calls subjects, and takes the time.
+//!
+//! What is done against the usual ways to deceive oneself:
+//!
+//! * Services are made before the clock starts. Each thread calls its own clone of one service, as
+//!   servers do, so that what the clones share is shared.
+//! * The subjects take turns, round by round: a machine that slows down slows all of them. The
+//!   best round of each counts, since everything that disturbs makes a round longer.
+//! * With two threads the time runs from the start of the first to the end of the last. Threads
+//!   that happened to run one after the other got in each other's way less, and look worse.
+//! * Allocations are counted in a pass of their own. While the clock runs the counter is off; what
+//!   remains of it is a look at a thread-local for each allocation and each release.
+use octostack_core::{Clock, SystemClock};
+use serde::Serialize;
+use std::hint::{black_box, spin_loop};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+use tower::Service;
+
+const THREADS: [usize; 2] = [1, 2];
+/// Long beside the start of a thread, short beside the time slice of a scheduler.
+const ROUND: Duration = Duration::from_millis(5);
+/// Fills caches, thread-locals and tables of series.
+const WARM_UP: u64 = 1_000;
+const COUNTED: u64 = 10_000;
+
+/// The same work, done by several subjects.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) subjects: Vec<Subject>,
+    /// Runs between rounds, outside of the time.
+    pub(crate) between_rounds: fn(),
+}
+
+/// A crate that does the work, or the baseline that does without.
+pub(crate) struct Subject {
+    name: &'static str,
+    /// Makes what one thread calls; dynamic dispatch happens once a round.
+    caller: Box<dyn Fn() -> Caller + Sync>,
+}
+
+/// Makes so many calls.
+type Caller = Box<dyn FnMut(u64)>;
+
+/// What was measured of one subject.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Measurement {
+    pub(crate) scenario: &'static str,
+    pub(crate) subject: &'static str,
+    pub(crate) threads: usize,
+    pub(crate) ns_per_call: f64,
+    pub(crate) allocs_per_call: f64,
+}
+
+impl Subject {
+    /// Calls clones of `service`; `consume` does with the response what a server does.
+    pub(crate) fn new<S, Req>(
+        name: &'static str,
+        service: S,
+        request: impl Fn() -> Req + Clone + Sync + 'static,
+        consume: impl Fn(S::Response, &mut Context<'_>) + Clone + Sync + 'static,
+    ) -> Self
+    where
+        S: Service<Req, Error: std::fmt::Debug> + Clone + Sync + 'static,
+    {
+        let caller = move || -> Caller {
+            let (mut service, request, consume) =
+                (service.clone(), request.clone(), consume.clone());
+            Box::new(move |calls| {
+                let mut cx = Context::from_waker(Waker::noop());
+                for _ in 0..calls {
+                    let response = call(&mut service, request(), &mut cx);
+                    consume(response, &mut cx);
+                }
+            })
+        };
+        Self { name, caller: Box::new(caller) }
+    }
+}
+
+/// One call. What has to wait for the other thread is polled again at once: no parking and no
+/// waking is in the time, which favours those that wait.
+#[inline]
+fn call<S, Req>(service: &mut S, request: Req, cx: &mut Context<'_>) -> S::Response
+where
+    S: Service<Req, Error: std::fmt::Debug>,
+{
+    while let Poll::Pending = black_box(service.poll_ready(cx)) {
+        spin_loop();
+    }
+    let mut future = pin!(service.call(black_box(request)));
+    loop {
+        match black_box(future.as_mut().poll(cx)) {
+            Poll::Ready(Ok(response)) => return response,
+            Poll::Ready(Err(error)) => panic!("a subject has failed: {error:?}"),
+            Poll::Pending => spin_loop(),
+        }
+    }
+}
+
+impl Scenario {
+    /// Measures all subjects, in their order, first with one thread and then with two.
+    pub(crate) fn measure(&self, rounds: u32) -> Vec<Measurement> {
+        THREADS.into_iter().flat_map(|threads| self.measure_with(threads, rounds)).collect()
+    }
+
+    fn measure_with(&self, threads: usize, rounds: u32) -> Vec<Measurement> {
+        let calls: Vec<_> = self.subjects.iter().map(|s| calls_a_round(s, threads)).collect();
+        let mut best = vec![f64::INFINITY; self.subjects.len()];
+        for _ in 0..rounds {
+            for ((subject, calls), best) in self.subjects.iter().zip(&calls).zip(&mut best) {
+                *best = best.min(time(subject, threads, *calls));
+                (self.between_rounds)();
+            }
+        }
+        let measurement = |(subject, best): (&Subject, f64)| Measurement {
+            scenario: self.name,
+            subject: subject.name,
+            threads,
+            ns_per_call: (best * 10.0).round() / 10.0,
+            allocs_per_call: (count(subject, threads) * 100.0).round() / 100.0,
+        };
+        self.subjects.iter().zip(best).map(measurement).collect()
+    }
+}
+
+/// How many calls take about as long as a round should.
+fn calls_a_round(subject: &Subject, threads: usize) -> u64 {
+    let mut calls = WARM_UP;
+    loop {
+        let nanos = time(subject, threads, calls) * calls as f64;
+        if nanos * 2.0 >= ROUND.as_nanos() as f64 {
+            return calls;
+        }
+        calls *= 2;
+    }
+}
+
+/// Nanoseconds that a thread takes for a call.
+fn time(subject: &Subject, threads: usize, calls: u64) -> f64 {
+    let spans = together(subject, threads, |caller| {
+        let mut span = (SystemClock.now(), SystemClock.now());
+        allocation_counter::opt_out(|| {
+            span.0 = SystemClock.now();
+            caller(calls);
+            span.1 = SystemClock.now();
+        });
+        span
+    });
+    let elapsed = |(start, end): (Instant, Instant)| end - start;
+    let earliest_and_latest = spans.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    earliest_and_latest.map_or(0.0, |span| elapsed(span).as_nanos() as f64 / calls as f64)
+}
+
+/// Allocations of a call.
+fn count(subject: &Subject, threads: usize) -> f64 {
+    let counts = together(subject, threads, |caller| {
+        allocation_counter::measure(|| caller(COUNTED)).count_total
+    });
+    counts.into_iter().sum::<u64>() as f64 / (COUNTED * threads as u64) as f64
+}
+
+/// Runs `measure` on so many threads at the same time.
+fn together<T: Send>(
+    subject: &Subject,
+    threads: usize,
+    measure: impl Fn(&mut Caller) -> T + Sync,
+) -> Vec<T> {
+    let arrived = AtomicUsize::new(0);
+    let one = || {
+        let mut caller = (subject.caller)();
+        caller(WARM_UP);
+        // Not a barrier that sleeps: waking from it would be in the time of whoever came first.
+        arrived.fetch_add(1, Ordering::AcqRel);
+        while arrived.load(Ordering::Acquire) < threads {
+            thread::yield_now();
+        }
+        measure(&mut caller)
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let joined = running.into_iter().map(|thread| match thread.join() {
+            Ok(measured) => measured,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    })
+}

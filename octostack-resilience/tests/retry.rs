@@ -486,6 +486,18 @@ mod http {
         assert_eq!(attempts(request(Method::GET, ""), after("3600")).await, (503, 1));
     }
 
+    #[test]
+    fn the_future_can_be_spawned_with_a_body_that_only_one_thread_uses_at_a_time() {
+        type Unsync = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+        fn spawnable<F: Send + 'static>(_: &F) {}
+        let retry = retry(&Registry::new()).build().unwrap();
+        let inner =
+            service_fn(|_: Request<ReplayBody<Unsync>>| async { Ok::<_, Infallible>(answer(200)) });
+        let service = retry.layer().respond_http().layer(inner);
+        let body = Unsync::new(Body::default());
+        spawnable(&service.oneshot(Request::new(body)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_is_too_large_arrives_once() {
         let seen = Seen::default();

@@ -1,0 +1,52 @@
+//! The budget under every interleaving of two threads.
+use super::{Bucket, Rules};
+use loom::{sync::Arc, thread};
+
+/// A budget that holds one repeat.
+fn one() -> Arc<Bucket> {
+    let bucket = Bucket::new(Rules { ratio: 1.0, floor: 0 });
+    for _ in 0..9 {
+        assert!(bucket.withdraw(0));
+    }
+    Arc::new(bucket)
+}
+
+#[test]
+fn planted_the_last_repeat_is_given_once() {
+    loom::model(|| {
+        let bucket = one();
+        let other = bucket.clone();
+        let racing = thread::spawn(move || other.withdraw(0));
+        let mine = bucket.withdraw(0);
+        assert!(mine ^ racing.join().unwrap());
+    });
+}
+
+#[test]
+fn planted_no_deposit_is_lost_and_none_counts_twice() {
+    loom::model(|| {
+        let bucket = one();
+        let other = bucket.clone();
+        let racing = thread::spawn(move || other.deposit());
+        let mine = u64::from(bucket.withdraw(0)) + u64::from(bucket.withdraw(0));
+        racing.join().unwrap();
+        let rest = (0..5).take_while(|_| bucket.withdraw(0)).count() as u64;
+        assert_eq!(mine + rest, 2, "one was there and one was put in");
+    });
+}
+
+#[test]
+fn two_clocks_that_disagree_add_a_second_only_once() {
+    loom::model(|| {
+        let bucket = Arc::new(Bucket::new(Rules { ratio: 0.0, floor: 1 }));
+        for _ in 0..10 {
+            assert!(bucket.withdraw(0));
+        }
+        let other = bucket.clone();
+        let racing = thread::spawn(move || other.withdraw(1_000));
+        let mine = bucket.withdraw(999);
+        assert!(!mine, "not yet");
+        assert!(racing.join().unwrap());
+        assert!(!bucket.withdraw(1_000));
+    });
+}

@@ -23,7 +23,6 @@ use std::task::{Context, Poll};
 use tower::layer::util::Identity;
 use tower::{Layer, Service};
 
-const PATH: &str = "/orders/42";
 const ANSWER: &str = "an order";
 
 /// Answers at once, with a body of one frame.
@@ -47,16 +46,17 @@ impl Service<Request<()>> for Plain {
     }
 }
 
-/// A request to a service without a router, and its response to the end of the body.
+/// A request for `/` to a service without a router, and its response to the end of the body.
 pub(crate) fn http_server() -> Scenario {
-    let route = FixedRoute(PATH);
+    let route = FixedRoute("/");
+    let request = || Request::new(());
     Scenario {
         name: "red/http-server",
         subjects: vec![
-            subject("baseline", Plain, || ()),
-            subject("octostack", octostack().route_from(route).layer(Plain), || ()),
-            subject("octostack-leaked", octostack().leak().route_from(route).layer(Plain), || ()),
-            subject("axum-prometheus", axum_prometheus().layer(Plain), || ()),
+            subject("baseline", Plain, request),
+            subject("octostack", octostack().route_from(route).layer(Plain), request),
+            subject("octostack-leaked", octostack().leak().route_from(route).layer(Plain), request),
+            subject("axum-prometheus", axum_prometheus().layer(Plain), request),
         ],
         between_rounds: forget_samples,
     }
@@ -66,34 +66,37 @@ pub(crate) fn http_server() -> Scenario {
 /// for a layer, whatever it does.
 pub(crate) fn axum_route() -> Scenario {
     let router = || Router::new().route("/orders/{id}", get(|| async { ANSWER }));
-    let body = axum::body::Body::empty;
+    let uri = Uri::from_static("/orders/42");
+    let request = move || {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.uri_mut() = uri.clone();
+        request
+    };
+    let subject = |name, router: Router| subject(name, router.with_state(()), request.clone());
     let red = || octostack().route_from(AxumRoute);
     // With its state a router is made ready once; without, as part of each request.
     Scenario {
         name: "red/axum-route",
         subjects: vec![
-            subject("baseline", router().with_state(()), body),
-            subject("identity", router().layer(Identity::new()).with_state(()), body),
-            subject("octostack", router().layer(red()).with_state(()), body),
-            subject("octostack-leaked", router().layer(red().leak()).with_state(()), body),
-            subject("axum-prometheus", router().layer(axum_prometheus()).with_state(()), body),
+            subject("baseline", router()),
+            subject("identity", router().layer(Identity::new())),
+            subject("octostack", router().layer(red())),
+            subject("octostack-leaked", router().layer(red().leak())),
+            subject("axum-prometheus", router().layer(axum_prometheus())),
         ],
         between_rounds: forget_samples,
     }
 }
 
-fn subject<S, Req, Res>(name: &'static str, service: S, body: fn() -> Req) -> Subject
+fn subject<S, Req, Res>(
+    name: &'static str,
+    service: S,
+    request: impl Fn() -> Request<Req> + Clone + Sync + 'static,
+) -> Subject
 where
     S: Service<Request<Req>, Response = Response<Res>, Error: Debug> + Clone + Sync + 'static,
-    Req: 'static,
     Res: Body<Error: Debug> + 'static,
 {
-    let uri = Uri::from_static(PATH);
-    let request = move || {
-        let mut request = Request::new(body());
-        *request.uri_mut() = uri.clone();
-        request
-    };
     Subject::new(name, service, request, read_to_end)
 }
 

@@ -319,6 +319,11 @@ async fn policies_share_a_budget() {
     a.reconfigure(octostack_resilience::RetryConfig::default()).unwrap();
     assert_eq!(budget.available(&SystemClock), 0, "its rules are its own");
     assert_eq!(a.settings().budget_floor, 0);
+
+    budget.reconfigure(0.5, 9).unwrap();
+    let wish = Patch { mode: None, settings: vec![("max_attempts".to_owned(), 2_u32.into())] };
+    registry.set_override("a", wish, ttl, &Actor::default(), now).unwrap();
+    assert_eq!(b.settings().budget_floor, 9, "the change of a policy leaves the budget alone");
 }
 
 #[test]
@@ -366,7 +371,9 @@ mod http {
     use octostack_resilience::retry::ReplayBody;
     use octostack_resilience::{PolicyError, PolicyErrorKind};
     use std::convert::Infallible;
+    use std::pin::Pin;
     use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
     use tower::{Layer, Service, ServiceExt, service_fn};
 
     type Body = Full<Bytes>;
@@ -506,6 +513,25 @@ mod http {
         let service = layer.layer(server(&seen, vec![answer(500), answer(200)]));
         assert_eq!(service.oneshot(request(Method::PUT, "seven")).await.unwrap().status(), 500);
         assert_eq!(seen.lock().unwrap()[0].1, "seven");
+    }
+
+    /// The future of a service that keeps the request until it is dropped.
+    struct Keeps(Request<ReplayBody<Body>>);
+
+    impl Future for Keeps {
+        type Output = Result<Response<Body>, Infallible>;
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            let again = self.0.headers().contains_key("x-retry-attempt");
+            Poll::Ready(Ok(answer(if again { 200 } else { 500 })))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn takes_the_body_back_from_a_future_that_keeps_it() {
+        let retry = retry(&Registry::new()).build().unwrap();
+        let service = retry.layer().respond_http().layer(service_fn(Keeps));
+        assert_eq!(service.oneshot(request(Method::PUT, "seven")).await.unwrap().status(), 200);
     }
 
     fn grpc(status: &'static str) -> Response<Body> {

@@ -24,7 +24,7 @@
 //! With nothing to inject: one load. No allocation, no lock, no clock, no random number.
 //!
 //! # What it does not do
-//! It does not answer with a made-up success, damage bodies, or pick its victims by route or tenant.
+//! It does not make up a success, damage bodies, or pick its victims by route or tenant.
 //!
 //! # Example
 //! ```

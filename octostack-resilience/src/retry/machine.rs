@@ -1,4 +1,4 @@
-//! Whether a call is attempted once more: shared between threads, with time and chance as arguments.
+//! Whether a call is attempted once more: shared by threads, with time and chance as arguments.
 //!
 //! Settings are copied into atomics that a failed attempt reads one by one: one that races a change
 //! may see half of it, which is a wait from before under a limit from after. Both were asked for.

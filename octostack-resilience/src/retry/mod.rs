@@ -50,12 +50,13 @@
 //!
 //! // A service that fails once.
 //! static CALLS: AtomicU32 = AtomicU32::new(0);
-//! let stock = ServiceBuilder::new().layer(retry.layer()).service(service_fn(|item: u32| async move {
+//! let flaky = service_fn(|item: u32| async move {
 //!     match CALLS.fetch_add(1, Ordering::Relaxed) {
 //!         0 => Err(Error::Inner("connection reset")),
 //!         _ => Ok(item * 10),
 //!     }
-//! }));
+//! });
+//! let stock = ServiceBuilder::new().layer(retry.layer()).service(flaky);
 //! assert_eq!(stock.oneshot(4).await, Ok(40));
 //!
 //! // Anything that is no service: the closure makes one attempt.

@@ -1,0 +1,10 @@
+//! The service from outside: real processes, real sockets, real signals.
+//!
+//! Each test starts its own `orders` on free ports and asks of it what its users and operators
+//! rely on. Nothing here knows how the service is made.
+mod drain;
+mod drain_load;
+mod http;
+mod inventory;
+mod process;
+mod start;

@@ -98,8 +98,8 @@ impl<S> App<S> {
         self.parts.lifecycle.on_close(name, close);
     }
 
-    /// Whether faults may be injected on purpose: `chaos.enabled`.
-    pub(crate) fn chaos_enabled(&self) -> bool {
+    /// Whether faults may be injected on purpose (`chaos.enabled`): for chaos policies of your own.
+    pub fn chaos_enabled(&self) -> bool {
         self.parts.chaos
     }
 }

@@ -240,7 +240,7 @@ impl<S> App<S> {
         let loopback = (Ipv4Addr::LOCALHOST, 0).into();
         let address = std::net::SocketAddr::to_string(&loopback);
         let server = Server::bind_to(&address, name, &ServerConfig::default()).await?;
-        let server = server.with_name("beside").with_registry(self.registry());
+        let server = server.with_name(name.to_owned()).with_registry(self.registry());
         let url = format!("http://{}", server.local_addr());
         let stopper = Stopper::new();
         let mut serving = tokio::spawn(server.serve_until(service, stopper.stop(), Duration::ZERO));

@@ -86,7 +86,8 @@ pub(crate) fn stack(
         timeout.layer().respond_http(),
         bulkhead.layer().respond_http(),
     );
-    let router = router.layer(layers);
+    // Without a state of its own axum applies the layers now, not at each request.
+    let router = router.layer(layers).with_state(());
     Ok(RequestIdLayer::new().layer(Public { probes, router }))
 }
 

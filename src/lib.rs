@@ -103,3 +103,18 @@ macro_rules! service {
         service$(.$field($value))*
     }};
 }
+
+/// The Rust code of the documents, run as doc tests.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/configuration.md")]
+    mod configuration {}
+    #[doc = include_str!("../docs/operating.md")]
+    mod operating {}
+    #[doc = include_str!("../docs/policies.md")]
+    mod policies {}
+    #[doc = include_str!("../docs/telemetry.md")]
+    mod telemetry {}
+}

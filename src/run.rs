@@ -3,14 +3,16 @@ use crate::framework::{Framework, LoadedConfig};
 use crate::{App, BoxError, Identity, inbound};
 use axum::Router;
 use bytes::Bytes;
-use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Response};
 use octostack_core::Registry;
 use octostack_core::admin::{Access, Admin};
 use octostack_core::config::Loaded;
 use octostack_core::health::Health;
 use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
 use octostack_core::server::Server;
+use octostack_telemetry::http::RequestId;
+use octostack_telemetry::http::request_id::X_REQUEST_ID;
 use octostack_telemetry::logs::{self, LogEvents};
 use octostack_telemetry::metrics::Metrics;
 use std::future::Future;
@@ -130,7 +132,7 @@ where
         let inbound = &framework.server.inbound;
         let service = inbound::stack(router, inbound, probes, &run.metrics, &run.registry)?;
         let server = Server::bind(&framework.server.listener).await?;
-        let server = server.with_registry(&run.registry);
+        let server = server.with_registry(&run.registry).with_mark(mark_request_id);
         let serving = tokio::spawn(server.serve(service, &run.lifecycle));
         for (name, times) in run.registry.duplicates() {
             tracing::warn!("{times} policies are called {name}; their numbers are added up");
@@ -184,6 +186,12 @@ impl Admins {
             self.stopper.advance(Step::Cut);
         }
     }
+}
+
+/// The request id of an answer that the server gives itself, such as 413.
+fn mark_request_id(from: &HeaderMap, to: &mut HeaderMap) {
+    let id = RequestId::from_headers(from).unwrap_or_else(RequestId::random);
+    to.insert(X_REQUEST_ID, id.as_header().clone());
 }
 
 fn metrics_page(metrics: &Metrics) -> Response<Bytes> {

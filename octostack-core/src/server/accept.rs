@@ -127,7 +127,7 @@ where
                 "cannot accept connections: {error}; trying again. If files ran out, raise the \
                  limit of open files or lower server.max_connections"
             );
-            let event = Event::new("accept_failing", listener.name, message);
+            let event = Event::new("accept_failing", listener.name.clone(), message);
             listener.registry.emit(event.with("error", error.to_string()));
         }
         Some(backoff(last))

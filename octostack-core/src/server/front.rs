@@ -1,9 +1,9 @@
 use super::body::{Exceeded, RequestBody, ResponseBody};
-use super::link::{InFlight, Link};
+use super::link::{InFlight, Link, Listener};
 use super::{BoxError, Peer};
 use crate::lifecycle::{Step, Stop};
 use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -37,7 +37,7 @@ where
         let mut exceeded = None;
         let state = match self.admit(request, &mut exceeded) {
             Ok(request) => State::Waiting { service: self.service.clone(), request: Some(request) },
-            Err(refusal) => State::Refused { refusal },
+            Err((refusal, headers)) => State::Refused { refusal, headers },
         };
         Answer {
             state,
@@ -62,22 +62,24 @@ impl<S> Front<S> {
         &self,
         request: Request<Incoming>,
         exceeded: &mut Option<Exceeded>,
-    ) -> Result<Request<RequestBody>, Refusal> {
+    ) -> Result<Request<RequestBody>, (Refusal, HeaderMap)> {
         let config = &self.link.listener.config;
+        let refuse =
+            |request: Request<Incoming>, refusal| Err((refusal, request.into_parts().0.headers));
         // hyper only bounds its buffers by these, which lets a head through that fits into one
         // read; and HTTP/2 has no limit on the number.
         if request.headers().len() > config.max_header_count {
-            return Err(Refusal::TooManyHeaders);
+            return refuse(request, Refusal::TooManyHeaders);
         }
         if head_bytes(&request) > config.max_header_bytes as usize {
-            return Err(Refusal::HeadTooLong);
+            return refuse(request, Refusal::HeadTooLong);
         }
         let max = (config.max_body_bytes > 0).then_some(config.max_body_bytes);
         let length = request.body().size_hint().upper();
         match (max, length) {
             (Some(max), Some(length)) if length > max => {
                 self.link.left_body_unread();
-                return Err(Refusal::BodyTooLarge);
+                return refuse(request, Refusal::BodyTooLarge);
             }
             (Some(_), None) => *exceeded = Some(Exceeded::default()),
             _ => {}
@@ -96,8 +98,10 @@ impl Refusal {
     fn response<B>(
         self,
         in_flight: InFlight,
-        limits: &super::ServerConfig,
+        listener: &Listener,
+        from: &HeaderMap,
     ) -> Response<ResponseBody<B>> {
+        let limits = &listener.config;
         let (status, words) = match self {
             Self::BodyTooLarge => {
                 let words = format!("the body is longer than {} bytes\n", limits.max_body_bytes);
@@ -117,6 +121,9 @@ impl Refusal {
         *response.status_mut() = status;
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, text);
+        if let Some(mark) = listener.mark {
+            mark(from, response.headers_mut());
+        }
         response
     }
 }
@@ -153,7 +160,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F> {
-        Refused { refusal: Refusal },
+        Refused { refusal: Refusal, headers: HeaderMap },
         Waiting { service: S, request: Option<Request<RequestBody>> },
         Called { #[pin] future: F },
     }
@@ -170,17 +177,20 @@ where
         let mut this = self.project();
         let result = loop {
             match this.state.as_mut().project() {
-                StateProj::Refused { refusal } => break Err(*refusal),
+                StateProj::Refused { refusal, headers } => {
+                    break Err((*refusal, std::mem::take(headers)));
+                }
                 StateProj::Waiting { service, request } => {
                     let ready = ready!(service.poll_ready(cx));
                     let Some(request) = request.take().filter(|_| ready.is_ok()) else {
-                        break Err(Refusal::ServiceFailed);
+                        break Err((Refusal::ServiceFailed, HeaderMap::new()));
                     };
                     let future = service.call(request);
                     this.state.set(State::Called { future });
                 }
                 StateProj::Called { future } => {
-                    break ready!(future.poll(cx)).map_err(|_| Refusal::ServiceFailed);
+                    let failed = |_| (Refusal::ServiceFailed, HeaderMap::new());
+                    break ready!(future.poll(cx)).map_err(failed);
                 }
             }
         };
@@ -189,20 +199,23 @@ where
         };
         // The service may have made anything of the error that its body gave it.
         let result = match this.exceeded {
-            Some(exceeded) if exceeded.get() => Err(Refusal::BodyTooLarge),
+            Some(exceeded) if exceeded.get() => {
+                let headers = result.map_or_else(|(_, h)| h, |r| r.into_parts().0.headers);
+                Err((Refusal::BodyTooLarge, headers))
+            }
             _ => result,
         };
         let mut last = this.closes.stop.step() >= Step::Retire;
         let mut response = match result {
             Ok(response) => response.map(|body| ResponseBody::of_service(body, in_flight)),
-            Err(refusal) => {
+            Err((refusal, headers)) => {
                 let listener = Arc::clone(&in_flight.link().listener);
                 if matches!(refusal, Refusal::ServiceFailed) {
                     listener.service_errors.fetch_add(1, Ordering::Relaxed);
                 }
                 // What is left of the request is not read, so nothing can follow it.
                 last |= matches!(refusal, Refusal::BodyTooLarge);
-                refusal.response(in_flight, &listener.config)
+                refusal.response(in_flight, &listener, &headers)
             }
         };
         // 101 hands the connection over: it has said `Connection: upgrade`.

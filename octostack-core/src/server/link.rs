@@ -1,9 +1,10 @@
-use super::ServerConfig;
 use super::activity::Activity;
+use super::{Mark, ServerConfig};
 use crate::SystemClock;
 use crate::clock::Clock;
 use crate::inspect::{Inspect, Metric, Registry, Sink, Value};
 use crate::sync::lock;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,11 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 /// What all connections of a listener share: limits and counts.
 #[derive(Debug)]
 pub(super) struct Listener {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) addr: SocketAddr,
     pub(super) config: ServerConfig,
     pub(super) registry: Registry,
     pub(super) tell_peer: bool,
+    pub(super) mark: Option<Mark>,
     pub(super) connections: AtomicUsize,
     pub(super) in_flight: AtomicUsize,
     pub(super) accepted: AtomicU64,
@@ -40,7 +42,7 @@ static ACCEPT_ERRORS: Metric = Metric::counter(
 
 impl Inspect for Listener {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     fn kind(&self) -> &'static str {
@@ -60,7 +62,7 @@ impl Inspect for Listener {
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
-        let labels = [("listener", self.name)];
+        let labels = [("listener", &*self.name)];
         sink.sample(&CONNECTIONS, &labels, self.connections.load(Relaxed) as f64);
         sink.sample(&ACCEPT_ERRORS, &labels, self.accept_errors.load(Relaxed) as f64);
     }

@@ -28,7 +28,7 @@
 //! # use std::convert::Infallible;
 //! # use std::task::{Context, Poll};
 //! # use http_body_util::Full;
-//! use http::{Request, Response};
+//! use http::{HeaderMap, Request, Response};
 //! use octostack_core::Registry;
 //! use octostack_core::lifecycle::{Lifecycle, LifecycleConfig, Signal, Signals};
 //! use octostack_core::server::{RequestBody, Server, ServerConfig};
@@ -82,8 +82,9 @@ pub use config::ServerConfig;
 use crate::inspect::{Event, Registry};
 use crate::lifecycle::{Drained, Lifecycle, Stop};
 use accept::Acceptor;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,10 +105,14 @@ pub struct Server {
     socket: TcpListener,
     addr: SocketAddr,
     config: ServerConfig,
-    name: &'static str,
+    name: Cow<'static, str>,
     registry: Registry,
     tell_peer: bool,
+    mark: Option<Mark>,
 }
+
+/// Puts on an answer of the server's own what every answer carries; see [`Server::with_mark`].
+pub type Mark = fn(from: &HeaderMap, to: &mut HeaderMap);
 
 impl Server {
     /// Listens where `config` says.
@@ -153,9 +158,10 @@ impl Server {
             addr: socket.local_addr()?,
             socket,
             config: config.clone(),
-            name: "public",
+            name: "public".into(),
             registry: Registry::global().clone(),
             tell_peer: false,
+            mark: None,
         })
     }
 
@@ -165,8 +171,16 @@ impl Server {
     }
 
     /// Sets its name in events and metrics: `public` unless told otherwise.
-    pub fn with_name(mut self, name: &'static str) -> Self {
-        self.name = name;
+    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Lets the answers that the server gives itself carry headers that the service's answers
+    /// carry, such as a request id. `mark` gets the headers of the request, or those of the answer
+    /// that is replaced.
+    pub fn with_mark(mut self, mark: Mark) -> Self {
+        self.mark = Some(mark);
         self
     }
 
@@ -236,6 +250,7 @@ impl Server {
             config: self.config,
             registry: self.registry,
             tell_peer: self.tell_peer,
+            mark: self.mark,
             connections: 0.into(),
             in_flight: 0.into(),
             accepted: 0.into(),
@@ -247,8 +262,8 @@ impl Server {
         });
         // Not only once it is polled: who serves and then says that it is ready says both in order.
         listener.registry.register(&listener);
-        let event = Event::new("listening", listener.name, "listening")
-            .with("listener", listener.name)
+        let event = Event::new("listening", listener.name.clone(), "listening")
+            .with("listener", listener.name.to_string())
             .with("addr", listener.addr.to_string());
         listener.registry.emit(event);
         async move {

@@ -67,15 +67,19 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        // The permit comes first: if `call` panics, it is there to be dropped.
-        let state = match self.policy.admit() {
+        let protocol = self.protocol.clone();
+        // Each arm makes the whole future: a state that both arms lead to is copied in pieces.
+        match self.policy.admit() {
             Ok(permit) => {
+                // The permit comes first: if `call` panics, it is there to be dropped.
                 let permit = Some(permit);
-                State::Admitted { future: self.inner.call(request), permit }
+                let future = self.inner.call(request);
+                ResponseFuture { state: State::Admitted { future, permit }, protocol }
             }
-            Err(error) => State::Rejected { error: Some(error) },
-        };
-        ResponseFuture { state, protocol: self.protocol.clone() }
+            Err(error) => {
+                ResponseFuture { state: State::Rejected { error: Some(error) }, protocol }
+            }
+        }
     }
 }
 

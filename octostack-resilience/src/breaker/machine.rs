@@ -11,6 +11,7 @@ use super::config::CircuitBreakerConfig;
 use super::probes::{Probes, Verdict};
 use super::ring::{Recorded, Ring, Tally};
 use super::state::{State, next_generation, pack, unpack};
+use super::ticket::{Role, Ticket};
 use crate::counters::Totals;
 use crate::outcome::Outcome;
 use crate::padded::Padded;
@@ -22,23 +23,6 @@ use octostack_core::sync::atomic::{
 };
 use octostack_core::sync::{Mutex, lock};
 use std::time::{Duration, Instant};
-
-/// What an admitted call has to bring back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket {
-    generation: u32,
-    role: Role,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// Its result goes into the ring.
-    Measured,
-    /// Its result helps to decide the half-open state.
-    Probe,
-    /// Its result is counted and decides nothing.
-    Counted,
-}
 
 /// A change of state, for whoever wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +101,7 @@ impl Machine {
         if state.trailing_zeros() >= 32 {
             // closed and enforcing
             let generation = (state >> 32) as u32;
-            return (Admission::Admitted(Ticket { generation, role: Role::Measured }), None);
+            return (Admission::Admitted(Ticket::new(generation, Role::Measured)), None);
         }
         self.admit_slowly(clock)
     }
@@ -130,10 +114,10 @@ impl Machine {
         outcome: Outcome,
         clock: &impl Clock,
     ) -> Option<Transition> {
-        if outcome == Outcome::Success && ticket.role == Role::Measured {
-            return match self.ring.record(ticket.generation, false) {
+        if outcome == Outcome::Success && ticket.role() == Role::Measured {
+            return match self.ring.record(ticket.generation(), false) {
                 Recorded::Quiet => None,
-                Recorded::Evaluate(tally) => self.evaluate(ticket.generation, tally, clock),
+                Recorded::Evaluate(tally) => self.evaluate(ticket.generation(), tally, clock),
                 Recorded::Stale => {
                     self.count(outcome);
                     None
@@ -146,7 +130,7 @@ impl Machine {
     #[cold]
     fn admit_slowly(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
         let (generation, mode, state) = unpack(self.state.load(Acquire));
-        let admitted = |role| Admission::Admitted(Ticket { generation, role });
+        let admitted = |role| Admission::Admitted(Ticket::new(generation, role));
         let (admission, transition) = match (mode, state) {
             (Mode::Disabled, _) | (Mode::ForcedClosed, State::Open | State::HalfOpen) => {
                 (admitted(Role::Counted), None)
@@ -196,13 +180,13 @@ impl Machine {
             State::Open | State::HalfOpen => None,
             // Closed by a probe in the meantime.
             State::Closed => {
-                let ticket = Ticket { generation, role: Role::Measured };
+                let ticket = Ticket::new(generation, Role::Measured);
                 return (Admission::Admitted(ticket), None);
             }
         };
         let (generation, _, state) = unpack(self.state.load(Acquire));
         if state == State::HalfOpen && cold.probes.lease(calls) {
-            (Admission::Admitted(Ticket { generation, role: Role::Probe }), transition)
+            (Admission::Admitted(Ticket::new(generation, Role::Probe)), transition)
         } else {
             (Admission::Rejected { retry_after: None }, transition)
         }
@@ -216,14 +200,14 @@ impl Machine {
         clock: &impl Clock,
     ) -> Option<Transition> {
         self.count(outcome);
-        match (ticket.role, outcome) {
+        match (ticket.role(), outcome) {
             (Role::Probe, _) => self.settle_probe(ticket, outcome, clock),
             (Role::Measured, Outcome::Failure | Outcome::Overloaded) => {
-                let Recorded::Evaluate(tally) = self.ring.record(ticket.generation, true) else {
+                let Recorded::Evaluate(tally) = self.ring.record(ticket.generation(), true) else {
                     return None;
                 };
                 self.counts.in_ring.fetch_add(1, Relaxed);
-                self.evaluate(ticket.generation, tally, clock)
+                self.evaluate(ticket.generation(), tally, clock)
             }
             (Role::Counted, _)
             | (Role::Measured, Outcome::Success | Outcome::Ignored | Outcome::Cancelled) => None,
@@ -238,7 +222,7 @@ impl Machine {
     ) -> Option<Transition> {
         let mut cold = lock(&self.cold);
         let (generation, _, state) = unpack(self.state.load(Acquire));
-        if (generation, state) != (ticket.generation, State::HalfOpen) {
+        if (generation, state) != (ticket.generation(), State::HalfOpen) {
             return None; // too late to have a say
         }
         cold.probes.settle(outcome);

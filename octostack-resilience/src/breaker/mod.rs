@@ -61,6 +61,7 @@ mod probes;
 mod ring;
 mod shared;
 mod state;
+mod ticket;
 
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};

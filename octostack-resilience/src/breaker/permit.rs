@@ -1,5 +1,5 @@
 use super::Shared;
-use super::machine::Ticket;
+use super::ticket::Ticket;
 use crate::handle::Handle;
 use crate::outcome::Outcome;
 use octostack_core::{Clock, SystemClock};

@@ -1,6 +1,7 @@
 use super::config::CircuitBreakerConfig;
-use super::machine::{Admission, Machine, Ticket, Transition};
+use super::machine::{Admission, Machine, Transition};
 use super::state::State;
+use super::ticket::Ticket;
 use crate::error::{PolicyError, PolicyErrorKind};
 use crate::outcome::Outcome;
 use crate::settings::Live;

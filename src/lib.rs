@@ -62,6 +62,7 @@ mod inbound;
 pub mod prelude;
 mod run;
 mod service;
+mod tokens;
 
 pub use app::{App, Result};
 #[cfg(feature = "tonic")]

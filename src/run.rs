@@ -1,16 +1,17 @@
 //! From loaded settings to the exit code: everything that happens while a service runs.
 use crate::framework::{Framework, LoadedConfig};
+use crate::tokens::TokenFiles;
 use crate::{App, BoxError, Identity, inbound};
 use axum::Router;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
-use octostack_core::Registry;
-use octostack_core::admin::{Access, Admin};
+use octostack_core::admin::{Access, Admin, Tokens};
 use octostack_core::config::Loaded;
 use octostack_core::health::Health;
 use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
 use octostack_core::server::Server;
+use octostack_core::{Dynamic, Registry};
 use octostack_telemetry::http::RequestId;
 use octostack_telemetry::http::request_id::X_REQUEST_ID;
 use octostack_telemetry::logs::{self, LogEvents};
@@ -93,15 +94,18 @@ where
         health,
         chaos: framework.chaos.enabled,
     };
+    let token_files = TokenFiles::new(&framework.admin, &loaded.report);
     let config = Arc::new(LoadedConfig { report: loaded.report, loaded_at: SystemTime::now() });
     registry.register(&config);
-    let mut admin = match Admins::start(&identity, &framework, &run, &config).await {
+    let tokens = token_files.tokens();
+    let mut admin = match Admins::start(&identity, &framework, &run, &config, tokens).await {
         Ok(admin) => admin,
         Err(error) => return fatal("admin", "the admin port cannot start", &error),
     };
     let background = tokio::spawn({
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
-        async move { tokio::join!(health.run(), health.report_to(&lifecycle)) }
+        let tokens = token_files.follow(registry.clone());
+        async move { tokio::join!(health.run(), health.report_to(&lifecycle), tokens) }
     });
 
     let app = App::new(identity, loaded.settings, &run);
@@ -160,10 +164,12 @@ impl Admins {
         framework: &Framework,
         run: &Runtime,
         config: &Arc<LoadedConfig>,
+        tokens: Dynamic<Tokens>,
     ) -> Result<Self, BoxError> {
         let (metrics, configz) = (run.metrics.clone(), config.clone());
         let admin = Admin::builder(identity, &run.registry, &run.lifecycle, &run.health)
             .config(framework.admin.clone())
+            .tokens(tokens)
             .page("/metrics", "numbers, as Prometheus reads them", Access::Collectors, move |_| {
                 metrics_page(&metrics)
             })

@@ -89,7 +89,7 @@ fn call<S, Req>(service: &mut S, request: Req, cx: &mut Context<'_>) -> S::Respo
 where
     S: Service<Req, Error: std::fmt::Debug>,
 {
-    while let Poll::Pending = service.poll_ready(cx) {
+    while service.poll_ready(cx).is_pending() {
         spin_loop();
     }
     let mut future = pin!(service.call(request));

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let names: Vec<_> = scenarios.iter().map(|scenario| scenario.name).collect();
     let done = match args::parse(std::env::args_os().skip(1), &names) {
         Ok(Command::Help) => io::stdout().write_all(args::help(&names).as_bytes()),
-        Ok(Command::Measure(arguments)) => measure(scenarios, &arguments),
+        Ok(Command::Measure(arguments)) => measure(&scenarios, &arguments),
         Err(error) => {
             let _ = writeln!(io::stderr(), "octostack-peers: {error}");
             return ExitCode::from(BAD_USAGE);
@@ -42,7 +42,7 @@ fn scenarios() -> Vec<Scenario> {
     vec![breaker::closed(), red::http_server(), red::axum_route()]
 }
 
-fn measure(scenarios: Vec<Scenario>, arguments: &Arguments) -> io::Result<()> {
+fn measure(scenarios: &[Scenario], arguments: &Arguments) -> io::Result<()> {
     let mut report = Report::new(io::stdout(), arguments.json);
     for scenario in scenarios.iter().filter(|scenario| arguments.wants(scenario.name)) {
         report.scenario(&scenario.measure(arguments.rounds))?;

@@ -22,7 +22,11 @@ pub(super) fn deserialize<T: DeserializeOwned>(
     let mut dropped: Vec<Vec<Step>> = Vec::new();
     for error in known {
         pruned.drop(&error.path);
-        dropped.push(error.path.clone());
+        // Nothing misses a key that it does not know; unless that was all there was, as the name
+        // of a variant is.
+        if error.kind != ErrorKind::UnknownKey || pruned.is_alone(&error.path) {
+            dropped.push(error.path.clone());
+        }
     }
     let mut errors = Vec::new();
     // Each round drops a value or ends; the bound is for a type that refuses what is not there.
@@ -149,6 +153,16 @@ impl Pruned {
             }
             _ => false,
         }
+    }
+
+    /// Whether nothing stands beside the place of `path`.
+    fn is_alone(&self, path: &[Step]) -> bool {
+        let parents = path.split_last().map_or(path, |(_, parents)| parents);
+        let parent = parents.iter().try_fold(&self.json, |json, step| match step {
+            Step::Key(key) => json.get(key),
+            Step::Index(_) => None, // not worth counting what is gone
+        });
+        !parent.and_then(Json::as_object).is_some_and(|entries| !entries.is_empty())
     }
 
     /// The path in the whole tree that serde's path in the pruned one stands for.

@@ -1,4 +1,4 @@
-use crate::support::{Framework, Settings, bare_loader, lines, load, loader};
+use crate::support::{Framework, Settings, bare_loader, lines, load, loader, temp_dir, write};
 use octostack_core::config::{ErrorKind, Loader};
 use octostack_core::inspect::{Problem, Value};
 use schemars::JsonSchema;
@@ -126,4 +126,43 @@ fn one_problem_is_announced_as_one() {
     assert!(
         errors.to_string().starts_with("1 problem in the configuration\n\nmissing:\n  signing")
     );
+}
+
+#[test]
+fn a_key_that_nobody_knows_hides_no_other_problem() {
+    /// Refuses a combination of its fields, as an `impl Deserialize` does.
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(try_from = "Range")]
+    struct Checked {
+        low: u32,
+        high: u32,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    struct Range {
+        low: u32,
+        high: u32,
+    }
+
+    impl TryFrom<Range> for Checked {
+        type Error = &'static str;
+
+        fn try_from(Range { low, high }: Range) -> Result<Self, Self::Error> {
+            if low <= high { Ok(Self { low, high }) } else { Err("low is above high") }
+        }
+    }
+
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Own {
+        range: Checked,
+    }
+
+    let dir = temp_dir("hides-nothing");
+    write(&dir, "default.toml", "[range]\nlow = 2\nhigh = 1\nhgih = 3\n");
+    let loader = Loader::new("ORDERS_").config_dir(&dir);
+    let errors = loader.load::<Framework, Own>().unwrap_err();
+    let text = errors.to_string();
+    assert!(text.contains("range.hgih: unknown key; did you mean `high`?"), "{text}");
+    assert!(text.contains("range: low is above high"), "{text}");
+    assert_eq!(errors.iter().count(), 2, "{text}");
 }

@@ -81,6 +81,9 @@ impl Endpoint {
             ("chaos", self.chaos.validate()),
         ];
         let mut problems = Vec::new();
+        if let Some(message) = self.url.as_deref().and_then(wrong_address) {
+            problems.push(Problem::new("url", message));
+        }
         for (part, result) in parts {
             let within = |p: Problem| Problem::new(format!("{part}.{}", p.key), p.message);
             problems.extend(result.err().into_iter().flatten().map(within));
@@ -92,6 +95,17 @@ impl Endpoint {
             problems.push(Problem::new("timeout", message));
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// What is wrong with an address. The address itself is not repeated: it may hold a password.
+fn wrong_address(url: &str) -> Option<&'static str> {
+    let uri = url.parse::<http::Uri>().ok();
+    let scheme = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?)));
+    match scheme {
+        Some(("http", host)) if !host.is_empty() => None,
+        Some(("https", _)) => Some("is https, which is not supported; use http"),
+        _ => Some("is no address such as `http://host:50051`"),
     }
 }
 
@@ -124,6 +138,22 @@ mod tests {
         let text = serde_json::to_string(&endpoint).unwrap();
         assert_eq!(serde_json::from_str::<Endpoint>(&text).unwrap(), endpoint);
         assert_eq!(serde_json::from_str::<Endpoint>("{}").unwrap(), Endpoint::default());
+    }
+
+    #[test]
+    fn knows_an_address_that_cannot_work() {
+        let problem = |url: &str| {
+            let endpoint = Endpoint { url: Some(url.into()), ..Endpoint::default() };
+            endpoint.validate().err().map(|problems| problems[0].to_string())
+        };
+        for good in ["http://inventory:50051", "http://127.0.0.1:1", "http://[::1]:1/path"] {
+            assert_eq!(problem(good), None, "{good}");
+        }
+        for bad in ["", "inventory", "inventory:50051", "/path", "ftp://inventory", "a b"] {
+            let expected = "url: is no address such as `http://host:50051`";
+            assert_eq!(problem(bad).as_deref(), Some(expected), "{bad}");
+        }
+        assert!(problem("https://inventory").is_some_and(|p| p.contains("use http")));
     }
 
     #[test]

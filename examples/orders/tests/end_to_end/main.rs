@@ -2,6 +2,9 @@
 //!
 //! Each test starts its own `orders` on free ports and asks of it what its users and operators
 //! rely on. Nothing here knows how the service is made.
+mod admin;
+mod bad_config;
+mod bad_input;
 mod drain;
 mod drain_load;
 mod http;

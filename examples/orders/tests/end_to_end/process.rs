@@ -202,7 +202,11 @@ pub struct Orders {
 impl Orders {
     /// Starts the service and waits until it is ready.
     pub fn start(environment: &[(&str, &str)]) -> Self {
-        let process = Process::spawn(&[], environment);
+        Self::of(Process::spawn(&[], environment))
+    }
+
+    /// Waits until a process is ready.
+    pub fn of(process: Process) -> Self {
         let (public, admin) = (process.address("public"), process.address("admin"));
         let orders = Self { process, public, admin };
         orders.process.eventually("ready", || {

@@ -53,6 +53,7 @@ pub mod error;
 mod handle;
 mod outcome;
 mod padded;
+mod policy;
 pub mod protocol;
 #[cfg(feature = "tokio")]
 pub mod retry;

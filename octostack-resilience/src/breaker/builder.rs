@@ -1,5 +1,6 @@
 use super::machine::Machine;
 use super::{CircuitBreaker, CircuitBreakerConfig, Shared, Window};
+use crate::policy::policy_builder;
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Mode, Registry};
 use octostack_core::{Clock, SystemClock};
@@ -16,6 +17,8 @@ pub struct CircuitBreakerBuilder {
     registry: Registry,
 }
 
+policy_builder!(CircuitBreakerBuilder, CircuitBreakerConfig);
+
 impl CircuitBreakerBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
@@ -24,12 +27,6 @@ impl CircuitBreakerBuilder {
             settings: CircuitBreakerConfig::default(),
             registry: Registry::global().clone(),
         }
-    }
-
-    /// Replaces all settings, for instance by those read from config.
-    pub fn settings(mut self, settings: CircuitBreakerConfig) -> Self {
-        self.settings = settings;
-        self
     }
 
     /// Opens when at least this share of the calls in the window failed: above 0, at most 1.
@@ -65,18 +62,6 @@ impl CircuitBreakerBuilder {
     /// When trial calls that never came back lose their place: at least 1 ms.
     pub fn half_open_timeout(mut self, timeout: Duration) -> Self {
         self.settings.half_open_timeout = timeout;
-        self
-    }
-
-    /// The mode to start in.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Registers in another registry than that of the process.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
         self
     }
 

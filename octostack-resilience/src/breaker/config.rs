@@ -77,7 +77,8 @@ settings! {
     pub struct CircuitBreakerConfig {
         /// Opens when at least this share of the calls in the window failed. Above 0, at most 1.
         failure_rate: f64 = 0.5,
-        /// The calls that it judges by. 1 to 65,535.
+        /// The calls that it judges by. 1 to 65,535. When it changes, calls in flight are not counted
+        /// in it.
         window: Window = Window::Calls(100),
         /// Does not open before so many calls. 1 to the size of the window.
         minimum_calls: u32 = 20,

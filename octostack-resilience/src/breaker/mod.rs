@@ -72,9 +72,8 @@ pub use state::State;
 
 use crate::error::PolicyError;
 use crate::handle::Handle;
+use crate::policy::policy_handle;
 use crate::protocol::Plain;
-use crate::settings::SettingsError;
-use octostack_core::inspect::Mode;
 use octostack_core::{Clock, SystemClock};
 use std::sync::Arc;
 
@@ -86,19 +85,7 @@ pub struct CircuitBreaker<H = Arc<Shared>> {
     shared: H,
 }
 
-impl CircuitBreaker {
-    /// Starts to build a circuit breaker. The name shows in metrics, errors and on the admin port:
-    /// 1 to 128 of `A-Z a-z 0-9 . _ -`.
-    pub fn builder(name: impl Into<Arc<str>>) -> CircuitBreakerBuilder {
-        CircuitBreakerBuilder::new(name.into())
-    }
-
-    /// Makes it live as long as the process: the handle is then `Copy`, and a call costs two
-    /// reference counts less. The memory is never freed.
-    pub fn leak(self) -> CircuitBreaker<&'static Shared> {
-        CircuitBreaker { shared: crate::handle::leak(self.shared) }
-    }
-}
+policy_handle!(CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerConfig, modes: "enforce, shadow, disabled, `forced_open` and `forced_closed`");
 
 impl<H: Handle<Shared>> CircuitBreaker<H> {
     /// A Tower layer around this breaker. All services of all its layers share the state.
@@ -136,41 +123,8 @@ impl<H: Handle<Shared>> CircuitBreaker<H> {
         Ok(Permit::new(self.shared.clone(), ticket))
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.shared.name()
-    }
-
     /// The state that callers meet.
     pub fn state(&self) -> State {
         self.shared.machine.state()
-    }
-
-    /// The settings in force, with an operator's override on top.
-    pub fn settings(&self) -> CircuitBreakerConfig {
-        self.shared.live.now().1
-    }
-
-    /// The mode in force, with an operator's override on top.
-    pub fn mode(&self) -> Mode {
-        self.shared.live.now().0
-    }
-
-    /// Replaces its settings and keeps its state and window. An operator's override stays on top.
-    ///
-    /// Calls in flight while the window changes its size are not counted in it.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the settings; nothing has changed then.
-    pub fn reconfigure(&self, settings: CircuitBreakerConfig) -> Result<(), SettingsError> {
-        self.shared.reconfigure(None, Some(settings))
-    }
-
-    /// Changes its mode. A forced mode stays until the next change.
-    ///
-    /// # Errors
-    /// None for this policy: it has every mode.
-    pub fn set_mode(&self, mode: Mode) -> Result<(), SettingsError> {
-        self.shared.reconfigure(Some(mode), None)
     }
 }

@@ -44,6 +44,14 @@ impl Shared {
         &self.name
     }
 
+    pub(super) fn settings(&self) -> CircuitBreakerConfig {
+        self.live.now().1
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
+    }
+
     #[inline]
     pub(super) fn admit(&self, clock: &impl Clock) -> Result<Ticket, PolicyError> {
         let (admission, transition) = self.machine.admit(clock);

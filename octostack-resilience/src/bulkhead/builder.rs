@@ -1,4 +1,5 @@
 use super::{Bulkhead, BulkheadConfig, Shared};
+use crate::policy::policy_builder;
 use crate::settings::SettingsError;
 use octostack_core::inspect::{Mode, Registry};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub struct BulkheadBuilder {
     registry: Registry,
 }
 
+policy_builder!(BulkheadBuilder, BulkheadConfig);
+
 impl BulkheadBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
@@ -22,12 +25,6 @@ impl BulkheadBuilder {
             settings: BulkheadConfig::default(),
             registry: Registry::global().clone(),
         }
-    }
-
-    /// Replaces all settings, for instance by those read from config.
-    pub fn settings(mut self, settings: BulkheadConfig) -> Self {
-        self.settings = settings;
-        self
     }
 
     /// How many calls may be in flight at once: 1 to 100,000.
@@ -46,18 +43,6 @@ impl BulkheadBuilder {
     /// How long a call may wait for a place: 1 ms to 1 h.
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.settings.max_wait = wait;
-        self
-    }
-
-    /// The mode to start in.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Registers in another registry than that of the process.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
         self
     }
 

@@ -97,9 +97,8 @@ pub use shared::Shared;
 
 use crate::error::PolicyError;
 use crate::handle::Handle;
+use crate::policy::policy_handle;
 use crate::protocol::Plain;
-use crate::settings::SettingsError;
-use octostack_core::inspect::Mode;
 use permits::Answer;
 use std::sync::Arc;
 
@@ -111,19 +110,7 @@ pub struct Bulkhead<H = Arc<Shared>> {
     shared: H,
 }
 
-impl Bulkhead {
-    /// Starts to build a bulkhead. The name shows in metrics, errors and on the admin port:
-    /// 1 to 128 of `A-Z a-z 0-9 . _ -`.
-    pub fn builder(name: impl Into<Arc<str>>) -> BulkheadBuilder {
-        BulkheadBuilder::new(name.into())
-    }
-
-    /// Makes it live as long as the process: the handle is then `Copy`, and a call costs two
-    /// reference counts less. The memory is never freed.
-    pub fn leak(self) -> Bulkhead<&'static Shared> {
-        Bulkhead { shared: crate::handle::leak(self.shared) }
-    }
-}
+policy_handle!(Bulkhead, BulkheadBuilder, BulkheadConfig, modes: "enforce, shadow, disabled and `forced_open`");
 
 impl<H: Handle<Shared>> Bulkhead<H> {
     /// A Tower layer around this bulkhead. All services of all its layers share the places.
@@ -166,11 +153,6 @@ impl<H: Handle<Shared>> Bulkhead<H> {
         Admit::new(self)
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.shared.name()
-    }
-
     /// How many calls have a place.
     pub fn in_flight(&self) -> u32 {
         self.shared.permits.counts().0
@@ -179,32 +161,5 @@ impl<H: Handle<Shared>> Bulkhead<H> {
     /// How many calls wait for a place.
     pub fn queued(&self) -> u32 {
         self.shared.permits.counts().1
-    }
-
-    /// The settings in force, with an operator's override on top.
-    pub fn settings(&self) -> BulkheadConfig {
-        self.shared.live.now().1
-    }
-
-    /// The mode in force, with an operator's override on top.
-    pub fn mode(&self) -> Mode {
-        self.shared.live.now().0
-    }
-
-    /// Replaces its settings; calls keep their places, also in the queue. An operator's override
-    /// stays on top.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the settings; nothing has changed then.
-    pub fn reconfigure(&self, settings: BulkheadConfig) -> Result<(), SettingsError> {
-        self.shared.reconfigure(None, Some(settings))
-    }
-
-    /// Changes its mode.
-    ///
-    /// # Errors
-    /// It has the modes enforce, shadow, disabled and `forced_open`.
-    pub fn set_mode(&self, mode: Mode) -> Result<(), SettingsError> {
-        self.shared.reconfigure(Some(mode), None)
     }
 }

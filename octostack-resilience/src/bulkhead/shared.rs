@@ -3,9 +3,10 @@ use super::permits::{Answer, Permits};
 use crate::error::{PolicyError, PolicyErrorKind};
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
+use octostack_core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use std::time::Duration;
 
 static IN_FLIGHT: Metric =
@@ -42,6 +43,14 @@ impl Shared {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn settings(&self) -> BulkheadConfig {
+        self.live.now().1
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
     }
 
     #[inline]

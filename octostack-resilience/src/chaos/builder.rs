@@ -1,5 +1,6 @@
 use super::machine::Machine;
 use super::{Chaos, ChaosConfig, Shared};
+use crate::policy::policy_builder;
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Mode, Registry};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct ChaosBuilder {
     settings: ChaosConfig,
     registry: Registry,
 }
+
+policy_builder!(ChaosBuilder, ChaosConfig);
 
 impl ChaosBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
@@ -42,12 +45,6 @@ impl ChaosBuilder {
         self
     }
 
-    /// Replaces all settings, for instance by those read from config.
-    pub fn settings(mut self, settings: ChaosConfig) -> Self {
-        self.settings = settings;
-        self
-    }
-
     /// The share of calls that fail without reaching the service: 0 to 1.
     pub fn error_rate(mut self, rate: f64) -> Self {
         self.settings.error_rate = rate;
@@ -63,18 +60,6 @@ impl ChaosBuilder {
     /// The share of calls that are held back: 0 to 1.
     pub fn latency_rate(mut self, rate: f64) -> Self {
         self.settings.latency_rate = rate;
-        self
-    }
-
-    /// The mode to start in: enforce, shadow or disabled.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Registers in another registry than that of the process.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
         self
     }
 

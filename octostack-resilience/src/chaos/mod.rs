@@ -59,9 +59,8 @@ pub use shared::Shared;
 
 use crate::error::PolicyError;
 use crate::handle::Handle;
+use crate::policy::policy_handle;
 use crate::protocol::Plain;
-use crate::settings::SettingsError;
-use octostack_core::inspect::Mode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,19 +83,7 @@ pub struct Fault {
     pub error: Option<PolicyError>,
 }
 
-impl Chaos {
-    /// Starts to build a chaos policy. The name shows in metrics, errors and on the admin port:
-    /// 1 to 128 of `A-Z a-z 0-9 . _ -`.
-    pub fn builder(name: impl Into<Arc<str>>) -> ChaosBuilder {
-        ChaosBuilder::new(name.into())
-    }
-
-    /// Makes it live as long as the process: the handle is then `Copy`, and a clone costs nothing.
-    /// The memory is never freed.
-    pub fn leak(self) -> Chaos<&'static Shared> {
-        Chaos { shared: crate::handle::leak(self.shared) }
-    }
-}
+policy_handle!(Chaos, ChaosBuilder, ChaosConfig, modes: "enforce, shadow and disabled");
 
 impl<H: Handle<Shared>> Chaos<H> {
     /// A Tower layer around this policy. All services of all its layers share the state.
@@ -122,40 +109,8 @@ impl<H: Handle<Shared>> Chaos<H> {
         Fault { latency: draw.latency, error: draw.error.then(|| self.shared.error()) }
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.shared.name()
-    }
-
     /// Whether it may inject at all; set when it is built.
     pub fn enabled(&self) -> bool {
         self.shared.enabled()
-    }
-
-    /// The settings in force, with an operator's override on top.
-    pub fn settings(&self) -> ChaosConfig {
-        self.shared.live.now().1
-    }
-
-    /// The mode in force, with an operator's override on top.
-    pub fn mode(&self) -> Mode {
-        self.shared.live.now().0
-    }
-
-    /// Replaces its settings. An operator's override stays on top.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the settings, and settings that inject while it is not
-    /// [enabled](Self::enabled); nothing has changed then.
-    pub fn reconfigure(&self, settings: ChaosConfig) -> Result<(), SettingsError> {
-        self.shared.reconfigure(None, Some(settings))
-    }
-
-    /// Changes its mode: enforce, shadow or disabled.
-    ///
-    /// # Errors
-    /// A mode that it does not have; nothing has changed then.
-    pub fn set_mode(&self, mode: Mode) -> Result<(), SettingsError> {
-        self.shared.reconfigure(Some(mode), None)
     }
 }

@@ -37,6 +37,14 @@ impl Shared {
         &self.name
     }
 
+    pub(super) fn settings(&self) -> ChaosConfig {
+        self.live.now().1
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
+    }
+
     pub(super) fn enabled(&self) -> bool {
         self.enabled
     }

@@ -2,6 +2,7 @@ use super::budget::RetryBudget;
 use super::machine::Machine;
 use super::shared::SHARED;
 use super::{Retry, RetryConfig, Shared};
+use crate::policy::policy_builder;
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Mode, Problem, Registry};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct RetryBuilder {
     registry: Registry,
 }
 
+policy_builder!(RetryBuilder, RetryConfig);
+
 impl RetryBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
@@ -27,12 +30,6 @@ impl RetryBuilder {
             budget: None,
             registry: Registry::global().clone(),
         }
-    }
-
-    /// Replaces all settings, for instance by those read from config.
-    pub fn settings(mut self, settings: RetryConfig) -> Self {
-        self.settings = settings;
-        self
     }
 
     /// How often a call is attempted in all, the first time included: 1 to 10.
@@ -75,18 +72,6 @@ impl RetryBuilder {
     /// [`budget_ratio`](Self::budget_ratio) and [`budget_floor`](Self::budget_floor) too.
     pub fn budget(mut self, budget: &RetryBudget) -> Self {
         self.budget = Some(budget.clone());
-        self
-    }
-
-    /// The mode to start in: enforce, shadow or disabled.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Registers in another registry than that of the process.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
         self
     }
 

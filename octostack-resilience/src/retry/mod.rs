@@ -100,9 +100,8 @@ pub use shared::Shared;
 use crate::error::FromPolicy;
 use crate::handle::Handle;
 use crate::outcome::Outcome;
+use crate::policy::policy_handle;
 use crate::protocol::{Plain, Protocol};
-use crate::settings::SettingsError;
-use octostack_core::inspect::Mode;
 use std::sync::Arc;
 
 /// A retry policy; see the [module docs](self).
@@ -113,19 +112,7 @@ pub struct Retry<H = Arc<Shared>> {
     shared: H,
 }
 
-impl Retry {
-    /// Starts to build a retry policy. The name shows in metrics and on the admin port: 1 to 128 of
-    /// `A-Z a-z 0-9 . _ -`.
-    pub fn builder(name: impl Into<Arc<str>>) -> RetryBuilder {
-        RetryBuilder::new(name.into())
-    }
-
-    /// Makes it live as long as the process: the handle is then `Copy`, and a call costs two
-    /// reference counts less. The memory is never freed.
-    pub fn leak(self) -> Retry<&'static Shared> {
-        Retry { shared: crate::handle::leak(self.shared) }
-    }
-}
+policy_handle!(Retry, RetryBuilder, RetryConfig, modes: "enforce, shadow and disabled");
 
 impl<H: Handle<Shared>> Retry<H> {
     /// A Tower layer around this policy. All services of all its layers share the state.
@@ -204,40 +191,8 @@ impl<H: Handle<Shared>> Retry<H> {
         Attempts::new(self.shared.clone())
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.shared.name()
-    }
-
     /// The budget, to share it with others.
     pub fn budget(&self) -> &RetryBudget {
         &self.shared.budget
-    }
-
-    /// The settings in force, with an operator's override on top.
-    pub fn settings(&self) -> RetryConfig {
-        self.shared.settings()
-    }
-
-    /// The mode in force, with an operator's override on top.
-    pub fn mode(&self) -> Mode {
-        self.shared.live.now().0
-    }
-
-    /// Replaces its settings and keeps what the budget holds. An operator's override stays on top.
-    /// The rules of a [shared budget](RetryBuilder::budget) are not changed.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the settings; nothing has changed then.
-    pub fn reconfigure(&self, settings: RetryConfig) -> Result<(), SettingsError> {
-        self.shared.reconfigure(None, Some(settings))
-    }
-
-    /// Changes its mode: enforce, shadow or disabled.
-    ///
-    /// # Errors
-    /// A mode that it does not have; nothing has changed then.
-    pub fn set_mode(&self, mode: Mode) -> Result<(), SettingsError> {
-        self.shared.reconfigure(Some(mode), None)
     }
 }

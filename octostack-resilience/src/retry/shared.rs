@@ -43,6 +43,10 @@ impl Shared {
         &self.name
     }
 
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
+    }
+
     pub(super) fn settings(&self) -> RetryConfig {
         self.with_shared_budget(self.live.now().1)
     }

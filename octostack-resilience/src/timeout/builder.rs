@@ -1,4 +1,5 @@
 use super::{Shared, Timeout, TimeoutConfig};
+use crate::policy::policy_builder;
 use crate::settings::SettingsError;
 use octostack_core::inspect::{Mode, Registry};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub struct TimeoutBuilder {
     registry: Registry,
 }
 
+policy_builder!(TimeoutBuilder, TimeoutConfig);
+
 impl TimeoutBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
@@ -24,27 +27,9 @@ impl TimeoutBuilder {
         }
     }
 
-    /// Replaces all settings, for instance by those read from config.
-    pub fn settings(mut self, settings: TimeoutConfig) -> Self {
-        self.settings = settings;
-        self
-    }
-
     /// How long a call may take: at least 1 ms, or zero for no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
-        self
-    }
-
-    /// The mode to start in.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Registers in another registry than that of the process.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
         self
     }
 

@@ -72,9 +72,8 @@ pub use layer::{TimeoutLayer, TimeoutService};
 pub use shared::Shared;
 
 use crate::handle::Handle;
+use crate::policy::policy_handle;
 use crate::protocol::Plain;
-use crate::settings::SettingsError;
-use octostack_core::inspect::Mode;
 use std::sync::Arc;
 
 /// A timeout; see the [module docs](self).
@@ -85,19 +84,7 @@ pub struct Timeout<H = Arc<Shared>> {
     shared: H,
 }
 
-impl Timeout {
-    /// Starts to build a timeout. The name shows in metrics, errors and on the admin port:
-    /// 1 to 128 of `A-Z a-z 0-9 . _ -`.
-    pub fn builder(name: impl Into<Arc<str>>) -> TimeoutBuilder {
-        TimeoutBuilder::new(name.into())
-    }
-
-    /// Makes it live as long as the process: the handle is then `Copy`, and a call costs two
-    /// reference counts less. The memory is never freed.
-    pub fn leak(self) -> Timeout<&'static Shared> {
-        Timeout { shared: crate::handle::leak(self.shared) }
-    }
-}
+policy_handle!(Timeout, TimeoutBuilder, TimeoutConfig, modes: "enforce, shadow and disabled");
 
 impl<H: Handle<Shared>> Timeout<H> {
     /// A Tower layer around this timeout.
@@ -118,37 +105,5 @@ impl<H: Handle<Shared>> Timeout<H> {
         F: Future<Output = Result<T, E>>,
     {
         Call::new(&self.shared, future)
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.shared.name()
-    }
-
-    /// The settings in force, with an operator's override on top.
-    pub fn settings(&self) -> TimeoutConfig {
-        self.shared.live.now().1
-    }
-
-    /// The mode in force, with an operator's override on top.
-    pub fn mode(&self) -> Mode {
-        self.shared.live.now().0
-    }
-
-    /// Replaces its settings, for calls that start from now on. An operator's override stays on
-    /// top.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the settings; nothing has changed then.
-    pub fn reconfigure(&self, settings: TimeoutConfig) -> Result<(), SettingsError> {
-        self.shared.reconfigure(None, Some(settings))
-    }
-
-    /// Changes its mode, for calls that start from now on.
-    ///
-    /// # Errors
-    /// It has the modes enforce, shadow and disabled.
-    pub fn set_mode(&self, mode: Mode) -> Result<(), SettingsError> {
-        self.shared.reconfigure(Some(mode), None)
     }
 }

@@ -31,6 +31,14 @@ impl Shared {
         &self.name
     }
 
+    pub(super) fn settings(&self) -> TimeoutConfig {
+        self.live.now().1
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
+    }
+
     #[cold]
     pub(super) fn timed_out(&self) -> PolicyError {
         PolicyError::new(self.name.clone(), PolicyErrorKind::TimedOut)

@@ -4,7 +4,7 @@ use http::{Request, Response};
 use octostack_core::Registry;
 use octostack_core::health::CheckKind;
 use octostack_core::lifecycle::{Step, Stopper};
-use octostack_core::server::{RequestBody, Server, ServerConfig};
+use octostack_core::server::{HttpService, Server, ServerConfig};
 use octostack_resilience::breaker::{CircuitBreakerService, State};
 use octostack_resilience::bulkhead::BulkheadService;
 use octostack_resilience::chaos::ChaosService;
@@ -14,7 +14,6 @@ use octostack_resilience::{
     Bulkhead, Chaos, CircuitBreaker, Grpc, Retry, Timeout, breaker, bulkhead, chaos, retry, timeout,
 };
 use pin_project_lite::pin_project;
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
@@ -187,21 +186,12 @@ impl<S> App<S> {
     ///
     /// # Errors
     /// As [`channel`](Self::channel), and if no loopback socket can be opened.
-    pub async fn channel_or_local<L, B>(
+    pub async fn channel_or_local<L: HttpService>(
         &self,
         name: &str,
         endpoint: impl FnOnce(&S) -> &Endpoint,
         service: impl FnOnce() -> L,
-    ) -> Result<Channel, BoxError>
-    where
-        L: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        L::Future: Send + 'static,
-        B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
-        B::Data: Send,
-    {
+    ) -> Result<Channel, BoxError> {
         let settings = self.settings();
         let endpoint = endpoint(&settings);
         let url = match &endpoint.url {
@@ -227,16 +217,11 @@ impl<S> App<S> {
 
     /// Serves `service` on a loopback socket until the requests of this service have drained, since
     /// they may need it. Returns its address.
-    async fn serve_beside<L, B>(&self, name: &str, service: L) -> Result<String, BoxError>
-    where
-        L: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        L::Future: Send + 'static,
-        B: http_body::Body<Error: Into<BoxError>> + Send + 'static,
-        B::Data: Send,
-    {
+    async fn serve_beside<L: HttpService>(
+        &self,
+        name: &str,
+        service: L,
+    ) -> Result<String, BoxError> {
         let loopback = (Ipv4Addr::LOCALHOST, 0).into();
         let address = std::net::SocketAddr::to_string(&loopback);
         let server = Server::bind_to(&address, name, &ServerConfig::default()).await?;

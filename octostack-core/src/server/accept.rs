@@ -1,12 +1,10 @@
+use super::HttpService;
 use super::connection::drive;
 use super::front::Front;
 use super::io::Watched;
 use super::link::{Link, Listener, Slot};
-use super::{BoxError, RequestBody};
 use crate::inspect::Event;
 use crate::lifecycle::{Drained, Step, Stop};
-use http::{Request, Response};
-use http_body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
@@ -18,7 +16,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tower_service::Service;
 
 /// How long connections get to notice that they are cut. They only have to be dropped; what is
 /// still there then is an upgraded one, in hands other than ours.
@@ -54,15 +51,7 @@ pub(super) fn http(listener: &Listener) -> auto::Builder<TokioExecutor> {
     http
 }
 
-impl<S, B> Acceptor<S>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-    B: Body<Error: Into<BoxError>> + Send + 'static,
-{
+impl<S: HttpService> Acceptor<S> {
     /// Accepts until the drain begins, then empties the backlog and closes the socket.
     pub(super) async fn accept(self, socket: TcpListener) {
         let slots = Arc::new(Semaphore::new(self.listener.config.max_connections));

@@ -91,6 +91,38 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tower_service::Service;
 
+/// A service that a [`Server`] can serve; implemented by every Tower service that fits.
+///
+/// An error in place of a response is answered with 500.
+pub trait HttpService:
+    Service<
+        Request<RequestBody>,
+        Response = Response<Self::Body>,
+        Error: Into<BoxError>,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of its responses.
+    type Body: Body<Error: Into<BoxError>> + Send + 'static;
+}
+
+impl<S, B> HttpService for S
+where
+    S: Service<
+            Request<RequestBody>,
+            Response = Response<B>,
+            Error: Into<BoxError>,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+}
+
 /// Any error, as hyper and tower pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -200,19 +232,11 @@ impl Server {
     /// Serves until `lifecycle` ends it, and reports what had to be cut.
     ///
     /// The lifecycle knows of it from the call on, not only once the future is polled.
-    pub fn serve<S, B>(
+    pub fn serve<S: HttpService>(
         self,
         service: S,
         lifecycle: &Lifecycle,
-    ) -> impl Future<Output = Drained> + Send + use<S, B>
-    where
-        S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
-        B: Body<Error: Into<BoxError>> + Send + 'static,
-    {
+    ) -> impl Future<Output = Drained> + Send + use<S> {
         let listening = lifecycle.listener();
         let grace = lifecycle.config().idle_grace;
         let serving = self.serve_until(service, listening.stop(), grace);
@@ -229,20 +253,12 @@ impl Server {
     /// [`Step::Retire`](crate::lifecycle::Step::Retire) makes HTTP/1 answers say
     /// `Connection: close`, `Drain` closes the socket and gives idle HTTP/1 connections
     /// `idle_grace`, `Cut` drops what is left.
-    pub fn serve_until<S, B>(
+    pub fn serve_until<S: HttpService>(
         self,
         service: S,
         stop: Stop,
         idle_grace: Duration,
-    ) -> impl Future<Output = Drained> + Send + use<S, B>
-    where
-        S: Service<Request<RequestBody>, Response = Response<B>, Error: Into<BoxError>>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
-        B: Body<Error: Into<BoxError>> + Send + 'static,
-    {
+    ) -> impl Future<Output = Drained> + Send + use<S> {
         let Self { socket, .. } = self;
         let listener = Arc::new(link::Listener {
             name: self.name,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test as tests do")]
 
 use octostack_core::Registry;
-use octostack_core::inspect::{Metric, Sink};
+use octostack_core::inspect::{Event, Metric, Sink};
 use octostack_core::lifecycle::{
     Cause, Drained, Lifecycle, LifecycleConfig, Outcome, Phase, Signal, Signals, Step,
 };
@@ -92,6 +92,24 @@ async fn ends_in_order() {
     assert_eq!(outcome.exit_code(), 0);
     assert_eq!(outcome.cause, Cause::Signal(Signal::Terminate));
     assert_eq!(outcome.took.as_secs(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_are_told_no_later_than_balancers() {
+    for lame_duck in [Duration::ZERO, SECOND] {
+        let service = start(lame_duck);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (stop, log) = (service.lifecycle.stop(), Arc::clone(&seen));
+        service.registry.observe(move |event: &Event| {
+            if event.message.contains("-> draining") {
+                log.lock().unwrap().push(stop.step());
+            }
+        });
+        service.lifecycle.ready();
+        service.kill.send(Signal::Terminate).unwrap();
+        service.ending.await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [Step::Retire]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,8 @@ impl Lifecycle {
             aborted_tasks: Vec::new(),
             unclosed: Vec::new(),
         };
+        // Before readiness turns: whoever has seen that it is false gets `Connection: close`.
+        self.shared.requests.advance(Step::Retire);
         self.enter(Phase::Draining, &outcome.cause.to_string());
         let at_once = tokio::select! {
             biased;
@@ -63,7 +65,6 @@ impl Lifecycle {
             _ => config.effective_lame_duck(),
         };
         if !lame_duck.is_zero() {
-            shared.requests.advance(Step::Retire);
             sleep(lame_duck).await;
         }
 

@@ -190,3 +190,41 @@ fn together<T: Send>(
         joined.collect()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Subject, count, time};
+    use std::convert::Infallible;
+    use std::future::{Future, poll_fn};
+    use std::pin::Pin;
+    use std::task::Poll;
+    use tower::service_fn;
+
+    type Waiting = Pin<Box<dyn Future<Output = Result<(), Infallible>>>>;
+
+    /// Has to be polled twice, and allocates once.
+    fn waits_once() -> Subject {
+        let service = service_fn(|()| -> Waiting {
+            let mut polled = false;
+            Box::pin(poll_fn(move |_| {
+                if std::mem::replace(&mut polled, true) {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending
+            }))
+        });
+        Subject::new("waits", service, || (), |(), _| ())
+    }
+
+    #[test]
+    fn the_allocations_of_each_thread_count_and_those_of_the_measure_do_not() {
+        for threads in [1, 2] {
+            assert!((count(&waits_once(), threads) - 1.0).abs() < f64::EPSILON);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_polled_again_and_its_time_is_taken() {
+        assert!(time(&waits_once(), 2, 100) > 0.0);
+    }
+}

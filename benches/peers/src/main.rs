@@ -49,3 +49,34 @@ fn measure(scenarios: &[Scenario], arguments: &Arguments) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::scenarios;
+    use crate::drive::Measurement;
+
+    /// Of a subject, with one thread and with two.
+    fn allocations(measured: &[Measurement], subject: &str) -> [f64; 2] {
+        let of = |threads| {
+            let found = measured.iter().find(|m| m.subject == subject && m.threads == threads);
+            found.map(|m| m.allocs_per_call).unwrap()
+        };
+        [of(1), of(2)]
+    }
+
+    #[test]
+    fn what_we_claim_about_allocations_holds() {
+        for scenario in scenarios() {
+            let measured = scenario.measure(1);
+            assert!(measured.iter().all(|m| m.ns_per_call > 0.0), "{measured:?}");
+            let through_axum = scenario.name == "red/axum-route";
+            let without = if through_axum { "identity" } else { "baseline" };
+            let [allowed, _] = allocations(&measured, without);
+            for subject in ["octostack", "octostack-leaked"] {
+                let most = if through_axum { allowed + 1.0 } else { 0.0 };
+                let counted = allocations(&measured, subject);
+                assert!(counted.iter().all(|n| *n <= most), "{}: {counted:?}", scenario.name);
+            }
+        }
+    }
+}

@@ -8,14 +8,34 @@ use std::path::{Path, PathBuf};
 
 const SECRET: &str = "s3cr3t-hunter2";
 
-/// A directory of its own for a test, with these files in it.
-fn directory(name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&path).unwrap();
-    for (file, text) in files {
-        fs::write(path.join(file), text).unwrap();
+/// A directory that is gone when its test is over.
+struct Directory(PathBuf);
+
+impl Directory {
+    /// A directory with these files in it.
+    fn with(name: &str, files: &[(&str, &str)]) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        for (file, text) in files {
+            fs::write(path.join(file), text).unwrap();
+        }
+        Self(path)
     }
-    path
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    fn join(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Runs a command to its end.
@@ -52,8 +72,8 @@ fn every_problem_of_a_file_is_listed_with_its_place() {
          [lifecycle]\ndrain_timeout = 'soon'\n[inventory]\ntiemout = '1s'\n\
          [inventory.breaker]\nfailure_rate = 7\n[admin]\ntoken = ['{SECRET}']\n"
     );
-    let dir = directory("bad-file", &[("default.toml", &text)]);
-    let said = refused(&["--config-dir", dir.to_str().unwrap()], &[]);
+    let dir = Directory::with("bad-file", &[("default.toml", &text)]);
+    let said = refused(&["--config-dir", dir.path()], &[]);
     assert!(said.starts_with("orders: 7 problems in the configuration\n"), "{said}");
     has_lines(
         &said,
@@ -71,16 +91,18 @@ fn every_problem_of_a_file_is_listed_with_its_place() {
 
 #[test]
 fn problems_of_all_sources_are_listed_together() {
-    let dir = directory("bad-sources", &[("default.toml", "[telemetry]\nlog_format = 'xml'\n")]);
+    let dir =
+        Directory::with("bad-sources", &[("default.toml", "[telemetry]\nlog_format = 'xml'\n")]);
+    let token = format!("admin.token={SECRET}");
     let arguments = [
         "--config-dir",
-        dir.to_str().unwrap(),
+        dir.path(),
         "--config",
         "nowhere.toml",
         "--set",
         "server.max_connections=few",
         "--set",
-        concat!("admin.token=", "s3cr3t-hunter2"),
+        &token,
     ];
     let environment = [
         ("PORT", "http"),
@@ -133,13 +155,13 @@ fn values_that_only_make_no_sense_are_config_errors_too() {
 
 #[test]
 fn a_broken_or_missing_file_is_named() {
-    let dir = directory("broken", &[("broken.toml", "port = = 1\n")]);
+    let dir = Directory::with("broken", &[("broken.toml", "port = = 1\n")]);
     let broken = dir.join("broken.toml");
-    let said = refused(&["--config", broken.to_str().unwrap()], &[]);
+    let said = refused(&["--config", &broken], &[]);
     has_lines(&said, &["broken.toml:1:8: "]);
 
     let nowhere = dir.join("nowhere");
-    let said = refused(&["--config-dir", nowhere.to_str().unwrap()], &[]);
+    let said = refused(&["--config-dir", &nowhere], &[]);
     has_lines(&said, &["nowhere does not exist"]);
 
     let said = refused(&[], &[("ADMIN_TOKEN_FILE", "/nowhere/token")]);
@@ -195,7 +217,7 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn sources_win_in_their_order() {
-    let dir = directory(
+    let dir = Directory::with(
         "layers",
         &[
             ("default.toml", "[inventory]\ndeadline = '11s'\ntimeout = '1s'\n"),
@@ -203,10 +225,15 @@ fn sources_win_in_their_order() {
             ("named.yaml", "inventory:\n  connect_timeout: 3s\n  timeout: 2s\n"),
         ],
     );
-    let dir = dir.to_str().unwrap();
-    let named = format!("{dir}/named.yaml");
-    let arguments =
-        ["--config-dir", dir, "--config", &named, "--set", "inventory.bulkhead.max_concurrent=5"];
+    let named = dir.join("named.yaml");
+    let arguments = [
+        "--config-dir",
+        dir.path(),
+        "--config",
+        &named,
+        "--set",
+        "inventory.bulkhead.max_concurrent=5",
+    ];
     let environment = [
         ("APP_ENV", "staging"),
         ("ORDERS_INVENTORY_CONNECT_TIMEOUT", "4s"),

@@ -7,10 +7,10 @@ mod proto {
     tonic::include_proto!("shop.inventory.v1");
 }
 
-use proto::inventory_server::{Inventory, InventoryServer};
-pub use proto::StockRequest;
 use proto::StockReply;
+pub use proto::StockRequest;
 pub use proto::inventory_client::InventoryClient;
+use proto::inventory_server::{Inventory, InventoryServer};
 
 /// Stock that never changes: enough to show a dependency.
 pub struct Warehouse;

@@ -74,7 +74,10 @@ struct Shown {
 }
 
 /// `GET /orders/{id}`: an order is worth showing without its stock, so the inventory may fail.
-async fn show(State(mut shop): State<Shop>, Path(id): Path<u64>) -> Result<Json<Shown>, StatusCode> {
+async fn show(
+    State(mut shop): State<Shop>,
+    Path(id): Path<u64>,
+) -> Result<Json<Shown>, StatusCode> {
     let order = shop.orders.get(id).ok_or(StatusCode::NOT_FOUND)?;
     let request = StockRequest { article: order.what.article.clone() };
     let stock = match shop.inventory.stock(request).await {

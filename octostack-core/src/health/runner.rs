@@ -94,7 +94,7 @@ impl Shared {
                 None => to.as_str().to_owned(),
             };
             let event = Event::new("health_check", check.name.as_str(), message)
-                .with("kind", check.kind.as_str())
+                .with("check_kind", check.kind.as_str())
                 .with("from", from.as_str())
                 .with("to", to.as_str())
                 .with("reason", reason);

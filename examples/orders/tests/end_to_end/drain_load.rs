@@ -161,6 +161,8 @@ fn no_request_is_lost(lame_duck: &str, lame_duck_time: Duration) {
         assert_eq!(exit.code, Some(0), "round {round}: {:#?}", exit.lines.last());
         assert!(now() - from < PATIENCE);
         let after = [seen.answered(0), seen.answered(1)];
+        let logged = exit.lines.iter().filter(|line| line["message"] == "request").count();
+        assert_eq!(logged as u64, after[0] + after[1], "each request has its access event");
         println!("round {round}: answered {before:?} before the signal, {after:?} in all");
         if lame_duck_time > Duration::ZERO {
             assert!(after[0] > before[0], "serves on for the lame-duck time");

@@ -162,7 +162,7 @@ impl Pruned {
             Step::Key(key) => json.get(key),
             Step::Index(_) => None, // not worth counting what is gone
         });
-        !parent.and_then(Json::as_object).is_some_and(|entries| !entries.is_empty())
+        parent.and_then(Json::as_object).is_none_or(serde_json::Map::is_empty)
     }
 
     /// The path in the whole tree that serde's path in the pruned one stands for.

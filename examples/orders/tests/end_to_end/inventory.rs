@@ -1,6 +1,6 @@
 //! The inventory breaks, on purpose: customers still get their orders, operators see all of it,
 //! and it ends by itself.
-use crate::http::{Answer, ask, get};
+use crate::http::{Answer, Connection, ask, get};
 use crate::process::Orders;
 use octostack::core::{Clock, SystemClock};
 use rustix::process::Signal;
@@ -215,6 +215,27 @@ fn a_change_is_listed_with_its_actor_and_audited() {
     assert!(settings(&set[1]["to"]).contains("latency"), "{}", set[1]);
     let end = of_kind("override_ended");
     assert_eq!((end.len(), &end[0]["claimed_actor"]), (1, &"bob@example".into()));
+}
+
+#[test]
+fn a_policy_in_front_of_the_routes_answers_for_them() {
+    let limit = [("ORDERS_SERVER_INBOUND_BULKHEAD_MAX_CONCURRENT", "1")];
+    let orders = Orders::start(&limit);
+    orders.slow_inventory("1m");
+    let mut first = Connection::open(orders.public).unwrap();
+    first.send(b"GET /orders/1 HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    orders.wait_in_flight(1.0);
+
+    let id = [("x-request-id", "second")];
+    let second = ask(orders.public, "GET", "/orders/2", &id, "");
+    assert_eq!(second.status, 503, "{second:?}");
+    assert_eq!(second.header("content-type"), Some("application/problem+json"));
+    assert_eq!(second.header("x-request-id"), Some("second"));
+    assert_eq!(second.json()["status"], 503);
+    // Probes are not in the way of the limit.
+    assert_eq!(get(orders.public, "/readyz").status, 200);
+    let rejected = [("policy", "inbound.bulkhead"), ("decision", "rejected")];
+    assert_eq!(orders.metric("octostack_policy_decisions_total", &rejected), Some(1.0));
 }
 
 #[test]

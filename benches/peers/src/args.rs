@@ -2,7 +2,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-const DEFAULT_ROUNDS: u32 = 40;
+const DEFAULT_ROUNDS: u32 = 100;
 
 /// What the process is asked to do.
 #[derive(Debug, PartialEq, Eq)]

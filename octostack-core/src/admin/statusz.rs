@@ -13,7 +13,7 @@ pub(super) fn status(admin: &Shared) -> Value {
     let mut page = entries(admin.identity.status());
     let generations = admin.generations.iter();
     let generations = generations.map(|(name, number)| (name.clone(), number().into()));
-    let events = admin.registry.events().iter().map(event).collect();
+    let events = admin.registry.events().iter().map(|e| event(e)).collect();
     page.extend([
         ("start".into(), rfc3339(admin.started_at).into()),
         ("uptime".into(), Duration::from_secs(uptime.as_secs()).into()),

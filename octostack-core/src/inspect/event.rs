@@ -1,5 +1,6 @@
 use super::Value;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Something that happened and that happens rarely: a transition, a reload, an admin change.
@@ -54,19 +55,19 @@ impl<F: Fn(&Event) + Send + Sync> Observer for F {
 
 /// The last [`Ring::LEN`] events, newest last.
 #[derive(Debug, Default)]
-pub(super) struct Ring(VecDeque<Event>);
+pub(super) struct Ring(VecDeque<Arc<Event>>);
 
 impl Ring {
     pub(super) const LEN: usize = 50;
 
-    pub(super) fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: Arc<Event>) {
         if self.0.len() == Self::LEN {
             self.0.pop_front();
         }
         self.0.push_back(event);
     }
 
-    pub(super) fn to_vec(&self) -> Vec<Event> {
+    pub(super) fn to_vec(&self) -> Vec<Arc<Event>> {
         self.0.iter().cloned().collect()
     }
 }

@@ -91,17 +91,18 @@ impl Registry {
         }
     }
 
-    /// Records an event and tells the observers.
+    /// Records an event and tells the observers, in this order: whoever hears of it finds it.
     pub fn emit(&self, event: Event) {
+        let event = Arc::new(event);
+        lock(&self.shared.events).push(event.clone());
         let observers = lock(&self.shared.observers).clone();
         for observer in &observers {
             observer.observe(&event);
         }
-        lock(&self.shared.events).push(event);
     }
 
     /// The last 50 events, newest last.
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<Arc<Event>> {
         lock(&self.shared.events).to_vec()
     }
 

@@ -32,8 +32,8 @@ impl fmt::Display for BindError {
         match source.kind() {
             ErrorKind::AddrInUse => write!(
                 f,
-                "another process uses it; end that one, or choose another port with {setting} (0 \
-                 takes any free one)"
+                "another process uses it; end that one, or choose another port with {setting}; 0 \
+                 takes any free one"
             ),
             ErrorKind::PermissionDenied => write!(
                 f,
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(
             say(ErrorKind::AddrInUse),
             "cannot listen on 10.0.0.1:80: another process uses it; end that one, or choose \
-             another port with server.port (0 takes any free one)"
+             another port with server.port; 0 takes any free one"
         );
         assert!(say(ErrorKind::PermissionDenied).contains("below 1024"));
         assert!(say(ErrorKind::AddrNotAvailable).contains("no address of this host"));

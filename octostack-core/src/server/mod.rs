@@ -152,7 +152,7 @@ impl Server {
     /// # Errors
     /// [`BindError`] when the address is in use, is none of this host's, or is not permitted.
     pub async fn bind(config: &ServerConfig) -> Result<Self, BindError> {
-        Self::bind_to(&config.address(), "server.host and server.port", config).await
+        Self::bind_to(&config.address(), "server.host and server.port (HOST, PORT)", config).await
     }
 
     /// Listens on `address` (`host:port`), with the limits of `config`. An error names `setting`

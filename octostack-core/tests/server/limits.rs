@@ -272,7 +272,7 @@ async fn a_port_in_use_is_named_with_what_to_do() {
         error.to_string(),
         format!(
             "cannot listen on {}: another process uses it; end that one, or choose another port \
-             with server.host and server.port (0 takes any free one)",
+             with server.host and server.port (HOST, PORT); 0 takes any free one",
             server.addr
         )
     );

@@ -93,10 +93,7 @@ fn float(number: f64, out: &mut Murmur3) {
         out.write(&[HALF]);
         return out.write(&half.to_be_bytes());
     }
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "taken only if nothing is lost"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "taken only if nothing is lost")]
     let single = number as f32;
     if f64::from(single).to_bits() == number.to_bits() {
         out.write(&[SINGLE]);

@@ -161,10 +161,7 @@ pub struct UnknownBucketing(String);
 impl fmt::Display for UnknownBucketing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
-        write!(
-            f,
-            "`{text}` is no bucketing version; use `v1`, `v2` or `v3`"
-        )
+        write!(f, "`{text}` is no bucketing version; use `v1`, `v2` or `v3`")
     }
 }
 

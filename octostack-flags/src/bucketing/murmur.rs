@@ -13,12 +13,7 @@ pub(super) struct Murmur3 {
 
 impl Murmur3 {
     pub(super) const fn new(seed: u32) -> Self {
-        Self {
-            state: seed,
-            rest: [0; 4],
-            rest_len: 0,
-            len: 0,
-        }
+        Self { state: seed, rest: [0; 4], rest_len: 0, len: 0 }
     }
 
     pub(super) fn write(&mut self, mut bytes: &[u8]) {

@@ -19,9 +19,7 @@ impl Split {
         let mut total = 0_u32;
         let mut ends = Vec::new();
         for weight in weights {
-            let sum = total
-                .checked_add(weight)
-                .filter(|sum| i32::try_from(*sum).is_ok());
+            let sum = total.checked_add(weight).filter(|sum| i32::try_from(*sum).is_ok());
             total = sum.ok_or(SplitError::TooLarge)?;
             ends.push(total);
         }

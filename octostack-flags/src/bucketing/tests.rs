@@ -62,13 +62,7 @@ fn the_targeting_key_is_mixed_with_the_flag() {
     assert_eq!(parts, [Some(0), Some(1), Some(0)]);
     for version in [Bucketing::V1, Bucketing::V2] {
         let joined = version.hash(Unit::Text("ab"));
-        assert_eq!(
-            version.hash(Unit::Targeting {
-                flag: "a",
-                key: "b"
-            }),
-            joined
-        );
+        assert_eq!(version.hash(Unit::Targeting { flag: "a", key: "b" }), joined);
     }
 }
 
@@ -84,13 +78,7 @@ fn booleans_and_texts() {
     check_bucket(&Value::Bool(true), 5);
     check_bucket(&Value::Bool(false), 1);
     let long = [("a".repeat(255), 18), ("a".repeat(256), 7)];
-    let short = [
-        ("user1", 22),
-        ("user2", 16),
-        ("123", 22),
-        ("true", 24),
-        ("", 4),
-    ];
+    let short = [("user1", 22), ("user2", 16), ("123", 22), ("true", 24), ("", 4)];
     let more = [("café façade résumé café", 9), ("あいうえおかきく", 16)];
     for (text, bucket) in short.into_iter().chain(more) {
         check_bucket(&Value::Text(text.into()), bucket);
@@ -155,26 +143,14 @@ fn maps_in_any_order() {
     let map = |entries: Vec<(&'static str, Value)>| Value::map(entries);
     let cases = [
         (map(vec![]), 3),
-        (
-            map(vec![("b", Value::Integer(2)), ("a", Value::Integer(1))]),
-            23,
-        ),
-        (
-            map(vec![("aa", Value::Integer(2)), ("z", Value::Integer(1))]),
-            21,
-        ),
-        (
-            map(vec![("ÿ", Value::Integer(2)), ("aaa", Value::Integer(1))]),
-            12,
-        ),
+        (map(vec![("b", Value::Integer(2)), ("a", Value::Integer(1))]), 23),
+        (map(vec![("aa", Value::Integer(2)), ("z", Value::Integer(1))]), 21),
+        (map(vec![("ÿ", Value::Integer(2)), ("aaa", Value::Integer(1))]), 12),
         (map(vec![("key", Value::Float(-0.0))]), 10),
         (map(vec![("a", map(vec![])), ("b", list(vec![]))]), 7),
         (
             map(vec![
-                (
-                    "a",
-                    list(vec![Value::Integer(1), list(vec![]), Value::Integer(3)]),
-                ),
+                ("a", list(vec![Value::Integer(1), list(vec![]), Value::Integer(3)])),
                 ("b", Value::Null),
             ]),
             3,
@@ -190,11 +166,7 @@ fn what_is_no_unit_gets_no_part() {
     let split = split(&[1, 1]);
     for value in [Value::Null, Value::List(vec![Value::Integer(1)])] {
         for version in ALL {
-            assert_eq!(
-                version.part(Unit::Value(&value), &split),
-                None,
-                "{version} {value}"
-            );
+            assert_eq!(version.part(Unit::Value(&value), &split), None, "{version} {value}");
         }
     }
     for version in [Bucketing::V1, Bucketing::V2] {
@@ -213,11 +185,7 @@ fn v1_has_no_place_for_the_largest_hashes_and_the_others_have() {
         assert_eq!(one.by_projection(hash), 0);
     }
     assert_eq!(one.by_share(0xffff_ffff), Some(0));
-    assert_eq!(
-        split(&[1, 0, 1, 0]).by_projection(u32::MAX),
-        2,
-        "a part of weight 0 gets nobody"
-    );
+    assert_eq!(split(&[1, 0, 1, 0]).by_projection(u32::MAX), 2, "a part of weight 0 gets nobody");
 }
 
 #[test]
@@ -235,10 +203,7 @@ fn versions_read_back_as_they_are_written() {
         assert_eq!(version.to_string().parse(), Ok(version));
     }
     let error = "V2".parse::<Bucketing>().unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "`V2` is no bucketing version; use `v1`, `v2` or `v3`"
-    );
+    assert_eq!(error, "`V2` is no bucketing version; use `v1`, `v2` or `v3`");
 }
 
 /// Chi-square with 9 degrees of freedom: 27.9 is passed by one fair split in a thousand, and the
@@ -252,10 +217,7 @@ fn parts_get_their_share_of_users() {
         let mut seen = [0_u32; 10];
         for user in 0..users {
             let key = format!("user-{user}");
-            let unit = Unit::Targeting {
-                flag: "checkout",
-                key: &key,
-            };
+            let unit = Unit::Targeting { flag: "checkout", key: &key };
             seen[version.part(unit, &split).unwrap()] += 1;
         }
         let chi_square: f64 = std::iter::zip(seen, weights)
@@ -264,10 +226,7 @@ fn parts_get_their_share_of_users() {
                 (f64::from(seen) - fair).powi(2) / fair
             })
             .sum();
-        assert!(
-            chi_square < 27.9,
-            "{version}: {chi_square:.1} from {seen:?}"
-        );
+        assert!(chi_square < 27.9, "{version}: {chi_square:.1} from {seen:?}");
     }
 }
 
@@ -278,13 +237,8 @@ fn two_flags_pick_different_users() {
         let is_in =
             |flag: &str, key: &str| version.part(Unit::Targeting { flag, key }, &half) == Some(0);
         let users = (0..10_000).map(|user| format!("user-{user}"));
-        let both = users
-            .filter(|key| is_in("search", key) && is_in("checkout", key))
-            .count();
-        assert!(
-            (2_300..2_700).contains(&both),
-            "{version}: {both} of 10000 are in both halves"
-        );
+        let both = users.filter(|key| is_in("search", key) && is_in("checkout", key)).count();
+        assert!((2_300..2_700).contains(&both), "{version}: {both} of 10000 are in both halves");
     }
 }
 

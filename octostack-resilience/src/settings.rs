@@ -207,9 +207,12 @@ pub(crate) struct Live<C> {
 }
 
 struct Layers<C> {
+    /// The policy's own, always valid by themselves.
     mode: Mode,
     settings: C,
     over: Option<Patch>,
+    /// What is in force.
+    in_force: (Mode, C),
 }
 
 impl<C: Settings> Live<C> {
@@ -220,21 +223,26 @@ impl<C: Settings> Live<C> {
         settings: C,
         modes: &'static [Mode],
     ) -> Result<Self, SettingsError> {
-        let live = Self { layers: Mutex::new(Layers { mode, settings, over: None }), modes };
+        let in_force = (mode, settings.clone());
+        let layers = Layers { mode, settings, over: None, in_force };
+        let live = Self { layers: Mutex::new(layers), modes };
         let mut problems = check_name(name);
-        problems.extend(live.in_force(&live.lock(), None).err().into_iter().flatten());
+        let layers = live.lock();
+        problems
+            .extend(live.merged(layers.mode, &layers.settings, None).err().into_iter().flatten());
+        drop(layers);
         if problems.is_empty() { Ok(live) } else { Err(error(name, problems)) }
     }
 
     /// What is in force.
     pub(crate) fn now(&self) -> (Mode, C) {
-        let layers = self.lock();
-        let valid = self.in_force(&layers, layers.over.as_ref());
-        // Only valid layers are ever stored, so the fallback is never taken.
-        valid.unwrap_or_else(|_| (layers.mode, layers.settings.clone()))
+        self.lock().in_force.clone()
     }
 
     /// Replaces the policy's own settings, or its own mode, and applies what is then in force.
+    ///
+    /// An override stays as it is. If it does not go together with the new settings, what is in
+    /// force stays until it ends, and the new settings hold from then on.
     ///
     /// `apply` runs under the lock, so that two changes cannot be applied in the wrong order.
     pub(crate) fn change(
@@ -245,17 +253,14 @@ impl<C: Settings> Live<C> {
         apply: impl FnOnce(Mode, &C),
     ) -> Result<(), SettingsError> {
         let mut layers = self.lock();
-        let next = Layers {
-            mode: mode.unwrap_or(layers.mode),
-            settings: settings.unwrap_or_else(|| layers.settings.clone()),
-            over: layers.over.clone(),
-        };
-        // The settings must be valid by themselves too: they remain when the override ends.
-        let valid =
-            self.in_force(&next, None).and_then(|_| self.in_force(&next, next.over.as_ref()));
-        let (mode, settings) = valid.map_err(|problems| error(name, problems))?;
-        *layers = next;
-        apply(mode, &settings);
+        let mode = mode.unwrap_or(layers.mode);
+        let settings = settings.unwrap_or_else(|| layers.settings.clone());
+        self.merged(mode, &settings, None).map_err(|problems| error(name, problems))?;
+        if let Ok((mode, settings)) = self.merged(mode, &settings, layers.over.as_ref()) {
+            apply(mode, &settings);
+            layers.in_force = (mode, settings);
+        }
+        (layers.mode, layers.settings) = (mode, settings);
         Ok(())
     }
 
@@ -266,7 +271,9 @@ impl<C: Settings> Live<C> {
         patch: Option<&Patch>,
         further: impl FnOnce(&C) -> Vec<Problem>,
     ) -> Result<(), Vec<Problem>> {
-        let (_, settings) = self.in_force(&self.lock(), patch)?;
+        let layers = self.lock();
+        let (_, settings) = self.merged(layers.mode, &layers.settings, patch)?;
+        drop(layers);
         let problems = further(&settings);
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -278,30 +285,33 @@ impl<C: Settings> Live<C> {
         apply: impl FnOnce(Mode, &C),
     ) -> Result<(), Vec<Problem>> {
         let mut layers = self.lock();
-        let (mode, settings) = self.in_force(&layers, patch)?;
-        layers.over = patch.cloned();
+        let (mode, settings) = self.merged(layers.mode, &layers.settings, patch)?;
         apply(mode, &settings);
+        layers.over = patch.cloned();
+        layers.in_force = (mode, settings);
         Ok(())
     }
 
     /// The entries `mode`, `settings` and `overridden` of a status.
     pub(crate) fn status(&self) -> [(&'static str, Value); 3] {
-        let (mode, settings) = self.now();
-        let overridden = self.lock().over.is_some();
+        let layers = self.lock();
+        let (mode, settings) = &layers.in_force;
         [
             ("mode", mode.as_str().into()),
             ("settings", settings.to_value()),
-            ("overridden", overridden.into()),
+            ("overridden", layers.over.is_some().into()),
         ]
     }
 
-    fn in_force(
+    /// Mode and settings with `over` on top, if that is valid.
+    fn merged(
         &self,
-        layers: &Layers<C>,
+        mode: Mode,
+        settings: &C,
         over: Option<&Patch>,
     ) -> Result<(Mode, C), Vec<Problem>> {
-        let mode = over.and_then(|patch| patch.mode).unwrap_or(layers.mode);
-        let mut settings = layers.settings.clone();
+        let mode = over.and_then(|patch| patch.mode).unwrap_or(mode);
+        let mut settings = settings.clone();
         let mut problems = Vec::new();
         require(&mut problems, self.modes.contains(&mode), "mode", || {
             let known: Vec<_> = self.modes.iter().map(|mode| mode.as_str()).collect();
@@ -340,7 +350,7 @@ impl<C: Settings> fmt::Debug for Live<C> {
 #[cfg(test)]
 mod tests {
     #![allow(unreachable_pub, dead_code, reason = "the macro declares public structs")]
-    use super::{Live, check_name, require_ratio};
+    use super::{Live, check_name, require, require_ratio};
     use octostack_core::inspect::{Mode, Patch, Problem, Value};
     use std::time::Duration;
 
@@ -351,6 +361,8 @@ mod tests {
             rate: f64 = 0.5,
             /// How many.
             calls: u32 = 10,
+            /// At most `calls`.
+            least: u32 = 1,
             /// How long.
             #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
                 schemars(schema_with = "octostack_core::duration::schema"))]
@@ -362,6 +374,7 @@ mod tests {
         fn problems(&self) -> Vec<Problem> {
             let mut problems = Vec::new();
             require_ratio(&mut problems, self.rate, false, "rate");
+            require(&mut problems, self.least <= self.calls, "least", || "too many".into());
             problems
         }
     }
@@ -410,12 +423,23 @@ mod tests {
                 "mode: this policy has no mode `forced_open`; it has enforce, shadow",
                 "settings.calls: expected a whole number, found a string",
                 "settings.wait: expected a duration such as \"250ms\", found a whole number",
-                "settings.colour: there is no such setting; there are rate, calls, wait",
+                "settings.colour: there is no such setting; there are rate, calls, least, wait",
                 "settings.rate: 1.5 is out of range: above 0, at most 1",
             ]
         );
         assert_eq!(live.now(), (Mode::Enforce, Sample::default()));
         assert_eq!(live.now().1.validate(), Ok(()));
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_an_override_wait_for_its_end() {
+        let live = live();
+        live.set_override(Some(&patch(&[("calls", 3_u32.into())])), |_, _| {}).unwrap();
+        let reloaded = Sample { least: 5, ..Sample::default() };
+        live.change("p", None, Some(reloaded.clone()), |_, _| panic!("applied")).unwrap();
+        assert_eq!(live.now().1, Sample { calls: 3, ..Sample::default() });
+        live.set_override(None, |_, now| assert_eq!(now, &reloaded)).unwrap();
+        assert_eq!(live.now().1, reloaded);
     }
 
     #[test]

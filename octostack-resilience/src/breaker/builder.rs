@@ -47,7 +47,7 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// How long it stays open before it tries again: at least 1 ms.
+    /// How long it stays open before it tries again: 1 ms to 24 h.
     pub fn open_for(mut self, wait: Duration) -> Self {
         self.settings.open_for = wait;
         self
@@ -59,7 +59,7 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// When trial calls that never came back lose their place: at least 1 ms.
+    /// When trial calls that never came back lose their places: 1 ms to 24 h.
     pub fn half_open_timeout(mut self, timeout: Duration) -> Self {
         self.settings.half_open_timeout = timeout;
         self

@@ -82,19 +82,22 @@ settings! {
         window: Window = Window::Calls(100),
         /// Does not open before so many calls. 1 to the size of the window.
         minimum_calls: u32 = 20,
-        /// How long it stays open before it tries again. At least 1 ms.
+        /// How long it stays open before it tries again. 1 ms to 24 h.
         #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
             schemars(schema_with = "octostack_core::duration::schema"))]
         open_for: Duration = Duration::from_secs(5),
         /// How many calls it admits to find out whether the service is back. 1 to 65,535.
         half_open_calls: u32 = 5,
-        /// After this time without a verdict, half-open calls that never came back lose their place
-        /// to new ones. At least 1 ms.
+        /// So long after the last trial call began, those that never came back lose their places to
+        /// new ones. Results that did come back stay. 1 ms to 24 h.
         #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
             schemars(schema_with = "octostack_core::duration::schema"))]
         half_open_timeout: Duration = Duration::from_secs(30),
     }
 }
+
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl CircuitBreakerConfig {
     fn problems(&self) -> Vec<Problem> {
@@ -115,8 +118,9 @@ impl CircuitBreakerConfig {
         for (key, duration) in
             [("open_for", self.open_for), ("half_open_timeout", self.half_open_timeout)]
         {
-            require(&mut all, duration >= Duration::from_millis(1), key, || {
-                format!("{} is too short: at least 1ms", octostack_core::duration::format(duration))
+            require(&mut all, (SHORTEST..=LONGEST).contains(&duration), key, || {
+                let duration = octostack_core::duration::format(duration);
+                format!("{duration} is out of range: 1ms to 1day")
             });
         }
         all

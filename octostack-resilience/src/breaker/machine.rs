@@ -8,7 +8,7 @@
 //! clock. Everything else is rare and happens under one lock, which also guards every store to
 //! `state`.
 use super::config::CircuitBreakerConfig;
-use super::probes::{Probes, Verdict};
+use super::probes::{Probes, Verdict, reaches};
 use super::ring::{Recorded, Ring, Tally};
 use super::state::{State, next_generation, pack, unpack};
 use super::ticket::{Role, Ticket};
@@ -65,9 +65,14 @@ struct Counts {
 struct Cold {
     settings: CircuitBreakerConfig,
     probes: Probes,
-    half_open_since: Instant,
+    /// When it opened last.
+    opened_at: Instant,
+    /// When the last trial call began.
+    leased_at: Instant,
     /// By state before and after.
     transitions: [[u64; 3]; 3],
+    /// Outcomes as they were told last, so that none is ever told smaller.
+    told: [u64; 5],
 }
 
 impl Machine {
@@ -88,8 +93,10 @@ impl Machine {
             cold: Mutex::new(Cold {
                 settings,
                 probes: Probes::default(),
-                half_open_since: epoch,
+                opened_at: epoch,
+                leased_at: epoch,
                 transitions: [[0; 3]; 3],
+                told: [0; 5],
             }),
         }
     }
@@ -161,35 +168,44 @@ impl Machine {
             return (Admission::Rejected { retry_after }, None);
         }
         let mut cold = lock(&self.cold);
-        let (generation, mode, state) = unpack(self.state.load(Acquire));
-        let calls = cold.settings.half_open_calls;
+        let (_, _, state) = unpack(self.state.load(Acquire));
         let transition = match state {
             // ## Open => HalfOpen
             State::Open if self.open_until.load(Relaxed) <= self.nanos(now) => {
-                cold.half_open_since = now;
                 Some(self.transit(&mut cold, State::HalfOpen, "the wait is over".into()))
             }
-            // ## HalfOpen => HalfOpen of the next generation, so that what hangs is forgotten
-            State::HalfOpen if now >= cold.half_open_since + cold.settings.half_open_timeout => {
-                cold.half_open_since = now;
-                cold.probes = Probes::default();
-                let next = next_generation(generation);
-                self.state.store(pack(next, mode, State::HalfOpen), Release);
-                None
-            }
-            State::Open | State::HalfOpen => None,
-            // Closed by a probe in the meantime.
-            State::Closed => {
-                let ticket = Ticket::new(generation, Role::Measured);
-                return (Admission::Admitted(ticket), None);
-            }
+            // Other settings may have decided what the results so far left open.
+            State::HalfOpen => self.decide(&mut cold, &now),
+            State::Open | State::Closed => None,
         };
         let (generation, _, state) = unpack(self.state.load(Acquire));
-        if state == State::HalfOpen && cold.probes.lease(calls) {
-            (Admission::Admitted(Ticket::new(generation, Role::Probe)), transition)
-        } else {
-            (Admission::Rejected { retry_after: None }, transition)
+        let ticket = match state {
+            State::Closed => Some(Ticket::new(generation, Role::Measured)),
+            State::HalfOpen => self.lease(&mut cold, now),
+            State::Open => None,
+        };
+        match ticket {
+            Some(ticket) => (Admission::Admitted(ticket), transition),
+            None => (Admission::Rejected { retry_after: None }, transition),
         }
+    }
+
+    /// A place among the trial calls.
+    fn lease(&self, cold: &mut Cold, now: Instant) -> Option<Ticket> {
+        let CircuitBreakerConfig { half_open_calls, half_open_timeout, .. } = cold.settings;
+        let since = now.saturating_duration_since(cold.leased_at);
+        if !cold.probes.lease(half_open_calls) {
+            if since < half_open_timeout || !cold.probes.reclaim() {
+                return None;
+            }
+            // ## HalfOpen => HalfOpen of the next generation: what hangs comes back too late
+            let (generation, mode, state) = unpack(self.state.load(Acquire));
+            self.state.store(pack(next_generation(generation), mode, state), Release);
+            cold.probes.lease(half_open_calls);
+        }
+        cold.leased_at = now;
+        let (generation, _, _) = unpack(self.state.load(Acquire));
+        Some(Ticket::new(generation, Role::Probe))
     }
 
     #[cold]
@@ -203,11 +219,15 @@ impl Machine {
         match (ticket.role(), outcome) {
             (Role::Probe, _) => self.settle_probe(ticket, outcome, clock),
             (Role::Measured, Outcome::Failure | Outcome::Overloaded) => {
-                let Recorded::Evaluate(tally) = self.ring.record(ticket.generation(), true) else {
-                    return None;
-                };
+                // Before it is in the ring: else it would look like a success for a moment.
                 self.counts.in_ring.fetch_add(1, Relaxed);
-                self.evaluate(ticket.generation(), tally, clock)
+                match self.ring.record(ticket.generation(), true) {
+                    Recorded::Evaluate(tally) => self.evaluate(ticket.generation(), tally, clock),
+                    Recorded::Quiet | Recorded::Stale => {
+                        self.counts.in_ring.fetch_sub(1, Relaxed);
+                        None
+                    }
+                }
             }
             (Role::Counted, _)
             | (Role::Measured, Outcome::Success | Outcome::Ignored | Outcome::Cancelled) => None,
@@ -226,15 +246,20 @@ impl Machine {
             return None; // too late to have a say
         }
         cold.probes.settle(outcome);
+        self.decide(&mut cold, clock)
+    }
+
+    /// Half-open: do the results so far decide it?
+    fn decide(&self, cold: &mut Cold, clock: &impl Clock) -> Option<Transition> {
         let Probes { succeeded, failed, .. } = cold.probes;
         let CircuitBreakerConfig { half_open_calls, failure_rate, .. } = cold.settings;
         let cause = format!("{failed} of {} trial calls failed", succeeded + failed);
         match cold.probes.verdict(half_open_calls, failure_rate) {
             Verdict::Undecided => None,
             // ## HalfOpen => Closed
-            Verdict::Close => Some(self.transit(&mut cold, State::Closed, cause)),
+            Verdict::Close => Some(self.transit(cold, State::Closed, cause)),
             // ## HalfOpen => Open
-            Verdict::Reopen => Some(self.open(&mut cold, clock.now(), cause)),
+            Verdict::Reopen => Some(self.open(cold, clock.now(), cause)),
         }
     }
 
@@ -246,7 +271,7 @@ impl Machine {
         let rate = f64::from_bits(self.failure_rate.load(Relaxed));
         tally.calls >= self.minimum_calls.load(Relaxed)
             && tally.failures > 0
-            && f64::from(tally.failures) >= rate * f64::from(tally.calls)
+            && reaches(tally.failures, tally.calls, rate)
     }
 
     #[cold]
@@ -266,9 +291,15 @@ impl Machine {
     }
 
     fn open(&self, cold: &mut Cold, now: Instant, cause: String) -> Transition {
-        let until = self.nanos(now + cold.settings.open_for);
-        self.open_until.store(until, Release);
+        cold.opened_at = now;
+        self.set_open_until(cold);
         self.transit(cold, State::Open, cause)
+    }
+
+    fn set_open_until(&self, cold: &Cold) {
+        // A day at most, so it fits.
+        let wait = u64::try_from(cold.settings.open_for.as_nanos()).unwrap_or(u64::MAX);
+        self.open_until.store(self.nanos(cold.opened_at).saturating_add(wait), Release);
     }
 
     /// The one place where the state changes.
@@ -294,6 +325,7 @@ impl Machine {
             self.ring.resize(generation, size, &results);
         }
         cold.settings = settings.clone();
+        self.set_open_until(&cold); // what opened it under a longer wait is not to outlive that
         self.failure_rate.store(settings.failure_rate.to_bits(), Relaxed);
         self.minimum_calls.store(settings.minimum_calls.min(size), Relaxed);
         self.state.store(pack(generation, mode, state), Release);
@@ -322,16 +354,23 @@ impl Machine {
         lock(&self.cold).transitions
     }
 
+    /// The counts so far. None is ever smaller than the last time.
     pub(super) fn totals(&self) -> Totals {
+        // A reset moves a generation's count from one place to another, under this lock.
+        let mut cold = lock(&self.cold);
         let Counts { in_ring, outcomes, rejected, shadow_rejected } = &self.counts;
-        let mut outcomes = std::array::from_fn(|i| outcomes[i].load(Relaxed));
         let successes = self.ring.recorded().saturating_sub(in_ring.load(Relaxed));
-        outcomes[Outcome::Success as usize] += successes;
+        for outcome in Outcome::ALL {
+            let in_ring = if outcome == Outcome::Success { successes } else { 0 };
+            let now = outcomes[outcome as usize].load(Relaxed) + in_ring;
+            let told = &mut cold.told[outcome as usize];
+            *told = now.max(*told);
+        }
         Totals {
-            permitted: outcomes.iter().sum(),
+            permitted: cold.told.iter().sum(),
             rejected: rejected.load(Relaxed),
             shadow_rejected: shadow_rejected.load(Relaxed),
-            outcomes: Some(outcomes),
+            outcomes: Some(cold.told),
         }
     }
 

@@ -155,6 +155,101 @@ fn a_dropped_trial_call_frees_its_place_and_a_hung_one_loses_it() {
 }
 
 #[test]
+fn few_calls_far_apart_close_it_too() {
+    let (machine, mut now) = opened();
+    now += OPEN_FOR;
+    run(&machine, now, Outcome::Success);
+    now += TIMEOUT * 10;
+    run(&machine, now, Outcome::Success);
+    assert_eq!(machine.state(), State::Closed, "the first result still counts");
+}
+
+#[test]
+fn a_call_that_has_just_begun_keeps_its_place() {
+    let (machine, now) = opened();
+    let hung = admit(&machine, now + OPEN_FOR).unwrap();
+    let now = now + OPEN_FOR + TIMEOUT;
+    let fresh = admit(&machine, now).unwrap();
+    assert_eq!(admit(&machine, now), None, "the places are taken, one of them just now");
+    machine.settle(fresh, Outcome::Success, &now);
+    machine.settle(hung, Outcome::Success, &now);
+    assert_eq!(machine.state(), State::Closed);
+}
+
+#[test]
+fn fewer_trial_calls_decide_at_once() {
+    let now = SystemClock.now();
+    let many = CircuitBreakerConfig { half_open_calls: 5, ..settings() };
+    let machine = Machine::new(Mode::Enforce, many, &now);
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    let now = now + OPEN_FOR;
+    run(&machine, now, Outcome::Success);
+    machine.apply(Mode::Enforce, &CircuitBreakerConfig { half_open_calls: 1, ..settings() });
+    assert!(admit(&machine, now).is_some());
+    assert_eq!(machine.state(), State::Closed);
+}
+
+#[test]
+fn the_longest_waits_fit() {
+    let day = Duration::from_secs(86_400);
+    let now = SystemClock.now();
+    let longest = CircuitBreakerConfig { open_for: day, half_open_timeout: day, ..settings() };
+    assert_eq!(longest.validate(), Ok(()));
+    let longer = CircuitBreakerConfig { open_for: Duration::MAX, ..settings() };
+    assert_eq!(longer.validate().unwrap_err()[0].key, "open_for");
+    let machine = Machine::new(Mode::Enforce, longest, &now);
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    assert_eq!(admit(&machine, now + almost(day)), None);
+    assert!(admit(&machine, now + day).is_some());
+}
+
+#[test]
+fn a_shorter_wait_holds_for_a_breaker_that_is_open_already() {
+    let now = SystemClock.now();
+    let long = CircuitBreakerConfig { open_for: Duration::from_secs(3_600), ..settings() };
+    let machine = Machine::new(Mode::Enforce, long, &now);
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    assert_eq!(admit(&machine, now + OPEN_FOR), None);
+    machine.apply(Mode::Enforce, &settings());
+    assert_eq!(admit(&machine, now + almost(OPEN_FOR)), None);
+    assert!(admit(&machine, now + OPEN_FOR).is_some());
+}
+
+#[test]
+fn counts_never_fall_while_others_read_them() {
+    let (machine, now) = machine();
+    std::thread::scope(|scope| {
+        let calling = scope.spawn(|| {
+            for call in 0..40_000 {
+                let size = if call % 2 == 0 { 10 } else { 20 };
+                let outcome = if call % 3 == 0 { Outcome::Failure } else { Outcome::Success };
+                if let Some(ticket) = admit(&machine, now) {
+                    machine.settle(ticket, outcome, &now);
+                }
+                let window = Window::calls(size);
+                let rate = CircuitBreakerConfig { failure_rate: 1.0, window, ..settings() };
+                machine.apply(Mode::Enforce, &rate);
+            }
+        });
+        let mut last = machine.totals();
+        while !calling.is_finished() {
+            let now = machine.totals();
+            assert!(now.permitted >= last.permitted);
+            for outcome in [Outcome::Success, Outcome::Failure] {
+                assert!(self::outcome(now, outcome) >= self::outcome(last, outcome));
+            }
+            last = now;
+        }
+    });
+}
+
+#[test]
 fn ignored_and_cancelled_calls_do_not_count() {
     let (machine, now) = machine();
     for _ in 0..20 {
@@ -236,7 +331,7 @@ struct Oracle {
     state: State,
     calls: VecDeque<bool>,
     until: Duration,
-    half_open_since: Duration,
+    leased_at: Duration,
     leases: u32,
     results: (u32, u32),
     epoch: u32,
@@ -254,19 +349,21 @@ impl Oracle {
     fn admit(&mut self, now: Duration) -> Option<u32> {
         if self.state == State::Open && now >= self.until {
             self.move_to(State::HalfOpen);
-            self.half_open_since = now;
-        }
-        if self.state == State::HalfOpen && now >= self.half_open_since + TIMEOUT {
-            self.move_to(State::HalfOpen);
-            self.half_open_since = now;
         }
         match self.state {
             State::Closed => Some(self.epoch),
             State::Open => None,
             State::HalfOpen => {
-                let free = self.leases + self.results.0 + self.results.1 < 2;
-                self.leases += u32::from(free);
-                free.then_some(self.epoch)
+                let full = self.leases + self.results.0 + self.results.1 >= 2;
+                if full && self.leases > 0 && now >= self.leased_at + TIMEOUT {
+                    self.leases = 0; // what hangs has lost its place, and its say
+                    self.epoch += 1;
+                } else if full {
+                    return None;
+                }
+                self.leases += 1;
+                self.leased_at = now;
+                Some(self.epoch)
             }
         }
     }
@@ -312,7 +409,7 @@ proptest! {
         let machine = Machine::new(Mode::Enforce, settings(), &start);
         let mut oracle = Oracle {
             state: State::Closed, calls: VecDeque::new(), until: Duration::ZERO,
-            half_open_since: Duration::ZERO, leases: 0, results: (0, 0), epoch: 0,
+            leased_at: Duration::ZERO, leases: 0, results: (0, 0), epoch: 0,
         };
         let (mut elapsed, mut out, mut settled) = (Duration::ZERO, Vec::new(), 0);
         for (action, pick, millis) in steps {

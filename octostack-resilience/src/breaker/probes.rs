@@ -26,6 +26,11 @@ impl Probes {
         free
     }
 
+    /// Forgets the leases that are out; results stay. Returns whether there were any.
+    pub(super) fn reclaim(&mut self) -> bool {
+        std::mem::take(&mut self.out) > 0
+    }
+
     /// Takes a lease back. A result that says nothing about the service frees the place.
     pub(super) fn settle(&mut self, outcome: Outcome) {
         self.out = self.out.saturating_sub(1);
@@ -38,13 +43,9 @@ impl Probes {
 
     /// Decides as soon as the missing results cannot change the verdict any more.
     pub(super) fn verdict(self, calls: u32, failure_rate: f64) -> Verdict {
-        // The fewest failures that keep it open, as for the window: failures >= rate * calls.
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 to `calls`, which is a u32"
-        )]
-        let too_many = ((f64::from(calls) * failure_rate).ceil() as u32).max(1);
+        let reached = |failures: u32| reaches(failures, calls, failure_rate);
+        // The fewest failures that keep it open. One at least: the rate is above 0.
+        let too_many = (1..=calls).find(|failures| reached(*failures)).unwrap_or(calls);
         if self.failed >= too_many {
             Verdict::Reopen
         } else if self.succeeded > calls - too_many {
@@ -55,9 +56,15 @@ impl Probes {
     }
 }
 
+/// Whether `failures` of `calls` are the share that opens. Divided rather than multiplied, since
+/// only then 7 of 100 are exactly 0.07.
+pub(super) fn reaches(failures: u32, calls: u32, rate: f64) -> bool {
+    f64::from(failures) / f64::from(calls) >= rate
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Probes, Verdict};
+    use super::{Probes, Verdict, reaches};
     use crate::outcome::Outcome;
 
     #[test]
@@ -68,6 +75,16 @@ mod tests {
         assert!(probes.lease(2) && !probes.lease(2));
         probes.settle(Outcome::Success);
         assert!(!probes.lease(2), "a result keeps its place");
+    }
+
+    #[test]
+    fn every_percentage_is_reached_exactly() {
+        for percent in 1..=100 {
+            let rate = format!("0.{percent:02}").parse().unwrap_or(1.0);
+            let rate = if percent == 100 { 1.0 } else { rate };
+            assert!(reaches(percent, 100, rate), "{percent} %");
+            assert!(!reaches(percent - 1, 100, rate), "{percent} %");
+        }
     }
 
     #[test]

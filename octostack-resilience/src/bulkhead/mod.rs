@@ -11,6 +11,9 @@
 //! * If none is free, up to [`max_queue`](BulkheadConfig::max_queue) calls wait, each up to
 //!   [`max_wait`](BulkheadConfig::max_wait). The first that came is the first that goes; nobody
 //!   overtakes the queue. Everything else is rejected.
+//! * A call that leaves the queue without a place counts as rejected, whether its wait or its
+//!   caller ended it: else an outer timeout shorter than the wait would hide that the bulkhead is
+//!   full. So each call ends as permitted or as rejected.
 //! * A call that waits holds no readiness of the inner service, so it keeps nobody else from it.
 //!   Its clone of the service is asked again once the call has its place.
 //! * The limit can change at any time. A larger one lets the queue in at once; a smaller one admits

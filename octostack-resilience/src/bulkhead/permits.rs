@@ -216,20 +216,15 @@ impl Permits {
         if found.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Stops waiting since it took too long. `true` if the place had come at the last moment: it is
-    /// the caller's then.
-    pub(super) fn time_out(&self, number: u64) -> bool {
-        let came = self.give_up(number);
-        self.rejected.fetch_add(u64::from(!came), Relaxed);
-        came
-    }
-
-    /// Stops waiting. `true` if the place had come already: it is the caller's then.
+    /// Stops waiting: it took too long, or the caller has gone. `true` if the place had come
+    /// already: it is the caller's then. Else the call wanted a place and got none, so it counts as
+    /// rejected, and every call is in one counter.
     pub(super) fn give_up(&self, number: u64) -> bool {
         let mut queue = lock(&self.queue);
         let gone = queue.find(number).and_then(|at| queue.waiting.remove(at));
         if gone.is_some() {
             self.word.fetch_sub(ONE_QUEUED, Relaxed);
+            self.rejected.fetch_add(1, Relaxed);
         }
         drop(queue);
         gone.is_none()

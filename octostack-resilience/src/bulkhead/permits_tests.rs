@@ -166,7 +166,9 @@ fn threads_lose_no_place_and_are_never_more_than_the_limit() {
         }
     });
     assert_eq!(permits.counts(), (0, 0));
-    assert_eq!(permits.totals().permitted, done.load(SeqCst) as u64);
+    let totals = permits.totals();
+    assert_eq!(totals.permitted, done.load(SeqCst) as u64);
+    assert_eq!(totals.permitted + totals.rejected, 8 * 2_000, "each call is in one counter");
 }
 
 /// What one call, an operator or the scheduler can do.

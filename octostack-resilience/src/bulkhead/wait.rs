@@ -65,20 +65,18 @@ struct Place<H: Handle<Shared>> {
 }
 
 impl<H: Handle<Shared>> Place<H> {
+    /// Stays in the queue until the answer is there: a foreign waker may panic while it is stored.
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Permit<H>> {
-        let (handle, number) = self.take();
-        match handle.permits.poll(number, cx) {
-            Poll::Ready(()) => Poll::Ready(Permit::new(handle, true)),
-            Poll::Pending => {
-                self.waiting = Some((handle, number));
-                Poll::Pending
-            }
+        if let Some((handle, number)) = &self.waiting {
+            ready!(handle.permits.poll(*number, cx));
         }
+        let (handle, _) = self.take();
+        Poll::Ready(Permit::new(handle, true))
     }
 
     fn time_out(&mut self) -> Result<Permit<H>, PolicyError> {
         let (handle, number) = self.take();
-        if handle.permits.time_out(number) {
+        if handle.permits.give_up(number) {
             Ok(Permit::new(handle, true))
         } else {
             Err(handle.full())
@@ -153,13 +151,20 @@ mod timer {
 mod tests {
     use super::{Asked, Bulkhead};
     use octostack_core::inspect::Registry;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::{Context, Wake, Waker};
     use std::time::Duration;
+
+    fn single() -> Bulkhead {
+        let bulkhead = Bulkhead::builder("b").registry(&Registry::new());
+        let bulkhead = bulkhead.max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(1));
+        bulkhead.build().unwrap()
+    }
 
     #[test]
     fn a_place_that_comes_between_the_last_look_and_the_end_of_the_wait_is_kept() {
-        let bulkhead = Bulkhead::builder("b").registry(&Registry::new());
-        let bulkhead = bulkhead.max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(1));
-        let bulkhead = bulkhead.build().unwrap();
+        let bulkhead = single();
         let held = bulkhead.try_admit().unwrap();
         let Asked::Queued(mut wait) = Asked::ask(&bulkhead) else { panic!("not queued") };
         drop(held);
@@ -168,5 +173,52 @@ mod tests {
         drop(permit);
         drop(wait);
         assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (0, 0));
+    }
+
+    /// Foreign code that fails where it is least expected.
+    struct PanicsWhenReplaced;
+
+    impl Wake for PanicsWhenReplaced {
+        fn wake(self: Arc<Self>) {
+            std::mem::forget(self);
+        }
+    }
+
+    impl Drop for PanicsWhenReplaced {
+        fn drop(&mut self) {
+            panic!("in a waker");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_costs_no_place() {
+        let bulkhead = single();
+        let held = bulkhead.try_admit().unwrap();
+        let Asked::Queued(mut wait) = Asked::ask(&bulkhead) else { panic!("not queued") };
+        let mut poll = |waker| wait.place.poll(&Context::from_waker(&waker)).is_ready();
+        assert!(!poll(Waker::from(Arc::new(PanicsWhenReplaced))));
+        let replacing = AssertUnwindSafe(|| poll(Waker::noop().clone()));
+        catch_unwind(replacing).expect_err("the old waker is dropped");
+        assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (1, 1), "it waits still");
+        drop(wait);
+        drop(held);
+        assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (0, 0));
+    }
+
+    #[test]
+    fn who_leaves_the_queue_is_rejected_unless_the_place_had_come() {
+        let bulkhead = single();
+        let counts = || {
+            let totals = bulkhead.shared.permits.totals();
+            (totals.permitted, totals.rejected)
+        };
+        let held = bulkhead.try_admit().unwrap();
+        drop(Asked::ask(&bulkhead));
+        assert_eq!(counts(), (1, 1));
+        let waiting = Asked::ask(&bulkhead);
+        drop(held);
+        drop(waiting);
+        assert_eq!(counts(), (2, 1), "it had its place");
+        assert_eq!(bulkhead.in_flight(), 0);
     }
 }

@@ -320,7 +320,7 @@ async fn policies_share_a_budget() {
     assert_eq!(budget.available(&SystemClock), 0, "its rules are its own");
     assert_eq!(a.settings().budget_floor, 0);
 
-    budget.reconfigure(0.5, 9).unwrap();
+    budget.reconfigure(0.5, 9, &SystemClock).unwrap();
     let wish = Patch { mode: None, settings: vec![("max_attempts".to_owned(), 2_u32.into())] };
     registry.set_override("a", wish, ttl, &Actor::default(), now).unwrap();
     assert_eq!(b.settings().budget_floor, 9, "the change of a policy leaves the budget alone");

@@ -10,7 +10,10 @@
 use crate::padded::Padded;
 use crate::settings::{SettingsError, require, require_ratio};
 use octostack_core::inspect::Problem;
-use octostack_core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use octostack_core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use octostack_core::{Clock, SystemClock};
 use std::sync::Arc;
 use std::time::Instant;
@@ -85,7 +88,8 @@ impl Bucket {
     /// Takes one repeat out, if there is one.
     #[cold]
     fn withdraw(&self, now: u64) -> bool {
-        let rules = self.rules.load(Relaxed);
+        // With new rules comes the word that was refilled under the old ones.
+        let rules = self.rules.load(Acquire);
         let mut word = self.word.load(Relaxed);
         loop {
             let filled = refill(word, rules, now);
@@ -104,7 +108,21 @@ impl Bucket {
     }
 
     fn tokens(&self, now: u64) -> u64 {
-        refill(self.word.load(Relaxed), self.rules.load(Relaxed), now) & TOKENS
+        let rules = self.rules.load(Acquire);
+        refill(self.word.load(Relaxed), rules, now) & TOKENS
+    }
+
+    /// Takes other rules. The time until now was under the old ones, and is paid by them: a floor
+    /// that grows must not give what it would have given had it been so since the last repeat.
+    fn apply(&self, rules: Rules, now: u64) {
+        let old = self.rules.load(Acquire);
+        let mut word = self.word.load(Relaxed);
+        while let Err(seen) =
+            self.word.compare_exchange_weak(word, refill(word, old, now), Relaxed, Relaxed)
+        {
+            word = seen;
+        }
+        self.rules.store(rules.pack(), Release);
     }
 }
 
@@ -192,16 +210,21 @@ impl RetryBudget {
         self.shared.bucket.tokens(self.millis(clock)) / WHOLE
     }
 
-    /// Changes what fills it and keeps what it holds, as far as that still fits.
+    /// Changes what fills it from now on, and keeps what it holds, as far as that still fits.
     ///
     /// # Errors
     /// What is out of range; nothing has changed then.
-    pub fn reconfigure(&self, ratio: f64, floor: u32) -> Result<(), SettingsError> {
-        check(ratio, floor).map(|rules| self.apply(rules))
+    pub fn reconfigure(
+        &self,
+        ratio: f64,
+        floor: u32,
+        clock: &impl Clock,
+    ) -> Result<(), SettingsError> {
+        check(ratio, floor).map(|rules| self.apply(rules, clock))
     }
 
-    pub(super) fn apply(&self, rules: Rules) {
-        self.shared.bucket.rules.store(rules.pack(), Relaxed);
+    pub(super) fn apply(&self, rules: Rules, clock: &impl Clock) {
+        self.shared.bucket.apply(rules, self.millis(clock));
     }
 
     pub(super) fn rules(&self) -> Rules {

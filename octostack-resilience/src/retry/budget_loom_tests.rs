@@ -50,3 +50,19 @@ fn two_clocks_that_disagree_add_a_second_only_once() {
         assert!(!bucket.withdraw(1_000));
     });
 }
+
+#[test]
+fn nobody_gets_the_time_before_a_change_at_the_price_after_it() {
+    loom::model(|| {
+        let bucket = Arc::new(Bucket::new(Rules { ratio: 0.0, floor: 0 }));
+        for _ in 0..10 {
+            assert!(bucket.withdraw(0));
+        }
+        let other = bucket.clone();
+        let changing = thread::spawn(move || other.apply(Rules { ratio: 0.0, floor: 1 }, 1_000));
+        assert!(!bucket.withdraw(1_000));
+        assert_eq!(bucket.tokens(1_000), 0);
+        changing.join().unwrap();
+        assert!(bucket.withdraw(2_000));
+    });
+}

@@ -42,15 +42,28 @@ fn time_adds_the_floor_and_nothing_beyond_the_cap() {
 fn new_rules_keep_what_still_fits() {
     let budget = RetryBudget::new(0.25, 10).unwrap();
     let now = SystemClock.now();
-    budget.reconfigure(0.5, 2).unwrap();
+    budget.reconfigure(0.5, 2, &now).unwrap();
     assert_eq!(budget.rules(), Rules { ratio: 0.5, floor: 2 });
     assert_eq!(budget.available(&now), 20);
     let later = now + Duration::from_secs(1);
     assert!(budget.withdraw(&later));
     assert_eq!(budget.available(&later), 19);
-    let error = budget.reconfigure(2.0, 1_001).unwrap_err();
+    let error = budget.reconfigure(2.0, 1_001, &now).unwrap_err();
     assert_eq!(error.problems.len(), 2, "{error}");
     assert_eq!(budget.rules(), Rules { ratio: 0.5, floor: 2 });
+}
+
+#[test]
+fn a_change_of_rules_changes_nothing_that_was_before_it() {
+    let bucket = bucket(0.0, 1);
+    let hour = 3_600_000;
+    assert_eq!(empty(&bucket, 0), 10);
+    bucket.apply(Rules { ratio: 0.0, floor: 1_000 }, hour);
+    assert_eq!(empty(&bucket, hour), 10, "an hour at one a second, up to its cap");
+    assert_eq!(empty(&bucket, hour + 1_000), 1_000, "then a second at the new floor");
+
+    bucket.apply(Rules { ratio: 0.0, floor: 0 }, hour + 1_005);
+    assert_eq!(empty(&bucket, 2 * hour), 5, "what was earned before the floor fell away stays");
 }
 
 #[test]

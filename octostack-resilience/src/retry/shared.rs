@@ -63,7 +63,7 @@ impl Shared {
     fn apply(&self, mode: Mode, settings: &RetryConfig) {
         self.machine.apply(mode, settings);
         if !self.shares_budget {
-            self.budget.apply(settings.budget_rules());
+            self.budget.apply(settings.budget_rules(), &SystemClock);
         }
     }
 

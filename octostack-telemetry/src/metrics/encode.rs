@@ -7,6 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+const BUCKET: &str = "_bucket";
+const SUM: &str = "_sum";
+const COUNT: &str = "_count";
+/// What follows the name of a histogram in the names of its samples.
+pub(super) const HISTOGRAM_SAMPLES: [&str; 3] = [BUCKET, SUM, COUNT];
+
 /// The numbers of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
@@ -58,6 +64,13 @@ impl Groups {
         }
     }
 
+    /// Whether a histogram writes samples of this name. Histograms are ours only, and announced
+    /// before inspected items are asked.
+    fn is_histogram_sample(&self, name: &str) -> bool {
+        let group = histogram_of(name).and_then(|histogram| self.groups.get(histogram));
+        group.is_some_and(|group| group.kind == "histogram")
+    }
+
     /// Names of samples that could not be written, one entry for each sample.
     pub(super) fn take_refused(&mut self) -> Vec<&'static str> {
         std::mem::take(&mut self.refused)
@@ -79,7 +92,7 @@ impl Groups {
 }
 
 /// The samples of inspected items. One that would make the whole page invalid is refused: a bad
-/// name, or a name that means something else already.
+/// name, or a name that means something else already, be it a sample of a histogram.
 impl Sink for Groups {
     fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
         let kind = match metric.kind {
@@ -91,6 +104,7 @@ impl Sink for Groups {
         let valid = is_metric_name(metric.name)
             && sorted.iter().all(|(name, _)| is_label_name(name))
             && sorted.windows(2).all(|pair| pair[0].0 != pair[1].0);
+        let valid = valid && !self.is_histogram_sample(metric.name);
         if valid {
             self.announce(metric.name, metric.help, kind);
         }
@@ -114,10 +128,10 @@ fn write_series(out: &mut String, name: &str, labels: &str, reading: &Reading) {
                 let mut labels = format!("{labels}{comma}le=\"");
                 write_number(&mut labels, le);
                 labels.push('"');
-                write_sample(out, name, "_bucket", &labels, count as f64);
+                write_sample(out, name, BUCKET, &labels, count as f64);
             }
-            write_sample(out, name, "_sum", labels, seconds(*sum));
-            write_sample(out, name, "_count", labels, count as f64);
+            write_sample(out, name, SUM, labels, seconds(*sum));
+            write_sample(out, name, COUNT, labels, count as f64);
         }
     }
 }
@@ -169,6 +183,11 @@ fn escape(out: &mut String, text: &str, quotes: bool) {
             c => out.push(c),
         }
     }
+}
+
+/// The histogram that would write samples of this name.
+pub(super) fn histogram_of(name: &str) -> Option<&str> {
+    HISTOGRAM_SAMPLES.iter().find_map(|suffix| name.strip_suffix(suffix))
 }
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`

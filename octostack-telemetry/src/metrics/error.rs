@@ -33,6 +33,13 @@ pub enum MetricError {
         /// What differs: `kind`, `labels`, `bounds` or `help`.
         differs: &'static str,
     },
+    /// A histogram writes samples under the name of another metric.
+    Overlap {
+        /// The name of the histogram.
+        histogram: &'static str,
+        /// The name of the other metric.
+        other: &'static str,
+    },
 }
 
 impl fmt::Display for MetricError {
@@ -50,6 +57,11 @@ impl fmt::Display for MetricError {
                 f,
                 "metric `{name}` is registered already, and its {differs} differs: \
                  use another name, or the same definition in both places"
+            ),
+            Self::Overlap { histogram, other } => write!(
+                f,
+                "metric `{other}`: the histogram `{histogram}` writes samples of this name: \
+                 use another name for one of them"
             ),
         }
     }

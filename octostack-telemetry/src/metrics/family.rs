@@ -36,6 +36,13 @@ pub(super) struct Shape {
     pub(super) spec: Spec,
 }
 
+impl Shape {
+    /// Nothing else has bounds, and a histogram is not accepted without.
+    pub(super) fn is_histogram(&self) -> bool {
+        !self.spec.bounds.is_empty()
+    }
+}
+
 #[derive(Debug)]
 struct Series<H> {
     /// By the text of their labels.

@@ -1,4 +1,4 @@
-use super::encode::{Groups, is_label_name, is_metric_name};
+use super::encode::{Groups, HISTOGRAM_SAMPLES, histogram_of, is_label_name, is_metric_name};
 use super::family::{AnyFamily, Core, Family, Shape};
 use super::handle::{Handle, Spec};
 use super::{Counter, Gauge, Histogram, InFlight, MetricError};
@@ -17,8 +17,10 @@ pub struct Metrics {
     shared: Arc<Shared>,
 }
 
+type Families = BTreeMap<&'static str, Arc<dyn AnyFamily>>;
+
 struct Shared {
-    families: Mutex<BTreeMap<&'static str, Arc<dyn AnyFamily>>>,
+    families: Mutex<Families>,
     inspected: Registry,
     limit: usize,
     dropped: Family<Counter, 1>,
@@ -213,7 +215,9 @@ impl Metrics {
         }
         check_labels(name, &labels)?;
         let shape = Shape { name, help, labels: labels.to_vec(), spec };
-        let core = match lock(&self.shared.families).entry(name) {
+        let mut families = lock(&self.shared.families);
+        check_overlap(&families, &shape)?;
+        let core = match families.entry(name) {
             std::collections::btree_map::Entry::Occupied(taken) => {
                 same(&shape, taken.get().clone())?
             }
@@ -254,6 +258,25 @@ fn check_labels(name: &'static str, labels: &[&'static str]) -> Result<(), Metri
             continue;
         };
         return Err(MetricError::Label { name, label, rule });
+    }
+    Ok(())
+}
+
+/// The page must not have two metrics with samples of one name, whichever of them came first.
+fn check_overlap(families: &Families, wanted: &Shape) -> Result<(), MetricError> {
+    let name = wanted.name;
+    let histogram = histogram_of(name).and_then(|histogram| families.get(histogram));
+    if let Some(taken) = histogram.map(|family| family.shape())
+        && taken.is_histogram()
+    {
+        return Err(MetricError::Overlap { histogram: taken.name, other: name });
+    }
+    if wanted.is_histogram() {
+        for suffix in HISTOGRAM_SAMPLES {
+            if let Some((other, _)) = families.get_key_value(&*format!("{name}{suffix}")) {
+                return Err(MetricError::Overlap { histogram: name, other });
+            }
+        }
     }
     Ok(())
 }

@@ -144,6 +144,46 @@ fn names_that_would_spoil_the_page_are_errors() {
 }
 
 #[test]
+fn the_samples_of_a_histogram_are_its_own() {
+    let histogram = |metrics: &Metrics| metrics.histogram("a_seconds", "A.", [], &HTTP_BOUNDS);
+    for other in ["a_seconds_bucket", "a_seconds_sum", "a_seconds_count"] {
+        let overlap = MetricError::Overlap { histogram: "a_seconds", other };
+        let first = metrics();
+        histogram(&first).unwrap();
+        assert_eq!(first.gauge(other, "B.", []).unwrap_err(), overlap);
+        assert_eq!(first.in_flight(other, "B.", []).unwrap_err(), overlap);
+        let second = metrics();
+        second.gauge(other, "B.", []).unwrap();
+        assert_eq!(histogram(&second).unwrap_err(), overlap);
+        assert!(overlap.to_string().contains(other), "{overlap}");
+    }
+    // Beside a metric that is no histogram, and of a name that only looks so.
+    let metrics = metrics();
+    metrics.gauge("b_seconds", "B.", []).unwrap();
+    metrics.gauge("b_seconds_count", "B.", []).unwrap();
+    histogram(&metrics).unwrap();
+    histogram(&metrics).unwrap();
+    metrics.gauge("a_seconds_counted", "A.", []).unwrap();
+}
+
+#[test]
+fn a_sample_of_an_item_cannot_pass_for_one_of_a_histogram() {
+    static COUNT: Metric = Metric::gauge("t_seconds_count", "T.");
+    let registry = Registry::new();
+    let metrics = Metrics::builder().registry(&registry).build();
+    let item = Arc::new(Item("bad", vec![(&COUNT, vec![], 7.0)]));
+    registry.register(&item);
+    assert_eq!(lines(&metrics.encode(), "t_seconds_count"), ["t_seconds_count 7"]);
+
+    let t = metrics.histogram("t_seconds", "T.", [], &HTTP_BOUNDS).unwrap().with([]);
+    t.record(Duration::from_millis(5));
+    let page = metrics.encode();
+    assert_eq!(lines(&page, "t_seconds_count"), ["t_seconds_count 1"]);
+    let refused = r#"octostack_telemetry_series_dropped_total{metric="t_seconds_count"} 1"#;
+    assert!(page.lines().any(|line| line == refused), "{page}");
+}
+
+#[test]
 fn beyond_the_limit_series_share_one_and_are_counted() {
     let metrics = Metrics::builder().registry(&Registry::new()).series_limit(3).build();
     let family = metrics.counter("x_total", "X.", ["path"]).unwrap();

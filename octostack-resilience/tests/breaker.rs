@@ -1,0 +1,339 @@
+//! The breaker as a user meets it: around a service, around a future, by hand, and from the admin
+//! port. When it opens and closes is tested beside the state machine.
+use octostack_core::inspect::overrides::Actor;
+use octostack_core::inspect::{Event, Metric, Mode, Patch, Registry, Sink, Value};
+use octostack_core::testing::{Behaviour, Probe, check};
+use octostack_core::{Clock, SystemClock};
+use octostack_resilience::breaker::{CircuitBreakerBuilder, State};
+use octostack_resilience::{
+    CircuitBreaker, CircuitBreakerConfig, Error, Outcome, PolicyErrorKind, Window,
+};
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+type Failure = Error<&'static str>;
+
+const OPEN_FOR: Duration = Duration::from_secs(5);
+
+/// Opens at the second of two failures, and tries again with two calls.
+fn builder(registry: &Registry) -> CircuitBreakerBuilder {
+    let builder = CircuitBreaker::builder("inventory.breaker").registry(registry);
+    builder.window(Window::calls(2)).minimum_calls(2).open_for(OPEN_FOR).half_open_calls(2)
+}
+
+fn small() -> (CircuitBreaker, Registry) {
+    let registry = Registry::new();
+    (builder(&registry).build().expect("valid settings"), registry)
+}
+
+/// Makes it fail twice.
+fn trip(breaker: &CircuitBreaker) {
+    for _ in 0..2 {
+        breaker.admit().unwrap().settle(Outcome::Failure);
+    }
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// Open, and the wait is over: the next calls are trial calls.
+fn waited_out(registry: &Registry) -> (CircuitBreaker, Instant) {
+    let start = SystemClock.now();
+    let breaker = builder(registry).build_at(&start).expect("valid settings");
+    for _ in 0..2 {
+        breaker.admit_at(&start).unwrap().settle_at(Outcome::Failure, &start);
+    }
+    (breaker, start + OPEN_FOR)
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn is_rejected<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, Error<E>>) -> bool {
+    match result {
+        Err(Error::Policy(error)) => {
+            assert_eq!(error.kind, PolicyErrorKind::CircuitOpen);
+            assert_eq!(&*error.policy, "inventory.breaker");
+            true
+        }
+        _ => false,
+    }
+}
+
+#[derive(Default)]
+struct Samples(Vec<(String, f64)>);
+
+impl Sink for Samples {
+    fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
+        let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        self.0.push((format!("{}{{{}}}", metric.name, labels.join(",")), value));
+    }
+}
+
+/// The samples of a metric: the labels after the policy's name, and the value.
+fn samples(registry: &Registry, metric: &str) -> Vec<(String, f64)> {
+    let mut samples = Samples::default();
+    registry.collect(&mut samples);
+    let start = format!("{metric}{{policy=inventory.breaker,");
+    let of_metric = |(name, value): (String, f64)| {
+        Some((name.strip_prefix(&start)?.trim_end_matches('}').to_owned(), value))
+    };
+    samples.0.into_iter().filter_map(of_metric).collect()
+}
+
+/// By outcome, in the order of [`Outcome::ALL`].
+fn outcomes(registry: &Registry) -> [u64; 5] {
+    let status = registry.items()[0].status();
+    Outcome::ALL.map(|outcome| match status.get("counters").unwrap().get(outcome.as_str()) {
+        Some(Value::Integer(count)) => (*count).try_into().expect("no negative count"),
+        other => panic!("{outcome:?} is {other:?}"),
+    })
+}
+
+/// The only one that is 1.
+fn state_gauge(registry: &Registry) -> Vec<String> {
+    let states = samples(registry, "octostack_circuit_breaker_state");
+    assert_eq!(states.len(), State::ALL.len());
+    states.into_iter().filter(|(_, value)| *value == 1.0).map(|(labels, _)| labels).collect()
+}
+
+#[test]
+fn keeps_the_contract_of_tower() {
+    let registry = Registry::new();
+    let breaker = CircuitBreaker::builder("inventory.breaker").registry(&registry).build().unwrap();
+    let probe = Probe::new(|| Ok::<_, Failure>(200)).with_broken(|| Error::Inner("broken"));
+    // Every call has its outcome. What broke is one more: no call was made then.
+    let settled = || match (outcomes(&registry).iter().sum::<u64>(), probe.calls()) {
+        (settled, calls) if settled == calls || settled == calls + 1 => Ok(()),
+        other => Err(format!("{other:?} settled and called")),
+    };
+    check("breaker", &probe, |inner| breaker.layer().layer(inner), || (), settled);
+
+    let leaked = CircuitBreaker::builder("leaked").registry(&Registry::new()).build();
+    let leaked = leaked.unwrap().leak();
+    let probe = Probe::new(|| Ok::<_, Failure>(200));
+    check("leaked", &probe, |inner| leaked.layer().layer(inner), || (), || Ok(()));
+}
+
+#[tokio::test]
+async fn a_layer_judges_what_comes_back() {
+    let (breaker, registry) = small();
+    let failing = || service_fn(async |()| Err::<(), _>(Failure::Inner("refused")));
+    let first = breaker.layer().layer(failing());
+    let second = breaker.clone().layer().layer(failing());
+    assert_eq!(first.oneshot(()).await, Err(Error::Inner("refused")));
+    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(second.clone().oneshot(()).await, Err(Error::Inner("refused")));
+    assert_eq!(breaker.state(), State::Open, "all layers of a policy share its window");
+    assert!(is_rejected(second.oneshot(()).await));
+    assert_eq!(outcomes(&registry), [0, 2, 0, 0, 0]);
+
+    let (breaker, registry) = small();
+    let fine = breaker.layer().layer(service_fn(async |()| Ok::<_, Failure>(())));
+    fine.oneshot(()).await.unwrap();
+    assert_eq!(outcomes(&registry), [1, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_layer_judges_as_it_is_told() {
+    let (breaker, registry) = small();
+    let layer = breaker.layer().classify(|output: &Result<u16, Failure>| match output {
+        Ok(404) => Outcome::Ignored,
+        Ok(503) => Outcome::Overloaded,
+        _ => Outcome::Success,
+    });
+    let echo = layer.layer(service_fn(async |status| Ok(status)));
+    for status in [200, 404, 503] {
+        assert_eq!(echo.clone().oneshot(status).await, Ok(status));
+    }
+    assert_eq!(outcomes(&registry), [1, 0, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn an_open_breaker_is_ready_and_rejects_without_touching_the_service() {
+    let (breaker, registry) = small();
+    let probe = Probe::new(|| Ok::<_, Failure>(200));
+    let mut service = breaker.layer().layer(probe.clone());
+    trip(&breaker);
+    ServiceExt::<()>::ready(&mut service).await.unwrap();
+    assert!(is_rejected(service.call(()).await));
+    assert_eq!(probe.calls(), 0);
+
+    let layer = breaker.layer().respond_with(|error| Ok(error.policy.len()));
+    let answering = layer.layer(service_fn(async |()| Ok::<_, Failure>(0)));
+    assert_eq!(answering.oneshot(()).await, Ok("inventory.breaker".len()));
+
+    let never = async { unreachable!("the breaker is open") };
+    assert!(is_rejected(breaker.call::<_, (), Infallible>(never).await));
+    let decisions = samples(&registry, "octostack_policy_decisions_total");
+    assert_eq!(decisions[1], ("kind=circuit_breaker,decision=rejected".into(), 3.0));
+}
+
+#[tokio::test]
+async fn a_call_is_judged_by_its_result() {
+    let (breaker, registry) = small();
+    assert_eq!(breaker.call(async { Ok::<_, &str>(1) }).await, Ok(1));
+    assert_eq!(breaker.call(async { Err::<(), _>("no") }).await, Err(Error::Inner("no")));
+    assert_eq!(outcomes(&registry), [1, 1, 0, 0, 0]);
+}
+
+#[test]
+fn a_permit_that_is_dropped_is_a_cancelled_call_and_in_a_panic_a_failure() {
+    let (breaker, registry) = small();
+    drop(breaker.admit().unwrap());
+    assert_eq!(outcomes(&registry), [0, 0, 0, 0, 1]);
+    let permit = breaker.admit().unwrap();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _permit = permit;
+        panic!("of the test");
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(outcomes(&registry), [0, 1, 0, 0, 1]);
+}
+
+#[test]
+fn a_trial_call_that_is_dropped_gives_its_place_back() {
+    let (breaker, later) = waited_out(&Registry::new());
+    let first = breaker.admit_at(&later).unwrap();
+    let second = breaker.admit_at(&later).unwrap();
+    assert_eq!(breaker.state(), State::HalfOpen);
+    breaker.admit_at(&later).expect_err("two trial calls are out");
+    drop(first);
+    let third = breaker.admit_at(&later).expect("a place came back");
+    for trial in [second, third] {
+        trial.settle_at(Outcome::Success, &later);
+    }
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn a_future_that_is_dropped_is_a_cancelled_call() {
+    let (breaker, registry) = small();
+    let probe = Probe::new(|| Ok::<_, Failure>(200));
+    probe.behave(Behaviour::Hang);
+    let mut call = Box::pin(breaker.layer().layer(probe).oneshot(()));
+    assert!(poll_once(call.as_mut()).is_pending());
+    assert_eq!(outcomes(&registry), [0; 5], "in flight");
+    drop(call);
+    assert_eq!(outcomes(&registry), [0, 0, 0, 0, 1]);
+    let mut call = Box::pin(breaker.call(std::future::pending::<Result<(), Infallible>>()));
+    assert!(poll_once(call.as_mut()).is_pending());
+    drop(call);
+    assert_eq!(outcomes(&registry), [0, 0, 0, 0, 2]);
+}
+
+#[test]
+fn the_metrics_tell_the_state_and_each_transition() {
+    let registry = Registry::new();
+    let (breaker, later) = waited_out(&registry);
+    let transitions = || -> Vec<_> {
+        let all = samples(&registry, "octostack_circuit_breaker_transitions_total");
+        all.into_iter().map(|(labels, count)| format!("{labels} {count}")).collect()
+    };
+    let counts = |opened: u32, tried: u32, closed: u32, reopened: u32| {
+        [
+            format!("from=closed,to=open {opened}"),
+            format!("from=open,to=half_open {tried}"),
+            format!("from=half_open,to=closed {closed}"),
+            format!("from=half_open,to=open {reopened}"),
+        ]
+    };
+    assert_eq!(state_gauge(&registry), ["state=open"]);
+    assert_eq!(transitions(), counts(1, 0, 0, 0));
+
+    let trials = [breaker.admit_at(&later).unwrap(), breaker.admit_at(&later).unwrap()];
+    assert_eq!(state_gauge(&registry), ["state=half_open"]);
+    assert_eq!(transitions(), counts(1, 1, 0, 0));
+    for trial in trials {
+        trial.settle_at(Outcome::Failure, &later);
+    }
+    assert_eq!(state_gauge(&registry), ["state=open"]);
+    assert_eq!(transitions(), counts(1, 1, 0, 1));
+
+    let later = later + OPEN_FOR;
+    let trials = [breaker.admit_at(&later).unwrap(), breaker.admit_at(&later).unwrap()];
+    for trial in trials {
+        trial.settle_at(Outcome::Success, &later);
+    }
+    assert_eq!(state_gauge(&registry), ["state=closed"]);
+    assert_eq!(transitions(), counts(1, 2, 1, 1));
+}
+
+#[test]
+fn a_transition_is_an_event_and_the_page_tells_the_last() {
+    let registry = Registry::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    registry.observe(move |event: &Event| {
+        let field = |key| event.fields.iter().find(|(name, _)| *name == key).map(|f| f.1.clone());
+        let states = [field("from"), field("to")].map(Option::unwrap);
+        log.lock().unwrap().push((event.kind, event.subject.clone(), states));
+    });
+    let (breaker, later) = waited_out(&registry);
+    let item = &registry.items()[0];
+    let abnormal = item.abnormal().unwrap();
+    assert!(abnormal.starts_with("open: 2 of the last 2 calls failed"), "{abnormal}");
+    let last = item.status().get("last_transition").unwrap().clone();
+    assert_eq!(last.get("to"), Some(&Value::from("open")));
+
+    drop(breaker.admit_at(&later).unwrap());
+    let of_breaker = |from: &'static str, to: &'static str| {
+        ("transition", "inventory.breaker".to_owned(), [from.into(), to.into()])
+    };
+    let expected = [of_breaker("closed", "open"), of_breaker("open", "half_open")];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[test]
+fn an_operator_can_change_what_the_window_has_room_for() {
+    let (breaker, registry) = small();
+    let set = |key: &str, value: Value| {
+        let patch = Patch { mode: None, settings: vec![(key.into(), value)] };
+        let (minute, now) = (Duration::from_secs(60), SystemClock.now());
+        registry.set_override("inventory.breaker", patch, minute, &Actor::default(), now)
+    };
+    let error = set("window", 65_535_u32.into()).expect_err("no room for it").to_string();
+    assert!(error.contains("while running it can grow to 1024"), "{error}");
+    assert_eq!(breaker.settings().window, Window::calls(2));
+    let control = registry.items()[0].clone();
+    let patch = Patch { mode: None, settings: vec![("window".into(), 65_535_u32.into())] };
+    let checked = control.control().unwrap().check(&patch);
+    assert!(checked.is_err(), "the check before the change says so too");
+
+    set("window", 100_u32.into()).unwrap();
+    assert_eq!(breaker.settings().window, Window::calls(100));
+    let too_large = CircuitBreakerConfig { window: Window::calls(2_000), ..breaker.settings() };
+    breaker.reconfigure(too_large).unwrap_err();
+}
+
+#[test]
+fn forced_open_rejects_and_forced_closed_lets_all_run() {
+    let (breaker, registry) = small();
+    breaker.set_mode(Mode::ForcedOpen).unwrap();
+    let error = breaker.admit().unwrap_err();
+    assert_eq!((error.kind, error.retry_after), (PolicyErrorKind::CircuitOpen, None));
+    assert_eq!(state_gauge(&registry), ["state=open"]);
+    assert_eq!(registry.items()[0].abnormal().unwrap(), "mode is forced_open");
+
+    breaker.set_mode(Mode::Enforce).unwrap();
+    trip(&breaker);
+    breaker.set_mode(Mode::ForcedClosed).unwrap();
+    breaker.admit().unwrap().settle(Outcome::Failure);
+    assert_eq!(state_gauge(&registry), ["state=closed"]);
+    assert_eq!(registry.items()[0].abnormal().unwrap(), "mode is forced_closed");
+}
+
+#[test]
+fn shadow_counts_and_lets_run() {
+    let registry = Registry::new();
+    let breaker = builder(&registry).mode(Mode::Shadow).build().unwrap();
+    trip(&breaker);
+    let mut call = pin!(breaker.call(std::future::ready(Ok::<_, Infallible>(1))));
+    assert_eq!(poll_once(call.as_mut()), Poll::Ready(Ok(1)));
+    let decisions = samples(&registry, "octostack_policy_decisions_total");
+    assert_eq!(decisions[2], ("kind=circuit_breaker,decision=shadow_rejected".into(), 1.0));
+}

@@ -119,6 +119,11 @@ impl std::error::Error for Problem {}
 ///
 /// An item keeps its own settings and, over them, at most one override. It never forgets state on
 /// a change: a breaker keeps its window, a bulkhead its permits.
+///
+/// A registry makes one change at a time, and calls these methods while the next change waits.
+/// They may read the registry and emit events; observers of such an event may read too. They, and
+/// those observers, must not themselves change an override of that registry, end one, or register
+/// an item that has a control, nor wait for a thread that does: that waits for itself.
 pub trait Control: Send + Sync {
     /// Says everything that is wrong with `patch` over the item's own settings.
     ///
@@ -128,6 +133,9 @@ pub trait Control: Send + Sync {
     fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>>;
 
     /// Replaces the override by `patch`, or ends it for `None`.
+    ///
+    /// If one of several items of a name refuses, the registry gives the others back what they
+    /// had; it does so by this method too.
     ///
     /// # Errors
     /// As [`check`](Self::check); nothing has changed then.

@@ -40,8 +40,11 @@ impl Event {
 
 /// Hears of each [`Event`] of a registry as it happens.
 ///
-/// It is called by the thread to which it happened, which may be serving a request: be quick, and
-/// do not panic.
+/// It is called by the thread to which it happened, which may be serving a request: be quick. A
+/// panic is caught, and goes to the panic hook only.
+///
+/// The registry holds no lock when it tells of its own events, such as `override_set`. For events
+/// that an item emits while it is being changed see [`Control`](super::Control).
 pub trait Observer: Send + Sync {
     /// Takes note of `event`.
     fn observe(&self, event: &Event);

@@ -1,8 +1,9 @@
 use super::event::Ring;
 use super::overrides::{Actor, MAX_TTL, Override, OverrideError};
-use super::{Event, Inspect, Metric, Observer, Patch, Sink, Value};
+use super::{Control, Event, Inspect, Metric, Observer, Patch, Sink, Value};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +17,10 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Shared {
+    /// Held while an override changes, until all its items have followed. Controls run under it;
+    /// so it is taken first, and only by those who change something.
+    changing: Mutex<()>,
+    // The others are held for a moment each, and never while code of an item or observer runs.
     items: Mutex<Vec<Weak<dyn Inspect>>>,
     overrides: Mutex<BTreeMap<String, Override>>,
     events: Mutex<Ring>,
@@ -55,11 +60,15 @@ impl Registry {
         let Some(control) = item.control() else {
             return;
         };
-        let patch = lock(&self.shared.overrides).get(item.name()).map(|o| o.patch.clone());
-        if let Some(problems) = patch.and_then(|p| control.set_override(Some(&p)).err()) {
-            let what = OverrideError::Invalid(problems).to_string();
-            self.emit(Event::new("override_refused", item.name(), what));
-        }
+        // The item is listed already. So a change made before this one is found here, one made
+        // after it finds the item, and none ends between the look and the application.
+        self.change(|_, events| {
+            let patch = self.override_of(item.name()).map(|o| o.patch);
+            if let Some(problems) = patch.and_then(|p| control.set_override(Some(&p)).err()) {
+                let what = OverrideError::Invalid(problems).to_string();
+                events.push(Event::new("override_refused", item.name(), what));
+            }
+        });
     }
 
     /// The living items, in the order of registration.
@@ -92,12 +101,17 @@ impl Registry {
     }
 
     /// Records an event and tells the observers, in this order: whoever hears of it finds it.
+    ///
+    /// An observer that panics does not keep the others from hearing.
     pub fn emit(&self, event: Event) {
         let event = Arc::new(event);
         lock(&self.shared.events).push(event.clone());
         let observers = lock(&self.shared.observers).clone();
         for observer in &observers {
-            observer.observe(&event);
+            // The observer may be left half-way, but it is nobody else's business: neither of the
+            // next observers, nor of the request that this thread may be serving. The panic hook
+            // has told of it.
+            let _ = catch_unwind(AssertUnwindSafe(|| observer.observe(&event)));
         }
     }
 
@@ -119,7 +133,7 @@ impl Registry {
     /// Changes every policy called `name` until `now + ttl`.
     ///
     /// What an earlier override of that name set and `patch` does not mention stays, and gets the
-    /// new time and actor.
+    /// new time and actor. An earlier one whose time is up at `now` is ended first.
     ///
     /// # Errors
     /// [`OverrideError`]: no such policy, a ttl out of range, or all that is wrong with the patch.
@@ -134,39 +148,33 @@ impl Registry {
         if ttl.is_zero() || ttl > MAX_TTL {
             return Err(OverrideError::Ttl(ttl));
         }
-        let targets = self.controllable(name)?;
-        // Held to the end: two changes of one policy must not mix.
-        let mut overrides = lock(&self.shared.overrides);
-        let before = overrides.get(name).map(|o| o.patch.clone());
-        let mut merged = before.clone().unwrap_or_default();
-        merged.merge(patch);
-        let apply = |try_only: bool| {
-            for control in targets.iter().filter_map(|item| item.control()) {
-                let result = if try_only {
-                    control.check(&merged)
-                } else {
-                    control.set_override(Some(&merged))
-                };
-                result.map_err(OverrideError::Invalid)?;
-            }
-            Ok(())
-        };
-        apply(true)?;
-        apply(false)?;
-        let change = Override {
-            kind: "policy",
-            name: name.to_owned(),
-            patch: merged,
-            actor: actor.clone(),
-            ends: now + ttl,
-            ends_at: SystemTime::now() + ttl,
-        };
-        overrides.insert(name.to_owned(), change.clone());
-        drop(overrides);
-        let message = format!("changed for {} by {actor}", humantime::format_duration(ttl));
-        let event = Event::new("override_set", name, message);
-        self.emit(with_change(event, actor, before.as_ref(), Some(&change.patch)));
-        Ok(change)
+        self.change(|items, events| {
+            let targets = controls(items, name)?;
+            let before = match self.override_of(name) {
+                // Nobody has come to end it yet; it must not live on in the new one.
+                Some(old) if old.ends <= now => {
+                    self.take_back(&old, &targets, TIME_UP, &Actor::default(), events);
+                    None
+                }
+                old => old.map(|o| o.patch),
+            };
+            let mut merged = before.clone().unwrap_or_default();
+            merged.merge(patch);
+            apply(&targets, name, &merged, before.as_ref(), events)?;
+            let change = Override {
+                kind: "policy",
+                name: name.to_owned(),
+                patch: merged,
+                actor: actor.clone(),
+                ends: now + ttl,
+                ends_at: SystemTime::now() + ttl,
+            };
+            lock(&self.shared.overrides).insert(name.to_owned(), change.clone());
+            let message = format!("changed for {} by {actor}", humantime::format_duration(ttl));
+            let event = Event::new("override_set", name, message);
+            events.push(with_change(event, actor, before.as_ref(), Some(&change.patch)));
+            Ok(change)
+        })
     }
 
     /// Ends the override of `name`. Returns whether there was one.
@@ -174,10 +182,10 @@ impl Registry {
     /// # Errors
     /// [`OverrideError::Unknown`] if no policy has that name and no override either.
     pub fn end_override(&self, name: &str, actor: &Actor) -> Result<bool, OverrideError> {
-        if !lock(&self.shared.overrides).contains_key(name) {
-            return self.controllable(name).map(|_| false);
+        if self.end(name, |_| true, &format!("ended by {actor}"), actor) {
+            return Ok(true);
         }
-        Ok(self.revert(name, |_| true, &format!("ended by {actor}"), actor))
+        controls(&self.items(), name).map(|_| false)
     }
 
     /// Ends the overrides whose time is up at `now`. Returns when the next one ends.
@@ -186,50 +194,110 @@ impl Registry {
             self.overrides().into_iter().filter(|o| o.ends <= now).map(|o| o.name).collect();
         for name in over {
             // Looks again under the lock: it may have been prolonged since.
-            self.revert(&name, |o| o.ends <= now, "its time was up", &Actor::default());
+            self.end(&name, |o| o.ends <= now, TIME_UP, &Actor::default());
         }
         self.overrides().into_iter().map(|o| o.ends).min()
     }
 
-    fn revert(
+    /// Runs `work` on the living items while nobody else changes any, then emits its events.
+    fn change<T>(&self, work: impl FnOnce(&[Arc<dyn Inspect>], &mut Vec<Event>) -> T) -> T {
+        let mut events = Vec::new();
+        let items; // dropped after the lock: the last one to hold an item runs its destructor
+        let result = {
+            let _changing = lock(&self.shared.changing);
+            items = self.items();
+            work(&items, &mut events)
+        };
+        for event in events {
+            self.emit(event);
+        }
+        result
+    }
+
+    fn end(
         &self,
         name: &str,
         really: impl Fn(&Override) -> bool,
         why: &str,
         actor: &Actor,
     ) -> bool {
-        let mut overrides = lock(&self.shared.overrides);
-        if !overrides.get(name).is_some_and(really) {
-            return false;
-        }
-        let Some(ended) = overrides.remove(name) else {
-            return false;
-        };
-        for item in self.items().iter().filter(|item| item.name() == name) {
-            if let Some(problems) = item.control().and_then(|c| c.set_override(None).err()) {
-                // Its own settings were valid before the override, so this is a bug in the item.
-                let what = OverrideError::Invalid(problems).to_string();
-                self.emit(Event::new("override_stuck", name, what));
-            }
-        }
-        drop(overrides);
-        let event = Event::new("override_ended", name, why);
-        self.emit(with_change(event, actor, Some(&ended.patch), None));
-        true
+        self.change(|items, events| {
+            let Some(ended) = self.override_of(name).filter(really) else {
+                return false;
+            };
+            // An override may outlive all items of its name.
+            let targets = controls(items, name).unwrap_or_default();
+            self.take_back(&ended, &targets, why, actor, events);
+            true
+        })
     }
 
-    fn controllable(&self, name: &str) -> Result<Vec<Arc<dyn Inspect>>, OverrideError> {
-        let mut all = self.items();
-        all.retain(|item| item.control().is_some());
-        let (found, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|i| i.name() == name);
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        let mut known: Vec<_> = others.iter().map(|item| item.name().to_owned()).collect();
-        known.sort();
-        known.dedup();
-        Err(OverrideError::Unknown { name: name.to_owned(), known })
+    /// Takes `ended` off its items, then off the list: it is listed as long as any item has it.
+    fn take_back(
+        &self,
+        ended: &Override,
+        targets: &[&dyn Control],
+        why: &str,
+        actor: &Actor,
+        events: &mut Vec<Event>,
+    ) {
+        let name = &ended.name;
+        events.extend(targets.iter().filter_map(|control| put_back(*control, name, None)));
+        lock(&self.shared.overrides).remove(name);
+        let event = Event::new("override_ended", name, why);
+        events.push(with_change(event, actor, Some(&ended.patch), None));
     }
+
+    fn override_of(&self, name: &str) -> Option<Override> {
+        lock(&self.shared.overrides).get(name).cloned()
+    }
+}
+
+/// Why an override ended that nobody ended.
+const TIME_UP: &str = "its time was up";
+
+/// The controls of the items called `name`.
+fn controls<'a>(
+    items: &'a [Arc<dyn Inspect>],
+    name: &str,
+) -> Result<Vec<&'a dyn Control>, OverrideError> {
+    let all = items.iter().filter_map(|item| Some((item.name(), item.control()?)));
+    let (found, others): (Vec<_>, Vec<_>) = all.partition(|(known, _)| *known == name);
+    if !found.is_empty() {
+        return Ok(found.into_iter().map(|(_, control)| control).collect());
+    }
+    let mut known: Vec<_> = others.into_iter().map(|(known, _)| known.to_owned()).collect();
+    known.sort();
+    known.dedup();
+    Err(OverrideError::Unknown { name: name.to_owned(), known })
+}
+
+/// Changes all targets, or none of them.
+fn apply(
+    targets: &[&dyn Control],
+    name: &str,
+    patch: &Patch,
+    before: Option<&Patch>,
+    events: &mut Vec<Event>,
+) -> Result<(), OverrideError> {
+    for control in targets {
+        control.check(patch).map_err(OverrideError::Invalid)?;
+    }
+    for (done, control) in targets.iter().enumerate() {
+        if let Err(problems) = control.set_override(Some(patch)) {
+            // It passed the check, so a reload has come between.
+            events.extend(targets[..done].iter().filter_map(|c| put_back(*c, name, before)));
+            return Err(OverrideError::Invalid(problems));
+        }
+    }
+    Ok(())
+}
+
+/// Gives an item back the override that it had before. An event tells if it refuses.
+fn put_back(control: &dyn Control, name: &str, before: Option<&Patch>) -> Option<Event> {
+    // It ran with these settings before, so this is a bug in the item, or a reload came between.
+    let problems = control.set_override(before).err()?;
+    Some(Event::new("override_stuck", name, OverrideError::Invalid(problems).to_string()))
 }
 
 /// What an audit asks of a change: who, from what, to what.

@@ -4,12 +4,15 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use octostack::Registry;
-use octostack::core::inspect::{Metric, Sink};
-use octostack::core::testing::{Probe, check};
-use octostack::resilience::{Bulkhead, Chaos, CircuitBreaker, Error, Retry, Timeout, error};
+use octostack::core::inspect::{Metric, Mode, Sink};
+use octostack::core::testing::{Probe, check, check_rejecting};
+use octostack::resilience::{
+    Bulkhead, Chaos, ChaosConfig, CircuitBreaker, Error, Retry, Timeout, error,
+};
 use octostack::telemetry::http::{RedLayer, RequestIdLayer};
 use octostack::telemetry::logs::RequestLogLayer;
 use octostack::telemetry::metrics::Metrics;
+use std::collections::BTreeMap;
 use tower_layer::Layer as _;
 
 type Failure = Error<&'static str>;
@@ -24,26 +27,37 @@ fn request() -> Request<()> {
     Request::new(())
 }
 
-/// What must be zero when nothing is in flight.
+/// What must be zero when nothing is in flight, and how many calls each policy saw the end of.
 #[derive(Default)]
-struct InFlight(Vec<String>);
+struct InFlight {
+    held: Vec<String>,
+    ended: BTreeMap<String, f64>,
+}
 
 impl Sink for InFlight {
     fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
         let counts = ["octostack_bulkhead_in_flight", "octostack_bulkhead_queued"];
         if counts.contains(&metric.name) && value != 0.0 {
-            self.0.push(format!("{} {labels:?} is {value}", metric.name));
+            self.held.push(format!("{} {labels:?} is {value}", metric.name));
+        }
+        if metric.name == "octostack_policy_outcomes_total" {
+            *self.ended.entry(labels[0].1.to_owned()).or_default() += value;
         }
     }
 }
 
-fn at_rest(registry: &Registry, metrics: &Metrics) -> Result<(), String> {
-    let mut held = InFlight::default();
-    registry.collect(&mut held);
+/// Every breaker, timeout and retry judges every call: what reached the probe has its outcome.
+fn at_rest(registry: &Registry, metrics: &Metrics, probe: &Inner) -> Result<(), String> {
+    let mut seen = InFlight::default();
+    registry.collect(&mut seen);
+    let InFlight { mut held, mut ended } = seen;
+    let calls = probe.calls();
+    ended.retain(|_, ended| *ended < calls as f64);
+    held.extend(ended.iter().map(|(policy, n)| format!("{policy} settled {n} of {calls} calls")));
     let page = metrics.encode();
     let active = page.lines().filter(|line| line.starts_with("http_server_active_requests{"));
-    held.0.extend(active.filter(|line| !line.ends_with(" 0")).map(str::to_owned));
-    if held.0.is_empty() { Ok(()) } else { Err(held.0.join(", ")) }
+    held.extend(active.filter(|line| !line.ends_with(" 0")).map(str::to_owned));
+    if held.is_empty() { Ok(()) } else { Err(held.join(", ")) }
 }
 
 /// A layer by its name, registered in `$registry`.
@@ -85,24 +99,25 @@ macro_rules! contract {
         #[tokio::test]
         async fn $outer() {
             let (registry, metrics) = (Registry::new(), Metrics::new());
-            let layer = layer!($outer, &registry, &metrics);
+            let (layer, alone) = (layer!($outer, &registry, &metrics), probe());
             check(
                 stringify!($outer),
-                &probe(),
+                &alone,
                 |inner| layer.layer(inner),
                 request,
-                || at_rest(&registry, &metrics),
+                || at_rest(&registry, &metrics, &alone),
             );
             $({
                 let (registry, metrics) = (Registry::new(), Metrics::new());
                 let outer = layer!($outer, &registry, &metrics);
                 let inner = layer!($inner, &registry, &metrics);
+                let probe = probe();
                 check(
                     concat!(stringify!($outer), " around ", stringify!($inner)),
-                    &probe(),
+                    &probe,
                     |service| outer.layer(inner.layer(service)),
                     request,
-                    || at_rest(&registry, &metrics),
+                    || at_rest(&registry, &metrics, &probe),
                 );
             })*
         }
@@ -110,6 +125,45 @@ macro_rules! contract {
 }
 
 contract!(breaker bulkhead timeout chaos retry red request_log request_id);
+
+/// One test for each layer that can refuse, while it does: around each of the others.
+macro_rules! rejecting {
+    ($($name:ident $layer:expr;)*) => { $(rejecting!(@around $name $layer, error breaker bulkhead
+        timeout chaos retry red request_log request_id);)* };
+    (@around $name:ident $layer:expr, $($inner:ident)*) => {
+        #[tokio::test]
+        async fn $name() {
+            let layer = $layer;
+            $({
+                let (registry, metrics) = (Registry::new(), Metrics::new());
+                let (inner, probe) = (layer!($inner, &registry, &metrics), probe());
+                check_rejecting(
+                    concat!(stringify!($name), " around ", stringify!($inner)),
+                    &probe,
+                    |service| layer.layer(inner.layer(service)),
+                    request,
+                    || at_rest(&registry, &metrics, &probe),
+                );
+            })*
+        }
+    };
+}
+
+rejecting!(
+    open_breaker {
+        let breaker = CircuitBreaker::builder("open").registry(&Registry::new());
+        breaker.mode(Mode::ForcedOpen).build().unwrap().layer()
+    };
+    full_bulkhead {
+        let bulkhead = Bulkhead::builder("full").registry(&Registry::new());
+        bulkhead.mode(Mode::ForcedOpen).build().unwrap().layer()
+    };
+    failing_chaos {
+        let settings = ChaosConfig { error_rate: 1.0, ..ChaosConfig::default() };
+        let chaos = Chaos::builder("failing").registry(&Registry::new()).settings(settings);
+        chaos.enabled(true).build().unwrap().layer()
+    };
+);
 
 #[test]
 fn error_layer() {

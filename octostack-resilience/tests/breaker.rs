@@ -2,7 +2,7 @@
 //! port. When it opens and closes is tested beside the state machine.
 use octostack_core::inspect::overrides::Actor;
 use octostack_core::inspect::{Event, Metric, Mode, Patch, Registry, Sink, Value};
-use octostack_core::testing::{Behaviour, Probe, check};
+use octostack_core::testing::{Behaviour, Probe, check, check_rejecting};
 use octostack_core::{Clock, SystemClock};
 use octostack_resilience::breaker::{CircuitBreakerBuilder, State};
 use octostack_resilience::{
@@ -117,6 +117,14 @@ fn keeps_the_contract_of_tower() {
     let leaked = leaked.unwrap().leak();
     let probe = Probe::new(|| Ok::<_, Failure>(200));
     check("leaked", &probe, |inner| leaked.layer().layer(inner), || (), || Ok(()));
+}
+
+#[test]
+fn keeps_the_contract_of_tower_while_it_rejects() {
+    let (breaker, _) = small();
+    trip(&breaker);
+    let probe = Probe::new(|| Ok::<_, Failure>(200)).with_broken(|| Error::Inner("broken"));
+    check_rejecting("open", &probe, |inner| breaker.layer().layer(inner), || (), || Ok(()));
 }
 
 #[tokio::test]
@@ -301,8 +309,9 @@ fn an_operator_can_change_what_the_window_has_room_for() {
     assert_eq!(breaker.settings().window, Window::calls(2));
     let control = registry.items()[0].clone();
     let patch = Patch { mode: None, settings: vec![("window".into(), 65_535_u32.into())] };
-    let checked = control.control().unwrap().check(&patch);
-    assert!(checked.is_err(), "the check before the change says so too");
+    let control = control.control().unwrap();
+    assert!(control.check(&patch).is_err(), "the check before the change says so too");
+    assert!(control.set_override(Some(&patch)).is_err(), "and who changes without a check");
 
     set("window", 100_u32.into()).unwrap();
     assert_eq!(breaker.settings().window, Window::calls(100));

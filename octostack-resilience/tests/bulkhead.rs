@@ -2,7 +2,7 @@
 //! port.
 use octostack_core::inspect::overrides::Actor;
 use octostack_core::inspect::{Metric, Mode, Patch, Registry, Sink};
-use octostack_core::testing::{Behaviour, Probe, check};
+use octostack_core::testing::{Behaviour, Probe, check, check_rejecting};
 use octostack_core::{Clock, SystemClock};
 use octostack_resilience::bulkhead::BulkheadBuilder;
 use octostack_resilience::{Bulkhead, BulkheadConfig, Error, PolicyErrorKind};
@@ -87,6 +87,18 @@ fn keeps_the_contract_of_tower() {
         || (),
         || if leaked.in_flight() == 0 { Ok(()) } else { Err("a place is taken".into()) },
     );
+}
+
+#[test]
+fn keeps_the_contract_of_tower_while_it_rejects() {
+    let bulkhead = single();
+    let _held = bulkhead.try_admit().unwrap();
+    let full = || match (bulkhead.in_flight(), bulkhead.queued()) {
+        (1, 0) => Ok(()),
+        other => Err(format!("{other:?} in flight and queued")),
+    };
+    let probe = Probe::new(|| Ok::<_, Failure>(200));
+    check_rejecting("full", &probe, |inner| bulkhead.layer().layer(inner), || (), full);
 }
 
 #[tokio::test]

@@ -46,6 +46,29 @@ pub fn check<S, Req, Res, Err>(
     subject.answers("after all of that");
 }
 
+/// Walks a layer that refuses every call through the laws of the [module docs](super).
+///
+/// The arguments are those of [`check`]; `wrap` puts a layer around the probe that refuses now: an
+/// open breaker, a full bulkhead. Whether it refuses with an error or a response is up to the layer.
+///
+/// # Panics
+/// If a law is broken, with the name, the law and what was seen.
+pub fn check_rejecting<S, Req, Res, Err>(
+    name: &str,
+    probe: &Probe<Res, Err>,
+    wrap: impl Fn(Probe<Res, Err>) -> S,
+    request: impl Fn() -> Req,
+    at_rest: impl Fn() -> Result<(), String>,
+) where
+    S: Service<Req> + Clone,
+{
+    let subject = Subject { name, probe, service: wrap(probe.clone()), request, at_rest };
+    subject.rejects("from the start");
+    subject.waits_for_readiness();
+    subject.passes_errors_of_readiness();
+    subject.rejects("after all of that");
+}
+
 struct Subject<'a, S, Res, Err, R, A> {
     name: &'a str,
     probe: &'a Probe<Res, Err>,
@@ -68,6 +91,24 @@ where
             self.law(matches!(output, Poll::Ready(Ok(_))), "answers", when);
         }
         self.rests(when);
+    }
+
+    fn rejects(&self, when: &str) {
+        self.probe.behave(Behaviour::Answer);
+        let calls = self.probe.calls();
+        // The caller keeps its clone, as one between two requests does.
+        let mut service = self.readied();
+        for _ in 0..3 {
+            let mut future = pin!(service.call((self.request)()));
+            self.law(self.probe.reserved() == 0, "gives readiness back with a refusal", when);
+            self.law(poll(&mut future).is_ready(), "refuses at once", when);
+            self.law(self.probe.calls() == calls, "refuses without calling", when);
+            self.rests(when);
+            let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+            self.law(matches!(ready, Poll::Ready(Ok(()))), "becomes ready again", when);
+        }
+        drop(service.call((self.request)()));
+        self.rests("after a refusal was dropped before its first poll");
     }
 
     fn waits_for_readiness(&self) {
@@ -179,9 +220,11 @@ fn poll<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, check_rejecting};
     use crate::testing::Probe;
+    use std::future::{pending, ready};
     use std::panic::catch_unwind;
+    use std::pin::Pin;
     use std::task::{Context, Poll};
     use tower_service::Service;
 
@@ -229,6 +272,50 @@ mod tests {
     #[test]
     fn a_faithful_layer_passes() {
         check("none", &probe(), |inner| Faulty { inner, fault: "none" }, || (), || Ok(()));
+    }
+
+    /// A layer that refuses, with a planted fault.
+    #[derive(Clone)]
+    struct Refusing {
+        inner: Inner,
+        fault: &'static str,
+    }
+
+    impl Service<()> for Refusing {
+        type Response = u8;
+        type Error = &'static str;
+        type Future = Pin<Box<dyn Future<Output = Result<u8, &'static str>>>>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            match Service::<()>::poll_ready(&mut self.inner, cx) {
+                _ if self.fault == "fails in readiness" => Poll::Ready(Err("refused")),
+                ready => ready,
+            }
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            match self.fault {
+                "keeps readiness" => return Box::pin(ready(Err("refused"))),
+                "calls" => return Box::pin(self.inner.call(())),
+                _ => self.inner = self.inner.clone(),
+            }
+            match self.fault {
+                "never answers" => Box::pin(pending()),
+                _ => Box::pin(ready(Err("refused"))),
+            }
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_layer_that_refuses_is_found() {
+        let run = |fault| {
+            let wrap = |inner| Refusing { inner, fault };
+            check_rejecting(fault, &probe(), wrap, || (), || Ok(()));
+        };
+        run("none");
+        for fault in ["fails in readiness", "keeps readiness", "calls", "never answers"] {
+            assert!(catch_unwind(|| run(fault)).is_err(), "{fault} was not found");
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@
 //! 6. So does a panic, in the inner `call` and in the inner future.
 //! 7. After all of that the layer still works.
 //!
+//! [`check_rejecting`] does so with a layer that refuses every call: it is ready when the inner
+//! service is, answers at once without calling it, and gives its readiness back with the answer.
+//!
 //! ```
 //! use octostack_core::testing::{Probe, check};
 //!
@@ -23,5 +26,5 @@
 mod contract;
 mod probe;
 
-pub use contract::check;
+pub use contract::{check, check_rejecting};
 pub use probe::{Behaviour, Probe, ProbeFuture};

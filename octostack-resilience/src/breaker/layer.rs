@@ -52,7 +52,7 @@ pub struct CircuitBreakerService<S, P = Plain, H = Arc<Shared>> {
 
 impl<S, Req, P, H> Service<Req> for CircuitBreakerService<S, P, H>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     P: Protocol<S::Response, S::Error>,
     H: Handle<Shared>,
 {
@@ -77,6 +77,8 @@ where
                 ResponseFuture { state: State::Admitted { future, permit }, protocol }
             }
             Err(error) => {
+                // Not called, so not to be kept ready: others may wait for that.
+                self.inner = self.inner.clone();
                 ResponseFuture { state: State::Rejected { error: Some(error) }, protocol }
             }
         }

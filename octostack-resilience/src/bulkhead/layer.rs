@@ -74,7 +74,11 @@ where
                 drop(mem::replace(&mut self.inner, next.clone()));
                 ResponseFuture::waiting(wait, next, request, protocol)
             }
-            Asked::Rejected(error) => ResponseFuture::rejected(error, protocol),
+            Asked::Rejected(error) => {
+                // Not called, so not to be kept ready: others may wait for that.
+                self.inner = self.inner.clone();
+                ResponseFuture::rejected(error, protocol)
+            }
         }
     }
 }

@@ -24,7 +24,6 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Endpoint {
     /// Address, such as `http://inventory:50051`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// How long opening a connection may take.
     #[serde(with = "octostack_core::duration")]
@@ -100,12 +99,21 @@ impl Endpoint {
 
 /// What is wrong with an address. The address itself is not repeated: it may hold a password.
 fn wrong_address(url: &str) -> Option<&'static str> {
-    let uri = url.parse::<http::Uri>().ok();
-    let scheme = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?)));
+    const EXAMPLE: &str = "is no address such as `http://host:50051`";
+    let Ok(uri) = url.parse::<http::Uri>() else { return Some(EXAMPLE) };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Some(EXAMPLE);
+    };
     match scheme {
-        Some(("http", host)) if !host.is_empty() => None,
-        Some(("https", _)) => Some("is https, which is not supported; use http"),
-        _ => Some("is no address such as `http://host:50051`"),
+        // It would be shown on the page of the config, and no gRPC server reads it.
+        _ if authority.as_str().contains('@') => Some("holds a user or a password; leave it out"),
+        "http" if authority.host().is_empty() => Some(EXAMPLE),
+        "http" if !matches!(uri.path_and_query().map(|p| p.as_str()), None | Some("/")) => {
+            Some("has a path, which gRPC has no use for; leave it out")
+        }
+        "http" => None,
+        "https" => Some("is https, which is not supported; use http"),
+        _ => Some(EXAMPLE),
     }
 }
 
@@ -146,7 +154,7 @@ mod tests {
             let endpoint = Endpoint { url: Some(url.into()), ..Endpoint::default() };
             endpoint.validate().err().map(|problems| problems[0].to_string())
         };
-        for good in ["http://inventory:50051", "http://127.0.0.1:1", "http://[::1]:1/path"] {
+        for good in ["http://inventory:50051", "http://127.0.0.1:1", "http://[::1]:1/"] {
             assert_eq!(problem(good), None, "{good}");
         }
         for bad in ["", "inventory", "inventory:50051", "/path", "ftp://inventory", "a b"] {
@@ -154,6 +162,8 @@ mod tests {
             assert_eq!(problem(bad).as_deref(), Some(expected), "{bad}");
         }
         assert!(problem("https://inventory").is_some_and(|p| p.contains("use http")));
+        assert!(problem("http://a:hunter2@b").is_some_and(|p| p.contains("leave it out")));
+        assert!(problem("http://a/?token=hunter2").is_some_and(|p| p.contains("has a path")));
     }
 
     #[test]

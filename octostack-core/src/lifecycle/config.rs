@@ -11,8 +11,8 @@ use std::time::Duration;
 pub struct LifecycleConfig {
     /// How long to go on accepting after SIGTERM, so that load balancers notice. When absent: 5s
     /// under Kubernetes, else 0s.
-    #[serde(with = "optional", skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::duration::schema")]
+    #[serde(with = "optional")]
+    #[schemars(schema_with = "optional::schema")]
     pub lame_duck: Option<Duration>,
     /// How long an idle HTTP/1 connection stays open after the listener has closed, for a request
     /// that may be on its way.
@@ -114,6 +114,10 @@ impl LifecycleConfig {
 mod optional {
     use serde::{Deserialize, Deserializer, Serializer};
     use std::time::Duration;
+
+    pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "null"], "format": "duration" })
+    }
 
     #[allow(clippy::ref_option, reason = "the signature that serde's `with` asks for")]
     pub(super) fn serialize<S: Serializer>(

@@ -8,7 +8,6 @@ use std::time::Duration;
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Address or name to listen on. When absent: 0.0.0.0 in a container, else 127.0.0.1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Port to listen on; 0 takes any free one.
     pub port: u16,
@@ -29,15 +28,16 @@ pub struct ServerConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub send_timeout: Duration,
-    /// Largest head of a request, in bytes; above it the answer is 431. At least 8192.
+    /// Largest head of a request, in bytes; above it the answer is 431. 8192 to 1048576.
     pub max_header_bytes: u32,
-    /// Most header fields of a request; above it the answer is 431.
+    /// Most header fields of a request; above it the answer is 431. 1 to 10000.
     pub max_header_count: usize,
     /// Largest body of a request, in bytes; above it the answer is 413. 0 is no limit.
     pub max_body_bytes: u64,
-    /// Most connections at once; more wait in the backlog of the system.
+    /// Most connections at once; more wait in the backlog of the system. 1 to 1000000; keep it below
+    /// the number of files that the process may open.
     pub max_connections: usize,
-    /// Most requests at once on one HTTP/2 connection.
+    /// Most requests at once on one HTTP/2 connection. 1 to 100000.
     pub max_concurrent_streams: u32,
 }
 
@@ -59,8 +59,12 @@ impl Default for ServerConfig {
     }
 }
 
-/// The smallest buffer that hyper reads a head into.
-const MIN_HEADER_BYTES: u32 = 8192;
+/// hyper reads a head into a buffer of 8 KiB at least. Above 1 MiB it is no head.
+const MAX_HEADER_BYTES: usize = 1024 * 1024;
+
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Longer is a slip of the unit.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl ServerConfig {
     /// `host:port` in force.
@@ -93,24 +97,25 @@ impl ServerConfig {
             ("idle_timeout", self.idle_timeout),
             ("send_timeout", self.send_timeout),
         ];
-        for (key, _) in timeouts.iter().filter(|(_, timeout)| timeout.is_zero()) {
-            let message = "is 0s, which would close every connection; use at least `100ms`";
-            problems.push(Problem::new(*key, message));
+        for (key, timeout) in timeouts {
+            if !(SHORTEST..=LONGEST).contains(&timeout) {
+                let timeout = crate::duration::format(timeout);
+                let message = format!("is {timeout}, which is out of range: 1ms to 1day");
+                problems.push(Problem::new(key, message));
+            }
         }
-        if self.max_header_bytes < MIN_HEADER_BYTES {
-            let message = format!("is {}; at least {MIN_HEADER_BYTES}", self.max_header_bytes);
-            problems.push(Problem::new("max_header_bytes", message));
-        }
-        let counts = [
-            ("max_header_count", self.max_header_count == 0),
-            ("max_connections", self.max_connections == 0),
-            ("max_concurrent_streams", self.max_concurrent_streams == 0),
+        let sizes = [
+            ("max_header_bytes", self.max_header_bytes as usize, 8_192..=MAX_HEADER_BYTES),
+            ("max_header_count", self.max_header_count, 1..=10_000),
+            ("max_connections", self.max_connections, 1..=1_000_000),
+            ("max_concurrent_streams", self.max_concurrent_streams as usize, 1..=100_000),
         ];
-        for (key, _) in counts.iter().filter(|(_, zero)| *zero) {
-            problems.push(Problem::new(*key, "is 0, which would refuse every request; at least 1"));
-        }
-        if self.max_connections > tokio::sync::Semaphore::MAX_PERMITS {
-            problems.push(Problem::new("max_connections", "is beyond any system"));
+        for (key, size, range) in sizes {
+            if !range.contains(&size) {
+                let (least, most) = range.into_inner();
+                let message = format!("is {size}, which is out of range: {least} to {most}");
+                problems.push(Problem::new(key, message));
+            }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
@@ -147,12 +152,17 @@ mod tests {
             host: Some(" ".into()),
             idle_timeout: Duration::ZERO,
             max_header_bytes: 100,
+            max_header_count: usize::MAX,
             max_connections: 0,
             ..ServerConfig::default()
         };
         let problems = config.validate().unwrap_err();
         let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
-        assert_eq!(keys, ["host", "idle_timeout", "max_header_bytes", "max_connections"]);
+        let wrong =
+            ["host", "idle_timeout", "max_header_bytes", "max_header_count", "max_connections"];
+        assert_eq!(keys, wrong);
+        let message = "max_connections: is 0, which is out of range: 1 to 1000000";
+        assert_eq!(problems[4].to_string(), message);
         assert_eq!(ServerConfig::default().validate(), Ok(()));
     }
 

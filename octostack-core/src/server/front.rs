@@ -2,7 +2,7 @@ use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link, Listener};
 use super::{BoxError, Peer};
 use crate::lifecycle::{Step, Stop};
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -51,6 +51,7 @@ where
 /// Why the server answers instead of the service.
 #[derive(Clone, Copy, Debug)]
 enum Refusal {
+    Host,
     BodyTooLarge,
     TooManyHeaders,
     HeadTooLong,
@@ -66,6 +67,11 @@ impl<S> Front<S> {
         let config = &self.link.listener.config;
         let refuse =
             |request: Request<Incoming>, refusal| Err((refusal, request.into_parts().0.headers));
+        // RFC 9112, section 3.2: exactly one, or who knows for whom the request is.
+        let hosts = request.headers().get_all(HOST).iter().count();
+        if request.version() == Version::HTTP_11 && hosts != 1 {
+            return refuse(request, Refusal::Host);
+        }
         // hyper only bounds its buffers by these, which lets a head through that fits into one
         // read; and HTTP/2 has no limit on the number.
         if request.headers().len() > config.max_header_count {
@@ -103,6 +109,10 @@ impl Refusal {
     ) -> Response<ResponseBody<B>> {
         let limits = &listener.config;
         let (status, words) = match self {
+            Self::Host => {
+                let words = "HTTP/1.1 needs exactly one Host header\n".to_owned();
+                (StatusCode::BAD_REQUEST, words)
+            }
             Self::BodyTooLarge => {
                 let words = format!("the body is longer than {} bytes\n", limits.max_body_bytes);
                 (StatusCode::PAYLOAD_TOO_LARGE, words)

@@ -228,6 +228,21 @@ async fn junk_is_refused_and_hurts_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn http_1_1_needs_exactly_one_host() {
+    let server = start(|_| {}).await;
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", 200),
+        ("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", 200),
+    ] {
+        let mut client = server.client().await;
+        client.write(head).await;
+        assert_eq!(client.answer().await.status, status, "{head:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_connections_than_allowed_wait_for_a_place() {
     let server = start(|config| config.max_connections = 2).await;
     let mut first = server.client().await;

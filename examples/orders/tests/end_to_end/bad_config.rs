@@ -145,7 +145,7 @@ fn values_that_only_make_no_sense_are_config_errors_too() {
         &[
             "admin.token: must be 1 or more visible ASCII characters",
             "lifecycle.idle_grace: 1m is longer than drain_timeout",
-            "server.max_header_bytes: is 10; at least 8192",
+            "server.max_header_bytes: is 10, which is out of range: 8192 to 1048576",
         ],
     );
 

@@ -20,6 +20,11 @@
 //! A client that closes its side before the answer has come is taken to have left: its request is
 //! dropped, so that nobody works for nothing.
 //!
+//! Two things a client has to know. An answer with `Connection: close` is the last on its
+//! connection: requests that were pipelined behind it are not answered, and are to be sent again
+//! (RFC 9112, section 9.6). And a client that closes its sending half before it has its answer is
+//! taken to be gone, since that is how a client that is gone looks; its request is cancelled.
+//!
 //! It does not catch panics (a panic ends its connection), set deadlines or shed load: these are
 //! layers. A handler that holds a response open, such as a stream of events, should end it when
 //! [`Lifecycle::stop`] reaches [`Step::Drain`](crate::lifecycle::Step::Drain).

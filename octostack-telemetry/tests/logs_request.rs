@@ -234,6 +234,32 @@ async fn what_is_said_meanwhile_tells_its_request() {
     }
 }
 
+/// Says something when it is dropped, as a guard of a user's does.
+struct Farewell;
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        info!("gone");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_at_the_drop_of_a_request_tells_it_too() {
+    let (lines, _guard) = capture(&json());
+    let service = service_fn(|_: Request<()>| async {
+        let _farewell = Farewell;
+        std::future::pending::<Result<Response<Script>, Infallible>>().await
+    });
+    let call = layer().layer(service).call(request("r-1"));
+    assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
+    let said = lines.json();
+    let told = |line: &Value| (line["message"].clone(), line["correlation_id"].clone());
+    assert_eq!(
+        said.iter().map(told).collect::<Vec<_>>(),
+        [(value!("gone"), value!("r-1")), (value!("request"), value!("r-1"))]
+    );
+}
+
 /// A body that says something when it is read.
 struct Saying<F>(Option<F>);
 

@@ -1,8 +1,8 @@
 //! The span around each request, and the one event that says how it went.
 //!
 //! The span carries `correlation_id` (the [`RequestId`]), `method` and `route`; so does, under
-//! these names, every line that is logged while the request is served, response body included. At
-//! the end of the request there is one event, `message` = `request`, for whatever end that is:
+//! these names, every line that is logged while the request is served, response body included, or
+//! while it is dropped. At the end of the request there is one event, `message` = `request`, for whatever end that is:
 //! with `status`, `duration` (seconds), `outcome` (`ok`, `error`, `body_error`, `cancelled`,
 //! `panic`) and, for a stream, `streaming` in its context, and `error.type` where the
 //! [duration metric](crate::http::red) has it too. It is a warning if the service is to blame (a

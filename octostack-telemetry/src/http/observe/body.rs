@@ -15,8 +15,9 @@ pin_project! {
         B: Body,
         R: Report,
     {
+        // Until it is dropped.
         #[pin]
-        inner: B,
+        inner: Option<B>,
         guard: Option<Guard<R>>,
         // Bytes that are still to come before a server stops to poll; the largest if unknown.
         left: u64,
@@ -28,12 +29,13 @@ pin_project! {
         R: Report,
     {
         fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
+            let mut this = this.project();
+            let Some(mut guard) = this.guard.take() else { return };
             // After a panic the body is not asked any more: it may panic again, and abort.
-            let is_complete = |guard: &mut Guard<R>| {
-                !guard.is_panicked() && (*this.left == 0 || this.inner.is_end_stream())
-            };
-            if let Some(guard) = this.guard.take_if(is_complete) {
+            let inner = this.inner.as_ref().get_ref().as_ref();
+            let is_complete = !guard.is_panicked() && (*this.left == 0 || is_end(inner));
+            guard.within_drop(|| this.inner.set(None));
+            if is_complete {
                 guard.finish(Outcome::Completed);
             }
         }
@@ -43,8 +45,13 @@ pin_project! {
 impl<B: Body, R: Report> ResponseBody<B, R> {
     #[inline]
     pub(super) fn new(inner: B, guard: Option<Guard<R>>, length: Option<u64>) -> Self {
-        Self { inner, guard, left: length.unwrap_or(u64::MAX) }
+        Self { inner: Some(inner), guard, left: length.unwrap_or(u64::MAX) }
     }
+}
+
+#[inline]
+fn is_end<B: Body>(inner: Option<&B>) -> bool {
+    inner.is_none_or(Body::is_end_stream)
 }
 
 /// The length at which a server stops: what the body knows, else what the headers announce.
@@ -67,7 +74,7 @@ impl<B: Body, R: Report> Body for ResponseBody<B, R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.project();
-        let inner = this.inner;
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
         let Some(guard) = this.guard else {
             return inner.poll_frame(cx);
         };
@@ -92,11 +99,11 @@ impl<B: Body, R: Report> Body for ResponseBody<B, R> {
 
     #[inline]
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        is_end(self.inner.as_ref())
     }
 
     #[inline]
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }

@@ -12,15 +12,25 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, R: Report> {
+        // Until it is ready, as is the guard.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         guard: Option<Guard<R>>,
+    }
+
+    impl<F, R: Report> PinnedDrop for ResponseFuture<F, R> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if let Some(guard) = this.guard {
+                guard.within_drop(|| this.inner.set(None));
+            }
+        }
     }
 }
 
 impl<F, R: Report> ResponseFuture<F, R> {
     pub(super) const fn new(inner: F, guard: Guard<R>) -> Self {
-        Self { inner, guard: Some(guard) }
+        Self { inner: Some(inner), guard: Some(guard) }
     }
 }
 
@@ -34,13 +44,17 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let inner = this.inner;
-        // A future that is polled again after its end has no guard: the inner one will complain.
-        let output = match this.guard {
-            Some(guard) => guard.within(|| inner.poll(cx)),
-            None => inner.poll(cx),
-        };
+        let mut this = self.project();
+        #[allow(clippy::panic, reason = "the contract of `Future` forbids it")]
+        let Some(guard) = this.guard else { panic!("polled after it was ready") };
+        let output = guard.within(|| {
+            let inner = this.inner.as_mut().as_pin_mut();
+            let output = inner.map_or(Poll::Pending, |inner| inner.poll(cx));
+            if output.is_ready() {
+                this.inner.set(None);
+            }
+            output
+        });
         match output {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(response)) => {

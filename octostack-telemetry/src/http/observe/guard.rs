@@ -2,6 +2,7 @@ use super::{End, Observe, Outcome, Report};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use octostack_core::{Clock, SystemClock};
+use std::mem;
 use std::time::Instant;
 
 /// Follows one request and reports its end exactly once, at the latest when dropped.
@@ -60,6 +61,14 @@ impl<R: Report> Guard<R> {
         let output = self.report.within(poll);
         self.phase = Phase::Waiting;
         output
+    }
+
+    /// Runs the drop of what is observed and did not end, so that its destructors are inside too.
+    #[inline]
+    pub(super) fn within_drop(&mut self, drop: impl FnOnce()) {
+        let phase = mem::replace(&mut self.phase, Phase::Polling);
+        self.report.within(drop);
+        self.phase = phase;
     }
 
     /// Takes note of the headers. Returns whether a body is to follow them.

@@ -93,7 +93,8 @@ pub trait Observe {
 /// Methods run on the thread that serves the request, some of them while a future is dropped: they
 /// must be quick and must not panic.
 pub trait Report {
-    /// Runs one call or poll of the inner service or body: a span is entered around `poll` here.
+    /// Runs one call or poll of the inner service or body, or the drop of one that did not end: a
+    /// span is entered around `poll` here.
     #[inline]
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         poll()

@@ -35,11 +35,18 @@ impl Observe for Log {
 
 impl Report for Log {
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        /// Also left by a panic.
+        struct Inside<'a>(&'a Log);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                self.0.0.lock().unwrap().depth -= 1;
+            }
+        }
         self.0.lock().unwrap().depth += 1;
+        let inside = Inside(self);
         let output = poll();
-        let mut heard = self.0.lock().unwrap();
-        heard.depth -= 1;
-        heard.polls += 1;
+        drop(inside);
+        self.0.lock().unwrap().polls += 1;
         output
     }
     fn streaming(&mut self, headers: &End) {
@@ -330,7 +337,8 @@ fn a_pair_hears_the_same_and_the_second_is_inside_the_first() {
     drop(service.call(Request::new(())));
     let (outer, inner) = (outer.0.lock().unwrap(), inner.0.lock().unwrap());
     assert_eq!(outer.ends, inner.ends, "also to the nanosecond");
-    assert_eq!((outer.depth, inner.depth, outer.polls), (0, 0, 1));
+    // The call, and the drop of what it gave.
+    assert_eq!((outer.depth, inner.depth, outer.polls), (0, 0, 2));
 }
 
 #[test]
@@ -357,6 +365,69 @@ fn every_poll_runs_within_the_report() {
     let log = drive(Method::GET, &[Step::Pending], ok(&[Step::Data(1)]), ALL);
     // The call, two polls of the future, two of the body.
     assert_eq!(log.0.lock().unwrap().polls, 5);
+}
+
+/// A future and a body that notes, when it is dropped, how deep inside the report that was.
+struct Dropped(Log, Arc<Mutex<Vec<usize>>>, Option<Step>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push(self.0.0.lock().unwrap().depth);
+    }
+}
+
+impl Dropped {
+    /// Pending, unless told to panic.
+    fn step(&self) {
+        assert_ne!(self.2, Some(Step::Panic), "as asked");
+    }
+}
+
+impl Future for Dropped {
+    type Output = Result<Response<Script>, ()>;
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        self.step();
+        Poll::Pending
+    }
+}
+
+impl Body for Dropped {
+    type Data = Bytes;
+    type Error = ();
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        self.step();
+        Poll::Pending
+    }
+}
+
+#[test]
+fn what_is_given_up_is_dropped_within_the_report_and_before_its_end() {
+    for (step, outcome) in [(None, Outcome::Cancelled), (Some(Step::Panic), Outcome::Panicked)] {
+        let (log, depths) = (Log::default(), Arc::default());
+        let make = || Dropped(log.clone(), Arc::clone(&depths), step);
+        let mut cx = Context::from_waker(Waker::noop());
+        // The panic is over when the future is dropped: its drop does not make it a cancelled one.
+        let mut service = ObserveLayer::new(log.clone()).layer(service_fn(|_: Request<()>| make()));
+        let mut future = Box::pin(service.call(Request::new(())));
+        let _ = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx).is_ready()));
+        drop(future);
+        assert_eq!(log.end(), (outcome, None));
+
+        *log.0.lock().unwrap() = Heard::default();
+        let mut service = ObserveLayer::new(log.clone()).layer(service_fn(|_: Request<()>| {
+            std::future::ready(Ok::<_, ()>(Response::new(make())))
+        }));
+        let answer = pin!(service.call(Request::new(()))).poll(&mut cx);
+        let Poll::Ready(Ok(response)) = answer else { panic!("no response") };
+        let mut body = Box::pin(response.into_body());
+        let _ = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(&mut cx).is_ready()));
+        drop(body);
+        assert_eq!(log.end(), (outcome, Some(200)));
+        assert_eq!(*depths.lock().unwrap(), [1, 1], "{outcome:?}");
+    }
 }
 
 fn steps(of: &'static [Step]) -> impl Strategy<Value = Vec<Step>> {

@@ -7,11 +7,12 @@
 //! | `http_server_request_duration_seconds` (histogram) | `http_request_method`, `http_route`, `http_response_status_code`, `error_type` |
 //! | `http_server_active_requests` (gauge) | `http_request_method` |
 //!
-//! Every request that arrives is counted once, also those that the client gave up on, that
-//! panicked, or that ended in an error: what has started is finished or in flight, at any moment.
+//! Every request that arrives is in the histogram once, also those that the client gave up on,
+//! that panicked, or that ended in an error. Until its end it is in the gauge.
 //!
-//! * The duration ends with the response body, or with the headers for a response that streams
-//!   (see [`observe`](super::observe)). A stream is in flight until its end.
+//! * The duration ends with the response body: a request is in the gauge first and then in the
+//!   histogram. Only for a response that streams (see [`observe`](super::observe)) it ends with the
+//!   headers: a live stream is in both, and how it ends shows in neither.
 //! * `error_type` is empty for a success and for any 4xx, the status for a 5xx, and else `error`
 //!   (the service returned one), `body_error`, `cancelled` or `panic`. The status code is empty if
 //!   no response was made.

@@ -92,7 +92,7 @@ async fn each_request_is_in_one_series() {
 }
 
 #[tokio::test]
-async fn started_is_counted_plus_active_at_every_moment() {
+async fn without_streams_started_is_counted_plus_active_at_every_moment() {
     let metrics = metrics();
     let mut service = RedLayer::new(&metrics).unwrap().layer(service_fn(by_path));
     let total = |metrics: &Metrics| {

@@ -247,6 +247,23 @@ async fn a_panic_is_a_failure_and_is_not_repeated() {
     }
 }
 
+fn panic_then_drop(call: impl Future<Output = Result<(), Fault>>) {
+    let mut call = Box::pin(call);
+    let mut cx = Context::from_waker(Waker::noop());
+    let poll = AssertUnwindSafe(|| call.as_mut().poll(&mut cx).is_ready());
+    std::panic::catch_unwind(poll).unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_is_caught_before_the_drop_is_a_failure_too() {
+    let registry = Registry::new();
+    let retry = retry(&registry).build().unwrap();
+    let service = retry.layer().layer(service_fn(|()| async { panic!("as asked") }));
+    panic_then_drop(service.oneshot(()));
+    panic_then_drop(retry.call(|_| async { panic!("as asked") }));
+    assert_eq!((outcome(&registry, "failure"), outcome(&registry, "cancelled")), (2.0, 0.0));
+}
+
 #[test]
 fn keeps_the_contract_of_tower() {
     let registry = Registry::new();

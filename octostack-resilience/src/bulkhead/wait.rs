@@ -159,7 +159,7 @@ mod tests {
     fn single() -> Bulkhead {
         let bulkhead = Bulkhead::builder("b").registry(&Registry::new());
         let bulkhead = bulkhead.max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(1));
-        bulkhead.build().unwrap()
+        bulkhead.build().expect("valid settings")
     }
 
     #[test]

@@ -14,13 +14,16 @@ pub struct Attempts<H: Handle<Shared>> {
     handle: H,
     number: u32,
     settled: bool,
+    /// Inside a poll. Dropped like that, it was left by a panic: that holds too if something
+    /// catches the panic before it drops the future, when `thread::panicking` would say no.
+    polling: bool,
 }
 
 impl<H: Handle<Shared>> Attempts<H> {
     #[inline]
     pub(super) fn new(handle: H) -> Self {
         handle.budget.deposit();
-        Self { handle, number: 1, settled: false }
+        Self { handle, number: 1, settled: false, polling: false }
     }
 
     /// The number of the current attempt, from 1.
@@ -57,6 +60,18 @@ impl<H: Handle<Shared>> Attempts<H> {
         }
     }
 
+    /// A poll of the call begins.
+    #[inline]
+    pub(super) fn enter(&mut self) {
+        self.polling = true;
+    }
+
+    /// The poll is over, and nothing panicked.
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        self.polling = false;
+    }
+
     fn judge(&mut self, hint: Option<Duration>) -> Option<Duration> {
         let Shared { machine, budget, .. } = &*self.handle;
         let failed = Failed { attempt: self.number, hint };
@@ -76,7 +91,7 @@ pub(super) fn is_repeatable(outcome: Outcome) -> bool {
 impl<H: Handle<Shared>> Drop for Attempts<H> {
     #[inline]
     fn drop(&mut self) {
-        self.settle(Outcome::of_drop());
+        self.settle(if self.polling { Outcome::Failure } else { Outcome::of_drop() });
     }
 }
 

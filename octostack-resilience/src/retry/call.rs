@@ -45,16 +45,14 @@ impl<'a, Op, F: Future, C> Call<'a, Op, F, C> {
     }
 }
 
-impl<Op, F, C> Future for Call<'_, Op, F, C>
+impl<Op, F, C> Call<'_, Op, F, C>
 where
     Op: FnMut(u32) -> F,
     F: Future,
     C: Fn(&F::Output) -> Outcome,
 {
-    type Output = F::Output;
-
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn advance(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
@@ -78,5 +76,22 @@ where
                 }
             }
         }
+    }
+}
+
+impl<Op, F, C> Future for Call<'_, Op, F, C>
+where
+    Op: FnMut(u32) -> F,
+    F: Future,
+    C: Fn(&F::Output) -> Outcome,
+{
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.as_mut().project().attempts.enter();
+        let answer = self.as_mut().advance(cx);
+        self.project().attempts.leave();
+        answer
     }
 }

@@ -216,19 +216,12 @@ where
         *this.kept = kept;
         Some(request)
     }
-}
-
-impl<S, Req, P, H, R> Future for ResponseFuture<S, Req, P, H, R>
-where
-    R: Repeat<Req> + RepeatAfter<S::Response, S::Error>,
-    S: Service<R::Sent>,
-    P: Protocol<S::Response, S::Error>,
-    H: Handle<Shared>,
-{
-    type Output = Result<S::Response, S::Error>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn advance(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
@@ -262,5 +255,23 @@ where
                 StateProjection::Done => panic!("polled after it was ready"),
             }
         }
+    }
+}
+
+impl<S, Req, P, H, R> Future for ResponseFuture<S, Req, P, H, R>
+where
+    R: Repeat<Req> + RepeatAfter<S::Response, S::Error>,
+    S: Service<R::Sent>,
+    P: Protocol<S::Response, S::Error>,
+    H: Handle<Shared>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.as_mut().project().attempts.enter();
+        let answer = self.as_mut().advance(cx);
+        self.project().attempts.leave();
+        answer
     }
 }

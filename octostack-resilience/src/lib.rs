@@ -12,7 +12,8 @@
 //! in whichever way fits:
 //!
 //! * `policy.layer()` is a Tower layer. All services made from one handle share its state.
-//! * `policy.call(future).await` guards anything that is not a service.
+//! * `policy.call(future).await` guards anything that is not a service, and
+//!   `policy.around(other.call(future)).await` what another policy guards already.
 //! * `policy.admit()` and `permit.settle(outcome)` guard synchronous code, or code of a shape that
 //!   nobody foresaw.
 //!
@@ -60,6 +61,7 @@ pub mod retry;
 mod settings;
 #[cfg(feature = "tokio")]
 pub mod timeout;
+mod unwind;
 
 pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Window};
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};

@@ -6,7 +6,8 @@ use octostack_core::testing::{Behaviour, Probe, check, check_rejecting};
 use octostack_core::{Clock, SystemClock};
 use octostack_resilience::breaker::{CircuitBreakerBuilder, State};
 use octostack_resilience::{
-    CircuitBreaker, CircuitBreakerConfig, Error, Outcome, PolicyErrorKind, Window,
+    Bulkhead, CircuitBreaker, CircuitBreakerConfig, Error, Outcome, PolicyError, PolicyErrorKind,
+    Window,
 };
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +35,7 @@ fn small() -> (CircuitBreaker, Registry) {
 /// Makes it fail twice.
 fn trip(breaker: &CircuitBreaker) {
     for _ in 0..2 {
-        breaker.admit().unwrap().settle(Outcome::Failure);
+        breaker.admit().expect("closed").settle(Outcome::Failure);
     }
     assert_eq!(breaker.state(), State::Open);
 }
@@ -44,13 +45,17 @@ fn waited_out(registry: &Registry) -> (CircuitBreaker, Instant) {
     let start = SystemClock.now();
     let breaker = builder(registry).build_at(&start).expect("valid settings");
     for _ in 0..2 {
-        breaker.admit_at(&start).unwrap().settle_at(Outcome::Failure, &start);
+        breaker.admit_at(&start).expect("closed").settle_at(Outcome::Failure, &start);
     }
     (breaker, start + OPEN_FOR)
 }
 
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn panics_when_polled<F: Future>(future: Pin<&mut F>) -> bool {
+    catch_unwind(AssertUnwindSafe(|| drop(poll_once(future)))).is_err()
 }
 
 fn is_rejected<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, Error<E>>) -> bool {
@@ -65,21 +70,21 @@ fn is_rejected<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, Error<E
 }
 
 #[derive(Default)]
-struct Samples(Vec<(String, f64)>);
+struct Samples(Vec<(String, String)>);
 
 impl Sink for Samples {
     fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
         let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        self.0.push((format!("{}{{{}}}", metric.name, labels.join(",")), value));
+        self.0.push((format!("{}{{{}}}", metric.name, labels.join(",")), value.to_string()));
     }
 }
 
 /// The samples of a metric: the labels after the policy's name, and the value.
-fn samples(registry: &Registry, metric: &str) -> Vec<(String, f64)> {
+fn samples(registry: &Registry, metric: &str) -> Vec<(String, String)> {
     let mut samples = Samples::default();
     registry.collect(&mut samples);
     let start = format!("{metric}{{policy=inventory.breaker,");
-    let of_metric = |(name, value): (String, f64)| {
+    let of_metric = |(name, value): (String, String)| {
         Some((name.strip_prefix(&start)?.trim_end_matches('}').to_owned(), value))
     };
     samples.0.into_iter().filter_map(of_metric).collect()
@@ -88,7 +93,8 @@ fn samples(registry: &Registry, metric: &str) -> Vec<(String, f64)> {
 /// By outcome, in the order of [`Outcome::ALL`].
 fn outcomes(registry: &Registry) -> [u64; 5] {
     let status = registry.items()[0].status();
-    Outcome::ALL.map(|outcome| match status.get("counters").unwrap().get(outcome.as_str()) {
+    let counters = status.get("counters").expect("counters");
+    Outcome::ALL.map(|outcome| match counters.get(outcome.as_str()) {
         Some(Value::Integer(count)) => (*count).try_into().expect("no negative count"),
         other => panic!("{outcome:?} is {other:?}"),
     })
@@ -98,7 +104,7 @@ fn outcomes(registry: &Registry) -> [u64; 5] {
 fn state_gauge(registry: &Registry) -> Vec<String> {
     let states = samples(registry, "octostack_circuit_breaker_state");
     assert_eq!(states.len(), State::ALL.len());
-    states.into_iter().filter(|(_, value)| *value == 1.0).map(|(labels, _)| labels).collect()
+    states.into_iter().filter(|(_, value)| value == "1").map(|(labels, _)| labels).collect()
 }
 
 #[test]
@@ -178,7 +184,7 @@ async fn an_open_breaker_is_ready_and_rejects_without_touching_the_service() {
     let never = async { unreachable!("the breaker is open") };
     assert!(is_rejected(breaker.call::<_, (), Infallible>(never).await));
     let decisions = samples(&registry, "octostack_policy_decisions_total");
-    assert_eq!(decisions[1], ("kind=circuit_breaker,decision=rejected".into(), 3.0));
+    assert_eq!(decisions[1], ("kind=circuit_breaker,decision=rejected".into(), "3".into()));
 }
 
 #[tokio::test]
@@ -187,6 +193,123 @@ async fn a_call_is_judged_by_its_result() {
     assert_eq!(breaker.call(async { Ok::<_, &str>(1) }).await, Ok(1));
     assert_eq!(breaker.call(async { Err::<(), _>("no") }).await, Err(Error::Inner("no")));
     assert_eq!(outcomes(&registry), [1, 1, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_call_is_judged_as_the_closure_says() {
+    let (breaker, registry) = small();
+    let judge = |output: &Result<u16, &str>| match output {
+        Ok(503) => Outcome::Overloaded,
+        Err("not found") => Outcome::Ignored,
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Failure,
+    };
+    assert_eq!(breaker.call_with(async { Ok(200) }, judge).await, Ok(200));
+    let missing = breaker.call_with(async { Err("not found") }, judge).await;
+    assert_eq!(missing, Err(Error::Inner("not found")));
+    assert_eq!(outcomes(&registry), [1, 0, 1, 0, 0]);
+    assert_eq!(breaker.call_with(async { Ok(503) }, judge).await, Ok(503));
+    assert_eq!(outcomes(&registry), [1, 0, 1, 1, 0]);
+    assert!(is_rejected(breaker.call_with(async { Ok(200) }, judge).await));
+}
+
+#[tokio::test]
+async fn what_a_policy_further_in_refused_is_no_failure_and_what_it_ended_is() {
+    let (breaker, registry) = small();
+    let bulkhead = Bulkhead::builder("full").registry(&Registry::new()).max_concurrent(1);
+    let bulkhead = bulkhead.build().unwrap();
+    let held = bulkhead.try_admit().unwrap();
+    for _ in 0..3 {
+        let refused = breaker.around(bulkhead.call(async { Ok::<_, &str>(1) })).await;
+        let Err(Error::Policy(error)) = refused else { panic!("{refused:?}") };
+        assert_eq!(error.kind, PolicyErrorKind::BulkheadFull);
+    }
+    assert_eq!(outcomes(&registry), [0, 0, 3, 0, 0]);
+    drop(held);
+    assert_eq!(breaker.around(bulkhead.call(async { Ok::<_, &str>(1) })).await, Ok(1));
+
+    let ended = PolicyError::new("inner", PolicyErrorKind::TimedOut);
+    let _ = breaker.around(async { Err::<(), _>(Failure::Policy(ended)) }).await;
+    assert_eq!(outcomes(&registry), [1, 1, 3, 0, 0]);
+    let _ = breaker.around(async { Err::<(), _>(Error::Inner("refused")) }).await;
+    assert!(is_rejected(breaker.around(bulkhead.call(async { Ok::<_, &str>(1) })).await));
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test(start_paused = true)]
+async fn policies_around_policies_know_each_other() {
+    use octostack_resilience::{Chaos, ChaosConfig, Retry, Timeout};
+
+    let (breaker, registry) = small();
+    let own = Registry::new();
+    let chaos = Chaos::builder("chaos").registry(&own).enabled(true).build().unwrap();
+    let timeout = Timeout::builder("timeout").registry(&own).build().unwrap();
+    let bulkhead = Bulkhead::builder("bulkhead").registry(&own).max_concurrent(1).build().unwrap();
+    let retry = Retry::builder("retry").registry(&own).build().unwrap();
+    let mut attempts = 0;
+    let mut operation = |attempt| {
+        attempts = attempt;
+        let call = chaos.call(async { Ok::<_, std::io::Error>("done") });
+        breaker.around(bulkhead.around(timeout.around(call)))
+    };
+    assert_eq!(retry.call(&mut operation).await.unwrap(), "done");
+    let held = bulkhead.try_admit().unwrap();
+    let Err(Error::Policy(error)) = retry.call(&mut operation).await else { panic!("not full") };
+    assert_eq!((error.kind, &*error.policy), (PolicyErrorKind::BulkheadFull, "bulkhead"));
+    drop(held);
+
+    let latency = Duration::from_secs(60);
+    chaos.reconfigure(ChaosConfig { latency, latency_rate: 1.0, ..chaos.settings() }).unwrap();
+    let Err(Error::Policy(error)) = operation(1).await else { panic!("not timed out") };
+    assert_eq!((error.kind, &*error.policy), (PolicyErrorKind::TimedOut, "timeout"));
+    assert_eq!(attempts, 1, "what was refused is not repeated");
+    assert_eq!(outcomes(&registry), [1, 1, 1, 0, 0]);
+}
+
+#[test]
+fn a_panic_is_a_failure_when_it_happens_though_the_future_is_dropped_later() {
+    let (breaker, registry) = small();
+    let mut call = Box::pin(breaker.call(async { panic!("boom") as Result<(), Infallible> }));
+    assert!(panics_when_polled(call.as_mut()));
+    assert_eq!(outcomes(&registry), [0, 1, 0, 0, 0]);
+    drop(call);
+    assert_eq!(outcomes(&registry), [0, 1, 0, 0, 0]);
+
+    let probe = Probe::new(|| Ok::<_, Failure>(200));
+    probe.behave(Behaviour::Hang);
+    let mut call = Box::pin(breaker.layer().layer(probe.clone()).oneshot(()));
+    assert!(poll_once(call.as_mut()).is_pending());
+    probe.behave(Behaviour::PanicInFuture);
+    assert!(panics_when_polled(call.as_mut()));
+    assert_eq!(breaker.state(), State::Open);
+    drop(call);
+    assert_eq!(outcomes(&registry), [0, 2, 0, 0, 0]);
+}
+
+#[test]
+fn an_error_of_readiness_is_a_failure_unless_the_breaker_is_open() {
+    let (breaker, registry) = small();
+    let refused = || Failure::Inner("connection refused");
+    let probe = Probe::new(|| Ok::<_, Failure>(200)).with_broken(refused);
+    probe.behave(Behaviour::Broken);
+    for expected in [[0, 1, 0, 0, 0], [0, 2, 0, 0, 0], [0, 2, 0, 0, 0]] {
+        let mut service = breaker.layer().layer(probe.clone());
+        let ready = poll_once(pin!(ServiceExt::<()>::ready(&mut service)));
+        assert!(matches!(ready, Poll::Ready(Err(Error::Inner("connection refused")))));
+        assert_eq!(outcomes(&registry), expected);
+    }
+    assert_eq!(breaker.state(), State::Open);
+    let decisions = samples(&registry, "octostack_policy_decisions_total");
+    assert_eq!(decisions[1], ("kind=circuit_breaker,decision=rejected".into(), "0".into()));
+
+    // A layer further in that is never ready for its own reasons says nothing about the service.
+    let (breaker, registry) = small();
+    let full = || PolicyError::new("inner", PolicyErrorKind::BulkheadFull).into();
+    let probe = Probe::new(|| Ok::<_, Failure>(200)).with_broken(full);
+    probe.behave(Behaviour::Broken);
+    let mut service = breaker.layer().layer(probe);
+    assert!(poll_once(pin!(ServiceExt::<()>::ready(&mut service))).is_ready());
+    assert_eq!(outcomes(&registry), [0, 0, 1, 0, 0]);
 }
 
 #[test]
@@ -344,5 +467,5 @@ fn shadow_counts_and_lets_run() {
     let mut call = pin!(breaker.call(std::future::ready(Ok::<_, Infallible>(1))));
     assert_eq!(poll_once(call.as_mut()), Poll::Ready(Ok(1)));
     let decisions = samples(&registry, "octostack_policy_decisions_total");
-    assert_eq!(decisions[2], ("kind=circuit_breaker,decision=shadow_rejected".into(), 1.0));
+    assert_eq!(decisions[2], ("kind=circuit_breaker,decision=shadow_rejected".into(), "1".into()));
 }

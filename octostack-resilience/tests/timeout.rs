@@ -8,6 +8,7 @@ use octostack_resilience::timeout::TimeoutBuilder;
 use octostack_resilience::{Error, PolicyError, PolicyErrorKind, Timeout, TimeoutConfig};
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -132,6 +133,29 @@ async fn dropped_calls_and_panics_are_counted_as_what_they_are() {
     .await
     .unwrap_err();
     assert_counts(&registry, &[("permitted", 4.0), ("ignored", 2.0), ("cancelled", 2.0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_is_caught_is_no_cancellation_though_the_future_is_dropped_later() {
+    let (registry, timeout) = timeout();
+    let mut call = Box::pin(timeout.call(panicking()));
+    let noop = &mut Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(noop).is_pending());
+    let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(noop)));
+    assert!(polled.is_err());
+    assert_counts(&registry, &[("permitted", 1.0), ("ignored", 1.0)]);
+    drop(call);
+    assert_counts(&registry, &[("permitted", 1.0), ("ignored", 1.0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn around_another_policy_the_error_does_not_nest() {
+    let (_registry, timeout) = timeout();
+    assert_eq!(timeout.around(work(LIMIT / 2)).await, Ok("done"));
+    assert_eq!(timeout.around(work(LIMIT * 2)).await, Err(timed_out()));
+    let word = PolicyError::new("inner", PolicyErrorKind::BulkheadFull);
+    let refused: Result<(), Failure> = Err(word.into());
+    assert_eq!(timeout.around(std::future::ready(refused.clone())).await, refused);
 }
 
 #[tokio::test(start_paused = true)]

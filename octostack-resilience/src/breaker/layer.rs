@@ -1,9 +1,10 @@
 use super::permit::Permit;
-use super::{CircuitBreaker, Shared};
+use super::{CircuitBreaker, Shared, State};
 use crate::error::{Error, PolicyError};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
 use crate::protocol::{Plain, Protocol, choose_protocol};
+use crate::unwind::ending_on_panic;
 use octostack_core::SystemClock;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -62,7 +63,10 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(self.never_ready(error)),
+            other => other,
+        }
     }
 
     #[inline]
@@ -74,14 +78,32 @@ where
                 // The permit comes first: if `call` panics, it is there to be dropped.
                 let permit = Some(permit);
                 let future = self.inner.call(request);
-                ResponseFuture { state: State::Admitted { future, permit }, protocol }
+                ResponseFuture { state: CallState::Admitted { future, permit }, protocol }
             }
             Err(error) => {
                 // Not called, so not to be kept ready: others may wait for that.
                 self.inner = self.inner.clone();
-                ResponseFuture { state: State::Rejected { error: Some(error) }, protocol }
+                ResponseFuture { state: CallState::Rejected { error: Some(error) }, protocol }
             }
         }
+    }
+}
+
+impl<S, P, H: Handle<Shared>> CircuitBreakerService<S, P, H> {
+    /// The inner service fails before it is called: its caller has a failure all the same.
+    #[cold]
+    fn never_ready<Res, Err>(&self, error: Err) -> Result<(), Err>
+    where
+        P: Protocol<Res, Err>,
+    {
+        let output = Err(error);
+        // An open breaker has nothing to learn from it, and rejects nobody here.
+        if self.policy.state() != State::Open
+            && let Ok(permit) = self.policy.admit()
+        {
+            permit.settle(self.protocol.classify(&output));
+        }
+        output.map(|_| ())
     }
 }
 
@@ -90,30 +112,35 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, P, H: Handle<Shared>> {
         #[pin]
-        state: State<F, H>,
+        state: CallState<F, H>,
         protocol: P,
     }
 }
 
+/// The future of [`CircuitBreaker::around`], and around a [`MapError`](crate::error::MapError) that
+/// of [`CircuitBreaker::call`].
+pub type Call<'a, F> = ResponseFuture<F, Plain, &'a Shared>;
+
 pin_project! {
-    /// The future of [`CircuitBreaker::call`].
+    /// The future of [`CircuitBreaker::call_with`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct Call<'a, F> {
+    pub struct CallWith<'a, F, C> {
         #[pin]
-        state: State<F, &'a Shared>,
+        state: CallState<F, &'a Shared>,
+        classify: C,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, H: Handle<Shared>> {
+    enum CallState<F, H: Handle<Shared>> {
         Rejected { error: Option<PolicyError> },
         Admitted { #[pin] future: F, permit: Option<Permit<H>> },
     }
 }
 
-impl<F, H: Handle<Shared>> State<F, H> {
-    /// Polls to the answer; `classify` and `reject` are those of the protocol.
+impl<F, H: Handle<Shared>> CallState<F, H> {
+    /// Polls to the answer.
     #[inline]
     fn poll<Output, Answer>(
         self: Pin<&mut Self>,
@@ -127,7 +154,8 @@ impl<F, H: Handle<Shared>> State<F, H> {
     {
         match self.project() {
             StateProjection::Admitted { future, permit } => {
-                let output = ready!(future.poll(cx));
+                let panicked = |permit: &mut Option<Permit<H>>| drop(permit.take());
+                let output = ready!(ending_on_panic(permit, panicked, || future.poll(cx)));
                 if let Some(permit) = permit.take() {
                     permit.settle_at(classify(&output), &SystemClock);
                 }
@@ -162,29 +190,44 @@ where
 impl<'a, F> Call<'a, F> {
     #[inline]
     pub(super) fn new(shared: &'a Shared, future: F) -> Self {
-        let state = match shared.admit(&SystemClock) {
-            Ok(ticket) => State::Admitted { future, permit: Some(Permit::new(shared, ticket)) },
-            Err(error) => State::Rejected { error: Some(error) },
-        };
-        Self { state }
+        match shared.admit(&SystemClock) {
+            Ok(ticket) => {
+                let permit = Some(Permit::new(shared, ticket));
+                Self { state: CallState::Admitted { future, permit }, protocol: Plain }
+            }
+            Err(error) => {
+                Self { state: CallState::Rejected { error: Some(error) }, protocol: Plain }
+            }
+        }
     }
 }
 
-impl<F, T, E> Future for Call<'_, F>
+impl<'a, F, C> CallWith<'a, F, C> {
+    #[inline]
+    pub(super) fn new(shared: &'a Shared, future: F, classify: C) -> Self {
+        match shared.admit(&SystemClock) {
+            Ok(ticket) => {
+                let permit = Some(Permit::new(shared, ticket));
+                Self { state: CallState::Admitted { future, permit }, classify }
+            }
+            Err(error) => Self { state: CallState::Rejected { error: Some(error) }, classify },
+        }
+    }
+}
+
+impl<F, T, E, C> Future for CallWith<'_, F, C>
 where
     F: Future<Output = Result<T, E>>,
+    C: Fn(&Result<T, E>) -> Outcome,
 {
     type Output = Result<T, Error<E>>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let classify = |output: &Result<T, E>| match output {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure,
-        };
-        self.project().state.poll(
+        let this = self.project();
+        this.state.poll(
             cx,
-            classify,
+            |output| (this.classify)(output),
             |error| Err(Error::Policy(error)),
             |output| output.map_err(Error::Inner),
         )

@@ -13,6 +13,8 @@
 //!   outage and comes back during the trial calls decides nothing.
 //! * A rejection of another policy further in is no failure of the service; a timeout is. A call
 //!   that its caller cancelled says nothing, and gives its trial place back.
+//! * An error of readiness, while the breaker is not open, is the result of a call too: a service
+//!   that cannot even connect is down.
 //! * Trial calls are counted, not timed. One that never comes back loses its place after
 //!   [`half_open_timeout`](CircuitBreakerConfig::half_open_timeout).
 //!
@@ -65,13 +67,14 @@ mod ticket;
 
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};
-pub use layer::{Call, CircuitBreakerLayer, CircuitBreakerService, ResponseFuture};
+pub use layer::{Call, CallWith, CircuitBreakerLayer, CircuitBreakerService, ResponseFuture};
 pub use permit::Permit;
 pub use shared::Shared;
 pub use state::State;
 
-use crate::error::PolicyError;
+use crate::error::{FromPolicy, MapError, PolicyError};
 use crate::handle::Handle;
+use crate::outcome::Outcome;
 use crate::policy::policy_handle;
 use crate::protocol::Plain;
 use octostack_core::{Clock, SystemClock};
@@ -95,13 +98,54 @@ impl<H: Handle<Shared>> CircuitBreaker<H> {
 
     /// Runs a future under this breaker: an `Ok` is a success, an `Err` a failure.
     ///
-    /// The breaker decides now; the future starts when the result is polled.
+    /// The breaker decides now; the future starts when the result is polled. If another policy
+    /// guards the future already, use [`around`](Self::around).
     #[inline]
-    pub fn call<F, T, E>(&self, future: F) -> Call<'_, F>
+    pub fn call<F, T, E>(&self, future: F) -> Call<'_, MapError<F>>
     where
         F: Future<Output = Result<T, E>>,
     {
+        Call::new(&self.shared, MapError::new(future))
+    }
+
+    /// As [`call`](Self::call), around the call of another policy, or any future whose error can
+    /// carry a policy's word. The error type stays as it is; what a policy further in refused is no
+    /// failure. The [module docs of errors](crate::error#calls-within-calls) show it.
+    #[inline]
+    pub fn around<F, T, E>(&self, future: F) -> Call<'_, F>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: FromPolicy,
+    {
         Call::new(&self.shared, future)
+    }
+
+    /// As [`call`](Self::call), with a verdict of your own.
+    ///
+    /// ```
+    /// use octostack_resilience::{CircuitBreaker, Outcome};
+    /// use std::io::{Error, ErrorKind};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let breaker = CircuitBreaker::builder("files").build()?;
+    /// let read = async { std::fs::read("/does/not/exist") };
+    /// let judge = |output: &Result<_, Error>| match output {
+    ///     Err(error) if error.kind() == ErrorKind::NotFound => Outcome::Success,
+    ///     Err(_) => Outcome::Failure,
+    ///     Ok(_) => Outcome::Success,
+    /// };
+    /// assert!(breaker.call_with(read, judge).await.is_err(), "but the disk works");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn call_with<F, T, E, C>(&self, future: F, classify: C) -> CallWith<'_, F, C>
+    where
+        F: Future<Output = Result<T, E>>,
+        C: Fn(&Result<T, E>) -> Outcome,
+    {
+        CallWith::new(&self.shared, future, classify)
     }
 
     /// Asks to make one call by hand.

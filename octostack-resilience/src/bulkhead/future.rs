@@ -1,7 +1,7 @@
 use super::permit::Permit;
 use super::wait::{Asked, Wait};
 use super::{Bulkhead, Shared};
-use crate::error::{Error, PolicyError};
+use crate::error::{FromPolicy, PolicyError};
 use crate::handle::Handle;
 use crate::protocol::Protocol;
 use pin_project_lite::pin_project;
@@ -97,14 +97,16 @@ where
 }
 
 pin_project! {
-    /// The future of [`Bulkhead::call`].
+    /// The future of [`Bulkhead::around`], and around a [`MapError`](crate::error::MapError) that of
+    /// [`Bulkhead::call`].
     #[must_use = "futures do nothing unless polled"]
     pub struct Call<'a, F> {
         // Dropped before the permit that covers it: fields drop in this order.
         #[pin]
         future: F,
+        // Not asked any more once there is a permit.
         #[pin]
-        admit: Admit<&'a Shared>,
+        admit: AdmitState<&'a Shared>,
         permit: Option<Permit<&'a Shared>>,
     }
 }
@@ -112,15 +114,28 @@ pin_project! {
 impl<'a, F> Call<'a, F> {
     #[inline]
     pub(super) fn new(shared: &'a Shared, future: F) -> Self {
-        Self { future, admit: Admit::new(&Bulkhead { shared }), permit: None }
+        // Each arm makes the whole future: what all arms lead to is copied in pieces.
+        match Asked::ask(&Bulkhead { shared }) {
+            Asked::Permitted(permit) => {
+                Self { future, admit: AdmitState::Decided { answer: None }, permit: Some(permit) }
+            }
+            Asked::Rejected(error) => {
+                let admit = AdmitState::Decided { answer: Some(Err(error)) };
+                Self { future, admit, permit: None }
+            }
+            Asked::Queued(wait) => {
+                Self { future, admit: AdmitState::Waiting { wait }, permit: None }
+            }
+        }
     }
 }
 
 impl<F, T, E> Future for Call<'_, F>
 where
     F: Future<Output = Result<T, E>>,
+    E: FromPolicy,
 {
-    type Output = Result<T, Error<E>>;
+    type Output = Result<T, E>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -128,12 +143,12 @@ where
         if this.permit.is_none() {
             match ready!(this.admit.poll(cx)) {
                 Ok(permit) => *this.permit = Some(permit),
-                Err(error) => return Poll::Ready(Err(Error::Policy(error))),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
         let output = ready!(this.future.poll(cx));
         drop(this.permit.take());
-        Poll::Ready(output.map_err(Error::Inner))
+        Poll::Ready(output)
     }
 }
 
@@ -171,7 +186,14 @@ impl<H: Handle<Shared>> Future for Admit<H> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
+        self.project().state.poll(cx)
+    }
+}
+
+impl<H: Handle<Shared>> AdmitState<H> {
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Permit<H>, PolicyError>> {
+        match self.project() {
             AdmitProjection::Decided { answer } => Poll::Ready(taken(answer)),
             AdmitProjection::Waiting { wait } => wait.poll(cx),
         }

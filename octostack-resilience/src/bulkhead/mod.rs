@@ -98,7 +98,7 @@ pub use layer::{BulkheadLayer, BulkheadService};
 pub use permit::Permit;
 pub use shared::Shared;
 
-use crate::error::PolicyError;
+use crate::error::{FromPolicy, MapError, PolicyError};
 use crate::handle::Handle;
 use crate::policy::policy_handle;
 use crate::protocol::Plain;
@@ -124,11 +124,24 @@ impl<H: Handle<Shared>> Bulkhead<H> {
     /// Runs a future in a place of this bulkhead.
     ///
     /// The place, or the place in the queue, is taken now; the future starts when the result is
-    /// polled and there is a place.
+    /// polled and there is a place. If another policy guards the future already, use
+    /// [`around`](Self::around).
     #[inline]
-    pub fn call<F, T, E>(&self, future: F) -> Call<'_, F>
+    pub fn call<F, T, E>(&self, future: F) -> Call<'_, MapError<F>>
     where
         F: Future<Output = Result<T, E>>,
+    {
+        Call::new(&self.shared, MapError::new(future))
+    }
+
+    /// As [`call`](Self::call), around the call of another policy, or any future whose error can
+    /// carry a policy's word; the error type stays as it is. The
+    /// [module docs of errors](crate::error#calls-within-calls) show it.
+    #[inline]
+    pub fn around<F, T, E>(&self, future: F) -> Call<'_, F>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: FromPolicy,
     {
         Call::new(&self.shared, future)
     }

@@ -1,6 +1,6 @@
 use super::machine::Draw;
 use super::{Chaos, Shared};
-use crate::error::{Error, PolicyError};
+use crate::error::{FromPolicy, PolicyError};
 use crate::handle::Handle;
 use crate::protocol::{Plain, Protocol, choose_answer};
 use pin_project_lite::pin_project;
@@ -62,17 +62,22 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let state = match self.policy.shared.draw() {
-            None => State::Calling { future: self.inner.call(request) },
+        let protocol = self.protocol.clone();
+        // Each arm makes the whole future: a state that both arms lead to is copied in pieces.
+        match self.policy.shared.draw() {
+            None => {
+                let future = self.inner.call(request);
+                ResponseFuture { state: State::Calling { future }, protocol }
+            }
             Some(draw) => {
                 // The clone takes the place of the readied service, whose slot is thereby free.
                 self.inner = self.inner.clone();
                 let error = draw.error.then(|| self.policy.shared.error());
                 let request = error.is_none().then(|| (self.inner.clone(), request));
-                State::Held { sleep: delay(draw), error, request }
+                let state = State::Held { sleep: delay(draw), error, request };
+                ResponseFuture { state, protocol }
             }
-        };
-        ResponseFuture { state, protocol: self.protocol.clone() }
+        }
     }
 }
 
@@ -139,7 +144,8 @@ where
 }
 
 pin_project! {
-    /// The future of [`Chaos::call`].
+    /// The future of [`Chaos::around`], and around a [`MapError`](crate::error::MapError) that of
+    /// [`Chaos::call`].
     #[must_use = "futures do nothing unless polled"]
     pub struct Call<F> {
         #[pin]
@@ -153,16 +159,21 @@ pin_project! {
 impl<F> Call<F> {
     #[inline]
     pub(super) fn new(shared: &Shared, future: F) -> Self {
-        let draw = shared.draw().unwrap_or_default();
-        Self { sleep: delay(draw), error: draw.error.then(|| shared.error()), future }
+        match shared.draw() {
+            None => Self { sleep: None, error: None, future },
+            Some(draw) => {
+                Self { sleep: delay(draw), error: draw.error.then(|| shared.error()), future }
+            }
+        }
     }
 }
 
 impl<F, T, E> Future for Call<F>
 where
     F: Future<Output = Result<T, E>>,
+    E: FromPolicy,
 {
-    type Output = Result<T, Error<E>>;
+    type Output = Result<T, E>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -172,8 +183,8 @@ where
             this.sleep.set(None);
         }
         match this.error.take() {
-            Some(error) => Poll::Ready(Err(Error::Policy(error))),
-            None => this.future.poll(cx).map_err(Error::Inner),
+            Some(error) => Poll::Ready(Err(error.into())),
+            None => this.future.poll(cx),
         }
     }
 }

@@ -57,7 +57,7 @@ pub use config::ChaosConfig;
 pub use layer::{Call, ChaosLayer, ChaosService, ResponseFuture};
 pub use shared::Shared;
 
-use crate::error::PolicyError;
+use crate::error::{FromPolicy, MapError, PolicyError};
 use crate::handle::Handle;
 use crate::policy::policy_handle;
 use crate::protocol::Plain;
@@ -94,11 +94,24 @@ impl<H: Handle<Shared>> Chaos<H> {
     /// Runs a future under this policy.
     ///
     /// The policy decides now; the future starts after the latency, if there is any, and not at
-    /// all if an error is injected.
+    /// all if an error is injected. If another policy guards the future already, use
+    /// [`around`](Self::around).
     #[inline]
-    pub fn call<F, T, E>(&self, future: F) -> Call<F>
+    pub fn call<F, T, E>(&self, future: F) -> Call<MapError<F>>
     where
         F: Future<Output = Result<T, E>>,
+    {
+        Call::new(&self.shared, MapError::new(future))
+    }
+
+    /// As [`call`](Self::call), around the call of another policy, or any future whose error can
+    /// carry a policy's word; the error type stays as it is. The
+    /// [module docs of errors](crate::error#calls-within-calls) show it.
+    #[inline]
+    pub fn around<F, T, E>(&self, future: F) -> Call<F>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: FromPolicy,
     {
         Call::new(&self.shared, future)
     }

@@ -61,17 +61,24 @@ impl<S: Service<Req>, Req> Service<Req> for ErrorService<S> {
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        MapError { future: self.inner.call(request) }
+        MapError::new(self.inner.call(request))
     }
 }
 
 pin_project! {
-    /// The future of an [`ErrorService`].
+    /// A future whose errors are [`Error<E>`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct MapError<F> {
         #[pin]
         future: F,
+    }
+}
+
+impl<F> MapError<F> {
+    #[inline]
+    pub(crate) fn new(future: F) -> Self {
+        Self { future }
     }
 }
 

@@ -6,7 +6,7 @@
 //! | form | when | made by |
 //! |---|---|---|
 //! | [`Error<E>`] | `policy.call(future)`, and stacks around [`layer()`] | the default, [`Plain`](crate::Plain) |
-//! | any `E: FromPolicy` | your own error enum, or `BoxError` | the default, [`Plain`](crate::Plain) |
+//! | any `E: FromPolicy` | `policy.around(future)`; your own error enum, or `BoxError` | the default, [`Plain`](crate::Plain) |
 //! | HTTP response | servers, HTTP clients | `.respond_http()`, [`Http`](crate::Http) |
 //! | gRPC status | tonic servers and channels | `.respond_grpc()`, [`Grpc`](crate::Grpc) |
 //!
@@ -45,6 +45,30 @@
 //! let error = ShopError::from(PolicyError::new("inventory.breaker", PolicyErrorKind::CircuitOpen));
 //! assert!(error.policy_error().unwrap().is_rejection());
 //! ```
+//!
+//! # Calls within calls
+//! Innermost is `call`, which turns any error into [`Error<E>`]; everything outside it is `around`,
+//! which leaves the error type as it is and so recognises the word of a policy further in. A retry
+//! needs no `around`: its `call` leaves the error type alone too.
+//!
+//! ```
+//! use octostack_resilience::{Bulkhead, CircuitBreaker, Error};
+//! use std::num::ParseIntError;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let breaker = CircuitBreaker::builder("inventory.breaker").build()?;
+//! let bulkhead = Bulkhead::builder("inventory.bulkhead").build()?;
+//!
+//! let query = async { "41".parse::<i32>() };
+//! let row: Result<i32, Error<ParseIntError>> = breaker.around(bulkhead.call(query)).await;
+//! assert_eq!(row?, 41);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `breaker.call(bulkhead.call(query))` compiles too, and is `Error<Error<_>>`: to the breaker a
+//! full bulkhead is then an error like any other, and opens it.
 mod layer;
 
 pub use layer::{ErrorLayer, ErrorService, MapError, layer};

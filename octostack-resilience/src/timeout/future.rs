@@ -1,9 +1,10 @@
 use super::Shared;
 use super::limit::Limit;
-use crate::error::{Error, PolicyError};
+use crate::error::PolicyError;
 use crate::handle::Handle;
 use crate::outcome::Outcome;
-use crate::protocol::Protocol;
+use crate::protocol::{Plain, Protocol};
+use crate::unwind::ending_on_panic;
 use octostack_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -29,13 +30,21 @@ impl<H: Handle<Shared>> Run<H> {
         self.ended = true;
         self.handle.gauge.end(outcome);
     }
+
+    /// A panic came neither in time nor too late.
+    #[cold]
+    fn panicked(&mut self) {
+        if !self.ended {
+            self.end(Outcome::Ignored);
+        }
+    }
 }
 
 impl<H: Handle<Shared>> Drop for Run<H> {
     #[inline]
     fn drop(&mut self) {
         if !self.ended {
-            // A panic came neither in time nor too late.
+            // A panic in `poll` has ended it before; this one came from the inner `call`.
             let panics = std::thread::panicking();
             self.end(if panics { Outcome::Ignored } else { Outcome::Cancelled });
         }
@@ -61,7 +70,9 @@ impl<F: Future, H: Handle<Shared>> Timed<F, H> {
     ) -> Poll<Result<F::Output, PolicyError>> {
         let this = self.project();
         // The future first: an answer that is there wins over a deadline that has passed.
-        if let Poll::Ready(output) = this.future.poll(cx) {
+        if let Poll::Ready(output) =
+            ending_on_panic(this.run, Run::panicked, || this.future.poll(cx))
+        {
             this.run.end(Outcome::Success);
             return Poll::Ready(Ok(output));
         }
@@ -137,33 +148,6 @@ where
     }
 }
 
-pin_project! {
-    /// The future of [`Timeout::call`](super::Timeout::call).
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Call<'a, F> {
-        #[pin]
-        timed: Timed<F, &'a Shared>,
-    }
-}
-
-impl<'a, F> Call<'a, F> {
-    #[inline]
-    pub(super) fn new(shared: &'a Shared, future: F) -> Self {
-        Self { timed: Timed { future, sleep: None, run: Run::start(shared) } }
-    }
-}
-
-impl<F, T, E> Future for Call<'_, F>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    type Output = Result<T, Error<E>>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().timed.poll_in_time(cx).map(|ended| match ended {
-            Ok(output) => output.map_err(Error::Inner),
-            Err(error) => Err(Error::Policy(error)),
-        })
-    }
-}
+/// The future of [`Timeout::around`](super::Timeout::around), and around a
+/// [`MapError`](crate::error::MapError) that of [`Timeout::call`](super::Timeout::call).
+pub type Call<'a, F> = ResponseFuture<F, Plain, &'a Shared>;

@@ -71,9 +71,11 @@ pub use future::{Call, ResponseFuture};
 pub use layer::{TimeoutLayer, TimeoutService};
 pub use shared::Shared;
 
+use crate::error::{FromPolicy, MapError};
 use crate::handle::Handle;
 use crate::policy::policy_handle;
 use crate::protocol::Plain;
+use future::Run;
 use std::sync::Arc;
 
 /// A timeout; see the [module docs](self).
@@ -97,13 +99,30 @@ impl<H: Handle<Shared>> Timeout<H> {
 
     /// Runs a future, and ends it if it takes too long.
     ///
+    /// If another policy guards the future already, use [`around`](Self::around).
+    ///
     /// # Panics
     /// When polled outside a tokio runtime with its timer enabled, if the future has to wait.
     #[inline]
-    pub fn call<F, T, E>(&self, future: F) -> Call<'_, F>
+    pub fn call<F, T, E>(&self, future: F) -> Call<'_, MapError<F>>
     where
         F: Future<Output = Result<T, E>>,
     {
-        Call::new(&self.shared, future)
+        self.around(MapError::new(future))
+    }
+
+    /// As [`call`](Self::call), around the call of another policy, or any future whose error can
+    /// carry a policy's word; the error type stays as it is. The
+    /// [module docs of errors](crate::error#calls-within-calls) show it.
+    ///
+    /// # Panics
+    /// As [`call`](Self::call).
+    #[inline]
+    pub fn around<F, T, E>(&self, future: F) -> Call<'_, F>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: FromPolicy,
+    {
+        ResponseFuture::new(Run::start(&*self.shared), future, Plain)
     }
 }

@@ -2,7 +2,7 @@
 #![cfg(feature = "logs")]
 mod logs_support;
 
-use logs_support::{Lines, capture, identity, json};
+use logs_support::{Lines, PATIENCE, capture, identity, json};
 use octostack_core::inspect::{Event, Sink, Value as Status};
 use octostack_core::{Inspect, Registry, inspect::Metric};
 use octostack_telemetry::logs::{LogEvents, LogFormat, LogLayer, UserIds, hash_user_id};
@@ -374,15 +374,16 @@ fn a_line_that_cannot_be_written_is_counted() {
         }
     }
 
-    let layer = LogLayer::with_writer(&identity(), &json(), || Full);
+    let layer = LogLayer::with_writer(&identity(), &json(), Full).unwrap();
     let output = layer.output().clone();
     let registry = Registry::new();
     registry.register(&output);
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
     info!("a");
     info!("b");
+    assert!(output.flush(PATIENCE));
     assert_eq!(output.lost(), 2);
-    assert_eq!(output.status(), Status::map([("lost", 2_u64.into())]));
+    assert_eq!(output.status(), Status::map([("lost", 2_u64.into()), ("queued", 0_u64.into())]));
     let mut samples = Samples::default();
     registry.collect(&mut samples);
     assert_eq!(samples.0, ["octostack_telemetry_dropped_total [(\"signal\", \"logs\")] 2"]);
@@ -401,6 +402,7 @@ fn registry_events_become_log_events() {
     info_span!("request", correlation_id = "r-1").in_scope(|| registry.emit(opened));
     registry.emit(Event::new("transition", "inventory.breaker", "closed").with("to", "closed"));
     registry.emit(Event::new("reload_failed", "config", "line 3"));
+    registry.emit(Event::new("accept_failing", "public", "out of file descriptors"));
 
     let lines = lines.json();
     assert_eq!(lines[0]["message"], "opened: 5 of 10 failed");
@@ -412,13 +414,13 @@ fn registry_events_become_log_events() {
                 "to": "open", "settings": {"window": 10}, "level": "forged"})
     );
     let levels: Vec<_> = lines.iter().map(|l| l["level"].as_str().unwrap()).collect();
-    assert_eq!(levels, ["warn", "info", "warn"]);
+    assert_eq!(levels, ["warn", "info", "warn", "warn"]);
 }
 
 #[test]
 fn threads_do_not_mix_their_lines() {
     let lines = Lines::default();
-    let layer = LogLayer::with_writer(&identity(), &json(), lines.writer());
+    let layer = lines.layer(&json());
     let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
     std::thread::scope(|scope| {
         for thread in 0..4 {

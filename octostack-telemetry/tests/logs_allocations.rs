@@ -25,7 +25,7 @@ fn under<T>(filter: &str, work: impl FnOnce() -> T) -> T {
     let config = json().with_filter(filter.parse().unwrap());
     let subscriber = tracing_subscriber::registry()
         .with(config.filter.targets().clone())
-        .with(LogLayer::with_writer(&identity(), &config, io::sink));
+        .with(LogLayer::with_writer(&identity(), &config, io::sink()).unwrap());
     tracing::subscriber::with_default(subscriber, work)
 }
 

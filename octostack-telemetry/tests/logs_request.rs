@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Empty};
-use logs_support::{Lines, capture, json};
+use logs_support::{Lines, PATIENCE, capture, json};
 use octostack_core::Registry;
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::route::FixedRoute;
@@ -150,7 +150,7 @@ async fn each_end_is_one_event() {
     let event = served(|| Ok(status(404))).await;
     assert_eq!(told(&event), expect("info", Some(404), "ok", None));
     let event = served(|| Ok(status(503))).await;
-    assert_eq!(told(&event), expect("warn", Some(503), "ok", Some("503")));
+    assert_eq!(told(&event), expect("warn", Some(503), "error", Some("503")));
     let event = served(|| Err(io::Error::other("x"))).await;
     assert_eq!(told(&event), expect("warn", None, "error", Some("error")));
     let event = served(|| panic!("in the service")).await;
@@ -373,12 +373,13 @@ async fn lost_lines_are_on_the_metrics_page_once() {
     }
     let registry = Registry::new();
     let metrics = Metrics::builder().registry(&registry).build();
-    let log =
-        LogLayer::with_writer(&logs_support::identity(), &TelemetryConfig::default(), || Full);
+    let config = TelemetryConfig::default();
+    let log = LogLayer::with_writer(&logs_support::identity(), &config, Full).unwrap();
     let output = log.output().clone();
     registry.register(&output);
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
     info!("lost");
+    assert!(output.flush(PATIENCE));
     let page = metrics.encode();
     let about: Vec<_> =
         page.lines().filter(|l| l.contains("octostack_telemetry_dropped")).collect();

@@ -1,20 +1,20 @@
-use super::layer::Output;
+use super::output::{FLUSH_LIMIT, Output};
 use super::{LogLayer, TelemetryConfig};
 use octostack_core::{Identity, Registry};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
-use tracing_subscriber::fmt::MakeWriter;
+use std::time::Duration;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Makes the log layer the subscriber of the process: everything that the process says through
 /// `tracing`, and its panics, goes to standard output.
 ///
 /// # Errors
-/// [`InitError`] if the process has a subscriber already.
+/// [`InitError`] if the process has a subscriber already, or no thread can be started.
 pub fn init(identity: &Identity, config: &TelemetryConfig) -> Result<Guard, InitError> {
     builder(identity).config(config.clone()).init()
 }
@@ -25,7 +25,7 @@ pub fn builder(identity: &Identity) -> LogBuilder {
         identity: identity.clone(),
         config: TelemetryConfig::default(),
         registry: Registry::global().clone(),
-        writer: io::stdout,
+        writer: io::stdout(),
         panics: true,
     }
 }
@@ -33,7 +33,7 @@ pub fn builder(identity: &Identity) -> LogBuilder {
 /// Chooses what [`init`] leaves at its default; from [`builder`].
 #[derive(Debug)]
 #[must_use = "nothing happens before `init`"]
-pub struct LogBuilder<W = fn() -> io::Stdout> {
+pub struct LogBuilder<W = io::Stdout> {
     identity: Identity,
     config: TelemetryConfig,
     registry: Registry,
@@ -54,7 +54,8 @@ impl<W> LogBuilder<W> {
         self
     }
 
-    /// Where lines go: standard output unless told otherwise. Each line is one call of `write_all`.
+    /// Where lines go: standard output unless told otherwise. A thread of its own writes there,
+    /// each line by one call.
     pub fn writer<V>(self, writer: V) -> LogBuilder<V> {
         LogBuilder {
             identity: self.identity,
@@ -76,22 +77,28 @@ impl<W> LogBuilder<W> {
     /// Makes this the subscriber of the process, and logs panics from now on.
     ///
     /// # Errors
-    /// [`InitError`] if the process has a subscriber already. Nothing is changed then.
+    /// [`InitError`] if the process has a subscriber already, or no thread can be started. Nothing
+    /// is changed then.
     pub fn init(self) -> Result<Guard, InitError>
     where
-        W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+        W: Write + Send + 'static,
     {
         let layer = LogLayer::with_writer(&self.identity, &self.config, self.writer);
+        let layer = layer.map_err(|error| InitError(Some(error)))?;
         let output = Arc::clone(layer.output());
         let subscriber =
             tracing_subscriber::registry().with(self.config.filter.targets().clone()).with(layer);
-        tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError(()))?;
+        tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError(None))?;
         if self.panics {
             let previous = std::panic::take_hook();
+            let output = Arc::clone(&output);
             std::panic::set_hook(Box::new(move |panic| {
-                // A filter that names a few targets would swallow it, and nobody means that.
-                if tracing::event_enabled!(target: PANIC, tracing::Level::ERROR) {
+                // A filter that names a few targets would swallow it, and nobody means that; and
+                // the thread that writes is no longer there to write that it panicked.
+                let enabled = tracing::event_enabled!(target: PANIC, tracing::Level::ERROR);
+                if enabled && !output.is_writing_thread() {
                     log_panic(panic);
+                    output.flush_last_word(); // the process may be about to abort
                 } else {
                     previous(panic);
                 }
@@ -102,49 +109,56 @@ impl<W> LogBuilder<W> {
     }
 }
 
-/// Keeps the count of lost lines in the registry, and hands on what the writer holds back when it
-/// is dropped. Keep it until the end of `main`.
+/// Keeps the count of lost lines in the registry. When it is dropped, it waits until what was
+/// logged is written, at most a second: a reader that stalls cannot keep the process from its end.
+/// Keep it until the end of `main`.
+#[derive(Debug)]
 #[must_use = "dropped at once, it no longer flushes what is logged later"]
 pub struct Guard {
-    output: Arc<dyn Flush>,
+    output: Arc<Output>,
 }
 
-trait Flush: Send + Sync {
-    fn flush(&self);
-}
-
-impl<W: for<'a> MakeWriter<'a> + Send + Sync> Flush for Output<W> {
-    fn flush(&self) {
-        Self::flush(self);
+impl Guard {
+    /// Waits until all that was logged before is written, or lost and counted; no longer than
+    /// `timeout`, and tells whether it was in time. It blocks: not for an async task.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.output.flush(timeout)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.output.flush();
+        self.output.flush(FLUSH_LIMIT);
     }
 }
 
-impl fmt::Debug for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").finish_non_exhaustive()
-    }
-}
-
-/// The process has a `tracing` subscriber already.
+/// Logs cannot be installed.
+///
+/// With a [`source`](std::error::Error::source) there is no subscriber, so nothing can be logged;
+/// without one the process has a `tracing` subscriber already.
 #[derive(Debug)]
-pub struct InitError(());
+pub struct InitError(Option<io::Error>);
 
 impl fmt::Display for InitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a tracing subscriber is installed already, and a process has one; remove the other \
-             `init`, or add `LogLayer` to that subscriber",
-        )
+        f.write_str(match &self.0 {
+            None => {
+                "a tracing subscriber is installed already, and a process has one; remove the \
+                 other `init`, or add `LogLayer` to that subscriber"
+            }
+            Some(_) => {
+                "the thread that writes logs cannot be started; raise the limit on threads or \
+                 processes"
+            }
+        })
     }
 }
 
-impl std::error::Error for InitError {}
+impl std::error::Error for InitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.as_ref().map(|error| error as _)
+    }
+}
 
 const PANIC: &str = "octostack::panic";
 

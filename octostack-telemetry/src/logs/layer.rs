@@ -1,16 +1,13 @@
 use super::capture::{Captured, Recorder, Said};
-use super::line::{LINE_LIMIT, Style};
+use super::line::{LINE_LIMIT, Origin, Style};
+use super::output::Output;
 use super::{LogFormat, TelemetryConfig, UserIds};
 use octostack_core::Identity;
-use octostack_core::inspect::{Inspect, Metric, Sink, Value};
 use std::cell::Cell;
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -19,102 +16,56 @@ use tracing_subscriber::registry::LookupSpan;
 /// [`builder`](super::builder) puts it into a subscriber with a filter. Take the layer alone to
 /// combine it with layers of others.
 #[derive(Debug)]
-pub struct LogLayer<W = fn() -> io::Stdout> {
-    style: Style,
+pub struct LogLayer {
+    style: Arc<Style>,
     user_ids: UserIds,
-    output: Arc<Output<W>>,
+    output: Arc<Output>,
 }
 
 impl LogLayer {
     /// A layer that writes to standard output.
-    pub fn new(identity: &Identity, config: &TelemetryConfig) -> Self {
-        Self::with_writer(identity, config, io::stdout)
+    ///
+    /// # Errors
+    /// If the thread that writes cannot be started.
+    pub fn new(identity: &Identity, config: &TelemetryConfig) -> io::Result<Self> {
+        Self::with_writer(identity, config, io::stdout())
     }
-}
 
-impl<W> LogLayer<W> {
-    /// A layer that writes to what `writer` makes, each line by one call.
-    pub fn with_writer(identity: &Identity, config: &TelemetryConfig, writer: W) -> Self {
+    /// A layer that writes to `writer`, each line by one call, from a thread of its own. It is
+    /// flushed whenever no line waits, so a buffer of its own delays none.
+    ///
+    /// # Errors
+    /// If that thread cannot be started.
+    pub fn with_writer<W>(
+        identity: &Identity,
+        config: &TelemetryConfig,
+        writer: W,
+    ) -> io::Result<Self>
+    where
+        W: Write + Send + 'static,
+    {
         let terminal = io::stdout().is_terminal();
         let style = match config.log_format {
             LogFormat::Auto if terminal => Style::Pretty { color: true },
             LogFormat::Auto | LogFormat::Json => Style::json(identity),
             LogFormat::Pretty => Style::Pretty { color: terminal },
         };
-        Self {
-            style: style
-                .without_color_if(std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())),
-            user_ids: config.user_ids,
-            output: Arc::new(Output { writer, lost: AtomicU64::new(0) }),
-        }
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self::with_style(style.without_color_if(no_color), config.user_ids, writer)
+    }
+
+    fn with_style<W>(style: Style, user_ids: UserIds, writer: W) -> io::Result<Self>
+    where
+        W: Write + Send + 'static,
+    {
+        let style = Arc::new(style);
+        let output = Arc::new(Output::start(writer, Arc::clone(&style))?);
+        Ok(Self { style, user_ids, output })
     }
 
     /// Where it writes and what was lost there: an item for an inspection registry.
-    pub fn output(&self) -> &Arc<Output<W>> {
+    pub fn output(&self) -> &Arc<Output> {
         &self.output
-    }
-}
-
-/// Where log lines go, and how many could not be written.
-///
-/// Entered in a [`Registry`](octostack_core::Registry) it counts into
-/// `octostack_telemetry_dropped_total{signal="logs"}`.
-pub struct Output<W> {
-    writer: W,
-    lost: AtomicU64,
-}
-
-impl<W> Output<W> {
-    /// How many lines could not be written.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
-}
-
-impl<W: for<'a> MakeWriter<'a>> Output<W> {
-    fn write(&self, meta: &tracing::Metadata<'_>, line: &str) {
-        // One call for the whole line: that is what keeps lines of several threads apart.
-        let written = self.writer.make_writer_for(meta).write_all(line.as_bytes());
-        if written.is_err() {
-            // There is nowhere left to say it but the counter.
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Hands on what the writer may hold back.
-    pub(super) fn flush(&self) {
-        if self.writer.make_writer().flush().is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl<W> fmt::Debug for Output<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("lost", &self.lost()).finish_non_exhaustive()
-    }
-}
-
-static DROPPED: Metric = Metric::counter(
-    "octostack_telemetry_dropped_total",
-    "Telemetry that was lost, such as log lines that could not be written.",
-);
-
-impl<W: Send + Sync> Inspect for Output<W> {
-    fn name(&self) -> &'static str {
-        "logs"
-    }
-
-    fn kind(&self) -> &'static str {
-        "telemetry"
-    }
-
-    fn status(&self) -> Value {
-        Value::map([("lost", self.lost().into())])
-    }
-
-    fn collect(&self, sink: &mut dyn Sink) {
-        sink.sample(&DROPPED, &[("signal", "logs")], self.lost() as f64);
     }
 }
 
@@ -144,10 +95,9 @@ fn with_scratch(work: impl FnOnce(&mut Scratch)) {
     }
 }
 
-impl<S, W> Layer<S> for LogLayer<W>
+impl<S> Layer<S> for LogLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    W: for<'a> MakeWriter<'a> + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         with_scratch(|Scratch { all, .. }| {
@@ -179,13 +129,16 @@ where
                     all.inherit(fields);
                 }
             }
-            self.style.write(line, event.metadata(), said, all);
-            self.output.write(event.metadata(), line);
+            self.style.write(line, Origin::of(event.metadata()), said, all);
+            self.output.write(line);
+            if said.fatal {
+                self.output.flush_last_word();
+            }
         });
     }
 }
 
-impl<W> LogLayer<W> {
+impl LogLayer {
     fn recorder<'a>(&self, to: &'a mut Captured, said: Option<&'a mut Said>) -> Recorder<'a> {
         Recorder { to, said, user_ids: self.user_ids }
     }
@@ -193,11 +146,11 @@ impl<W> LogLayer<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogLayer, Output, Style};
+    use super::{LogLayer, Style};
     use crate::logs::UserIds;
     use std::io;
-    use std::sync::atomic::AtomicU64;
     use std::sync::{Arc, Mutex, PoisonError};
+    use std::time::Duration;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     #[derive(Clone, Default)]
@@ -214,15 +167,13 @@ mod tests {
 
     fn pretty(color: bool, no_color: bool) -> String {
         let page = Page::default();
-        let writer = page.clone();
-        let layer = LogLayer {
-            style: Style::Pretty { color }.without_color_if(no_color),
-            user_ids: UserIds::Plain,
-            output: Arc::new(Output { writer: move || writer.clone(), lost: AtomicU64::new(0) }),
-        };
+        let style = Style::Pretty { color }.without_color_if(no_color);
+        let layer = LogLayer::with_style(style, UserIds::Plain, page.clone()).unwrap();
+        let output = Arc::clone(layer.output());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::error!(target: "t", path = "\u{1b}[2J", "gone");
         });
+        assert!(output.flush(Duration::from_secs(30)));
         let text = page.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap()
     }

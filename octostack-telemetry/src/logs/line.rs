@@ -6,6 +6,19 @@ use std::fmt::Write;
 use std::time::SystemTime;
 use tracing::{Level, Metadata};
 
+/// Where a line comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    level: Level,
+    target: &'a str,
+}
+
+impl<'a> Origin<'a> {
+    pub(super) fn of(meta: &Metadata<'a>) -> Self {
+        Self { level: *meta.level(), target: meta.target() }
+    }
+}
+
 /// Longest line. Fields of the context that do not fit are left out and counted.
 pub(super) const LINE_LIMIT: usize = 64 * 1024;
 /// Kept for the marker and the closing brackets.
@@ -45,20 +58,26 @@ impl Style {
     }
 
     /// Appends the line, with its line break.
-    pub(super) fn write(
-        &self,
-        line: &mut String,
-        meta: &Metadata<'_>,
-        said: &Said,
-        all: &Captured,
-    ) {
+    pub(super) fn write(&self, line: &mut String, from: Origin<'_>, said: &Said, all: &Captured) {
         // The formatter panics on times before 1970, and a log must not.
         let now = SystemTime::now().max(SystemTime::UNIX_EPOCH);
         match self {
-            Self::Json { identity } => write_json(line, now, identity, meta, said, all),
-            Self::Pretty { color } => write_pretty(line, now, *color, meta, said, all),
+            Self::Json { identity } => write_json(line, now, identity, from, said, all),
+            Self::Pretty { color } => write_pretty(line, now, *color, from, said, all),
         }
         line.push('\n');
+    }
+
+    /// Appends the line that says how many are missing. No event, so no filter can swallow it.
+    pub(super) fn write_notice(&self, line: &mut String, dropped: u64) {
+        let (mut said, mut all) = (Said::default(), Captured::default());
+        let lines = if dropped == 1 { "line" } else { "lines" };
+        said.message = format!("dropped {dropped} log {lines}");
+        all.context.set("dropped", |out| {
+            let _ = write!(out, "{dropped}");
+        });
+        let from = Origin { level: Level::WARN, target: "octostack::logs" };
+        self.write(line, from, &said, &all);
     }
 }
 
@@ -66,14 +85,14 @@ fn write_json(
     line: &mut String,
     now: SystemTime,
     identity: &str,
-    meta: &Metadata<'_>,
+    from: Origin<'_>,
     said: &Said,
     all: &Captured,
 ) {
     let _ = write!(line, "{{\"timestamp\":\"{}", humantime::format_rfc3339_micros(now));
-    push(line, &["\",\"level\":\"", level_name(*meta.level(), said.fatal), "\"", identity]);
+    push(line, &["\",\"level\":\"", level_name(from.level, said.fatal), "\"", identity]);
     push(line, &[",\"message\":\"", &said.message, "\",\"target\":"]);
-    json::string(line, NAME_LIMIT, format_args!("{}", meta.target()));
+    json::string(line, NAME_LIMIT, format_args!("{}", from.target));
     for (key, id) in [("correlation_id", &all.correlation_id), ("user_id", &all.user_id)] {
         if !id.is_empty() {
             push(line, &[",\"", key, "\":\"", id, "\""]);
@@ -131,7 +150,7 @@ fn write_pretty(
     line: &mut String,
     now: SystemTime,
     color: bool,
-    meta: &Metadata<'_>,
+    from: Origin<'_>,
     said: &Said,
     all: &Captured,
 ) {
@@ -140,9 +159,9 @@ fn write_pretty(
     let time = humantime::format_rfc3339_millis(now).to_string();
     // The day is no news to whoever watches a terminal.
     let _ = write!(line, "{dim}{}{plain} ", time.get(11..23).unwrap_or(&time));
-    let level = level_name(*meta.level(), said.fatal).to_uppercase();
-    let _ = write!(line, "{}{level:>5}{plain} ", paint(level_color(*meta.level())));
-    let _ = write!(line, "{dim}{}:{plain} ", meta.target());
+    let level = level_name(from.level, said.fatal).to_uppercase();
+    let _ = write!(line, "{}{level:>5}{plain} ", paint(level_color(from.level)));
+    let _ = write!(line, "{dim}{}:{plain} ", from.target);
     json::readable(line, &said.message);
     for (key, value) in all.context.iter() {
         let _ = write!(line, " {dim}{key}={plain}");

@@ -27,9 +27,14 @@
 //! that do not fit are counted in `context._left_out`. Control characters and those that reorder
 //! text are escaped in both formats, so a client cannot forge lines or paint terminals.
 //!
-//! Lines are written by the thread that logs, each by one call: nothing is lost at a crash, and a
-//! reader of standard output that stalls holds up whoever logs. A line that cannot be written is
-//! counted in `octostack_telemetry_dropped_total{signal="logs"}`.
+//! Lines are written in their order by a thread of its own, each by one call, so that a reader of
+//! standard output that stalls never holds up whoever logs. At most 4 MiB or 16,384 lines wait for
+//! it, beside what it has in hand. A line that finds no room or cannot be written is lost: it is
+//! counted in `octostack_telemetry_dropped_total{signal="logs"}`, and once lines can be written
+//! again, one of level `warn` says how many are missing there.
+//!
+//! [`Guard`] waits for the queue when it is dropped, and so do panics and fatal events, at most a
+//! second. What ends a process without any of them, such as `SIGKILL`, loses what is queued then.
 //!
 //! # Example
 //!
@@ -60,6 +65,8 @@ mod json;
 mod layer;
 mod line;
 mod observer;
+mod output;
+mod queue;
 #[cfg(feature = "http")]
 pub mod request;
 
@@ -67,7 +74,8 @@ pub use capture::hash_user_id;
 pub use config::{EnvError, LogFormat, TelemetryConfig, UserIds};
 pub use filter::{Filter, FilterError};
 pub use init::{Guard, InitError, LogBuilder, builder, init};
-pub use layer::{LogLayer, Output};
+pub use layer::LogLayer;
 pub use observer::LogEvents;
+pub use output::Output;
 #[cfg(feature = "http")]
 pub use request::RequestLogLayer;

@@ -2,11 +2,12 @@
 //!
 //! The span carries `correlation_id` (the [`RequestId`]), `method` and `route`; so does, under
 //! these names, every line that is logged while the request is served, response body included, or
-//! while it is dropped. At the end of the request there is one event, `message` = `request`, for whatever end that is:
-//! with `status`, `duration` (seconds), `outcome` (`ok`, `error`, `body_error`, `cancelled`,
-//! `panic`) and, for a stream, `streaming` in its context, and `error.type` where the
-//! [duration metric](crate::http::red) has it too. It is a warning if the service is to blame (a
-//! 5xx, an error, a broken body, a panic), else information.
+//! while it is dropped. At the end of the request there is one event, `message` = `request`, for
+//! whatever end that is: with `status`, `duration` (seconds), `outcome` (`ok`, `error`,
+//! `body_error`, `cancelled`, `panic`) and, for a stream, `streaming` in its context, and
+//! `error.type` where the [duration metric](crate::http::red) has it too. The outcome of a 5xx is
+//! `error`, as that of a service that errs. It is a warning if the service is to blame (a 5xx, an
+//! error, a broken body, a panic), else information.
 //!
 //! Neither holds what a client wrote: not the path, not an unknown method, no header but the id,
 //! which is checked.
@@ -128,6 +129,11 @@ impl Report for RequestLog {
 
     #[inline]
     fn finish(&mut self, end: &End) {
+        let failed = is_failure(end);
+        let outcome = match end.outcome {
+            Outcome::Completed if failed => Outcome::Failed, // whoever asked has no use for it
+            outcome => outcome,
+        };
         /// The level is part of the call site, hence one for each.
         macro_rules! event {
             ($level:ident) => {
@@ -136,7 +142,7 @@ impl Report for RequestLog {
                     {
                         status = end.status.map(|status| status.as_u16()),
                         duration = end.elapsed.as_secs_f64(),
-                        outcome = end.outcome.as_str(),
+                        outcome = outcome.as_str(),
                         streaming = end.streaming.then_some(true),
                         error.kind = end.error_type().as_deref(),
                     },
@@ -145,7 +151,7 @@ impl Report for RequestLog {
             };
         }
         self.span.in_scope(|| {
-            if is_failure(end) {
+            if failed {
                 event!(warn);
             } else {
                 event!(info);

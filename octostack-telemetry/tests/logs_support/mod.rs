@@ -2,23 +2,38 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a panic here fails the test")]
 use octostack_core::Identity;
-use octostack_telemetry::logs::{LogFormat, LogLayer, TelemetryConfig};
+use octostack_telemetry::logs::{LogFormat, LogLayer, Output, TelemetryConfig};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+/// More than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What was logged.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<Vec<u8>>>>, Arc<AtomicUsize>);
+pub(crate) struct Lines {
+    page: Page,
+    output: Arc<OnceLock<Arc<Output>>>,
+}
+
+/// What was written, and how often it was flushed.
+#[derive(Clone, Default)]
+pub(crate) struct Page(Arc<Mutex<Vec<Vec<u8>>>>, Arc<AtomicUsize>);
 
 impl Lines {
     /// What was written, a string a call.
     pub(crate) fn text(&self) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
+        if let Some(output) = self.output.get() {
+            assert!(output.flush(PATIENCE));
+        }
+        let lines = self.page.0.lock().unwrap();
         lines.iter().map(|line| String::from_utf8(line.clone()).unwrap()).collect()
     }
 
@@ -40,12 +55,18 @@ impl Lines {
     }
 
     pub(crate) fn flushed(&self) -> usize {
-        self.1.load(Ordering::Relaxed)
+        self.page.1.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn writer(&self) -> impl Fn() -> Self + Send + Sync + 'static {
-        let lines = self.clone();
-        move || lines.clone()
+    pub(crate) fn writer(&self) -> Page {
+        self.page.clone()
+    }
+
+    /// A layer that writes here.
+    pub(crate) fn layer(&self, config: &TelemetryConfig) -> LogLayer {
+        let layer = LogLayer::with_writer(&identity(), config, self.writer()).unwrap();
+        assert!(self.output.set(layer.output().clone()).is_ok(), "one layer each");
+        layer
     }
 }
 
@@ -89,7 +110,7 @@ impl<'de> Deserialize<'de> for Unique {
     }
 }
 
-impl io::Write for Lines {
+impl io::Write for Page {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().push(line.to_vec());
         Ok(line.len())
@@ -112,7 +133,7 @@ pub(crate) fn json() -> TelemetryConfig {
 /// Logs of this thread go to the returned lines while the guard lives.
 pub(crate) fn capture(config: &TelemetryConfig) -> (Lines, DefaultGuard) {
     let lines = Lines::default();
-    let layer = LogLayer::with_writer(&identity(), config, lines.writer());
+    let layer = lines.layer(config);
     let subscriber =
         tracing_subscriber::registry().with(config.filter.targets().clone()).with(layer);
     (lines, tracing::subscriber::set_default(subscriber))

@@ -17,6 +17,7 @@ use octostack_telemetry::http::request_id::X_REQUEST_ID;
 use octostack_telemetry::logs::{self, LogEvents};
 use octostack_telemetry::metrics::Metrics;
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,6 +52,11 @@ where
     }
     if let Err(error) = &logs {
         tracing::warn!("{error}"); // to whichever subscriber there is
+        if let Some(cause) = std::error::Error::source(error) {
+            // There is none.
+            let _ = writeln!(std::io::stderr(), "{}: {error}: {cause}", identity.name);
+            return ExitCode::FAILURE;
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {

@@ -10,4 +10,5 @@ mod drain_load;
 mod http;
 mod inventory;
 mod process;
+mod stalled_log;
 mod start;

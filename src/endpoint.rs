@@ -108,7 +108,7 @@ fn wrong_address(url: &str) -> Option<&'static str> {
         // It would be shown on the page of the config, and no gRPC server reads it.
         _ if authority.as_str().contains('@') => Some("holds a user or a password; leave it out"),
         "http" if authority.host().is_empty() => Some(EXAMPLE),
-        "http" if !matches!(uri.path_and_query().map(|p| p.as_str()), None | Some("/")) => {
+        "http" if uri.path_and_query().is_some_and(|path| path.as_str() != "/") => {
             Some("has a path, which gRPC has no use for; leave it out")
         }
         "http" => None,

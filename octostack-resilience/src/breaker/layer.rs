@@ -117,14 +117,18 @@ pin_project! {
     }
 }
 
-/// The future of [`CircuitBreaker::around`], and around a [`MapError`](crate::error::MapError) that
-/// of [`CircuitBreaker::call`].
-pub type Call<'a, F> = ResponseFuture<F, Plain, &'a Shared>;
+/// The future of [`CircuitBreaker::around`].
+pub type Around<'a, F> = ResponseFuture<F, Plain, &'a Shared>;
+
+/// What judges the outputs of [`CircuitBreaker::call`].
+pub type Judge<O> = fn(&O) -> Outcome;
 
 pin_project! {
-    /// The future of [`CircuitBreaker::call_with`].
+    /// The future of [`CircuitBreaker::call`] and [`CircuitBreaker::call_with`].
+    // Not `Around` a future with another error: judged before its error is wrapped, a result is
+    // small, and costs half as much.
     #[must_use = "futures do nothing unless polled"]
-    pub struct CallWith<'a, F, C> {
+    pub struct Call<'a, F, C> {
         #[pin]
         state: CallState<F, &'a Shared>,
         classify: C,
@@ -187,7 +191,7 @@ where
     }
 }
 
-impl<'a, F> Call<'a, F> {
+impl<'a, F> Around<'a, F> {
     #[inline]
     pub(super) fn new(shared: &'a Shared, future: F) -> Self {
         match shared.admit(&SystemClock) {
@@ -202,7 +206,7 @@ impl<'a, F> Call<'a, F> {
     }
 }
 
-impl<'a, F, C> CallWith<'a, F, C> {
+impl<'a, F, C> Call<'a, F, C> {
     #[inline]
     pub(super) fn new(shared: &'a Shared, future: F, classify: C) -> Self {
         match shared.admit(&SystemClock) {
@@ -215,7 +219,7 @@ impl<'a, F, C> CallWith<'a, F, C> {
     }
 }
 
-impl<F, T, E, C> Future for CallWith<'_, F, C>
+impl<F, T, E, C> Future for Call<'_, F, C>
 where
     F: Future<Output = Result<T, E>>,
     C: Fn(&Result<T, E>) -> Outcome,

@@ -67,12 +67,12 @@ mod ticket;
 
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};
-pub use layer::{Call, CallWith, CircuitBreakerLayer, CircuitBreakerService, ResponseFuture};
+pub use layer::{Around, Call, CircuitBreakerLayer, CircuitBreakerService, Judge, ResponseFuture};
 pub use permit::Permit;
 pub use shared::Shared;
 pub use state::State;
 
-use crate::error::{FromPolicy, MapError, PolicyError};
+use crate::error::{FromPolicy, PolicyError};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
 use crate::policy::policy_handle;
@@ -101,23 +101,26 @@ impl<H: Handle<Shared>> CircuitBreaker<H> {
     /// The breaker decides now; the future starts when the result is polled. If another policy
     /// guards the future already, use [`around`](Self::around).
     #[inline]
-    pub fn call<F, T, E>(&self, future: F) -> Call<'_, MapError<F>>
+    pub fn call<F, T, E>(&self, future: F) -> Call<'_, F, Judge<F::Output>>
     where
         F: Future<Output = Result<T, E>>,
     {
-        Call::new(&self.shared, MapError::new(future))
+        self.call_with(future, |output| match output {
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::Failure,
+        })
     }
 
     /// As [`call`](Self::call), around the call of another policy, or any future whose error can
     /// carry a policy's word. The error type stays as it is; what a policy further in refused is no
     /// failure. The [module docs of errors](crate::error#calls-within-calls) show it.
     #[inline]
-    pub fn around<F, T, E>(&self, future: F) -> Call<'_, F>
+    pub fn around<F, T, E>(&self, future: F) -> Around<'_, F>
     where
         F: Future<Output = Result<T, E>>,
         E: FromPolicy,
     {
-        Call::new(&self.shared, future)
+        Around::new(&self.shared, future)
     }
 
     /// As [`call`](Self::call), with a verdict of your own.
@@ -140,12 +143,12 @@ impl<H: Handle<Shared>> CircuitBreaker<H> {
     /// # }
     /// ```
     #[inline]
-    pub fn call_with<F, T, E, C>(&self, future: F, classify: C) -> CallWith<'_, F, C>
+    pub fn call_with<F, T, E, C>(&self, future: F, classify: C) -> Call<'_, F, C>
     where
         F: Future<Output = Result<T, E>>,
         C: Fn(&Result<T, E>) -> Outcome,
     {
-        CallWith::new(&self.shared, future, classify)
+        Call::new(&self.shared, future, classify)
     }
 
     /// Asks to make one call by hand.

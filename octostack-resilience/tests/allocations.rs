@@ -91,6 +91,7 @@ fn a_closed_breaker_allocates_nothing() {
     let breaker = CircuitBreaker::builder("b").registry(&registry).build().expect("valid");
     assert_eq!(allocations(breaker.layer().layer(Answers), || 1), 0);
     assert_eq!(allocations_of(|| breaker.call(ready(Ok::<_, Infallible>(1)))), 0);
+    assert_eq!(allocations_of(|| breaker.around(ready(Ok::<_, Error<Infallible>>(1)))), 0);
     let by_hand = measure(|| breaker.admit().expect("closed").settle(Outcome::Success));
     assert_eq!(by_hand.count_total, 0);
     assert_eq!(allocations(breaker.leak().layer().layer(Answers), || 1), 0);

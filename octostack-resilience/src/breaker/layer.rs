@@ -125,8 +125,8 @@ pub type Judge<O> = fn(&O) -> Outcome;
 
 pin_project! {
     /// The future of [`CircuitBreaker::call`] and [`CircuitBreaker::call_with`].
-    // Not `Around` a future with another error: judged before its error is wrapped, a result is
-    // small, and costs half as much.
+    // Not `Around` with a mapped error: a result is judged while it is small, before its error is
+    // wrapped. That is a third of what a call costs.
     #[must_use = "futures do nothing unless polled"]
     pub struct Call<'a, F, C> {
         #[pin]

@@ -228,3 +228,33 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, octostack_loom))]
+mod loom_tests {
+    use super::{Failed, Machine, Mode, RetryConfig};
+    use crate::retry::RetryBudget;
+    use loom::{sync::Arc, thread};
+    use octostack_core::{Clock, SystemClock};
+    use std::time::Duration;
+
+    #[test]
+    fn a_wait_that_races_a_change_is_within_the_longer_of_both_limits() {
+        loom::model(|| {
+            let second = Duration::from_secs(1);
+            let settings = |longest: Duration| RetryConfig {
+                base_delay: longest,
+                max_delay: longest,
+                ..RetryConfig::default()
+            };
+            let machine = Arc::new(Machine::new(Mode::Enforce, &settings(second)));
+            let other = machine.clone();
+            let changing = thread::spawn(move || other.apply(Mode::Enforce, &settings(2 * second)));
+            let (budget, now) = (RetryBudget::new(1.0, 1).unwrap(), SystemClock.now());
+            let failed = Failed { attempt: 1, hint: None };
+            let wait = machine.judge(failed, &budget, &now, || 1.0).unwrap();
+            assert!((second..=2 * second).contains(&wait), "{wait:?}");
+            changing.join().unwrap();
+            assert_eq!(machine.repeats(), 1);
+        });
+    }
+}

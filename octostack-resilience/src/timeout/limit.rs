@@ -112,3 +112,30 @@ mod tests {
         assert!(Limit::new(Mode::Enforce, Duration::MAX).is_enforced());
     }
 }
+
+#[cfg(all(test, octostack_loom))]
+mod loom_tests {
+    use super::{Gauge, Limit, Outcome};
+    use loom::{sync::Arc, thread};
+    use octostack_core::inspect::Mode;
+    use std::time::Duration;
+
+    #[test]
+    fn no_end_is_lost_and_a_limit_is_one_that_was_set() {
+        loom::model(|| {
+            let limit = |seconds| Limit::new(Mode::Enforce, Duration::from_secs(seconds));
+            let gauge = Arc::new(Gauge::new(limit(1)));
+            let other = gauge.clone();
+            let changing = thread::spawn(move || {
+                other.set_limit(limit(2));
+                other.end(Outcome::Success);
+            });
+            let seen = gauge.limit();
+            assert!(seen == limit(1) || seen == limit(2));
+            gauge.end(Outcome::Success);
+            changing.join().unwrap();
+            assert_eq!(gauge.totals().permitted, 2);
+            assert_eq!(gauge.limit(), limit(2));
+        });
+    }
+}

@@ -15,7 +15,6 @@ use octostack_resilience::{
 };
 use pin_project_lite::pin_project;
 use std::future::Future;
-use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -174,7 +173,8 @@ impl<S> App<S> {
         let settings = self.settings();
         let endpoint = endpoint(&settings);
         let url = endpoint.url.as_ref().ok_or_else(|| {
-            let variable = format!("{}{}_URL", self.identity().env_prefix(), name.to_uppercase());
+            let name_there = name.to_uppercase().replace(['-', '.'], "_");
+            let variable = format!("{}{name_there}_URL", self.identity().env_prefix());
             format!("{name}.url is not set: it says where {name} listens (variable {variable})")
         })?;
         self.connect(name, endpoint, url)
@@ -222,9 +222,7 @@ impl<S> App<S> {
         name: &str,
         service: L,
     ) -> Result<String, BoxError> {
-        let loopback = (Ipv4Addr::LOCALHOST, 0).into();
-        let address = std::net::SocketAddr::to_string(&loopback);
-        let server = Server::bind_to(&address, name, &ServerConfig::default()).await?;
+        let server = Server::bind_to("127.0.0.1:0", name, &ServerConfig::default()).await?;
         let server = server.with_name(name.to_owned()).with_registry(self.registry());
         let url = format!("http://{}", server.local_addr());
         let stopper = Stopper::new();

@@ -1,4 +1,4 @@
-//! What the handles and the builders of all policies have in common, written once.
+//! What the handles, the builders and the layers of all policies have in common, written once.
 //!
 //! A policy is `struct X<H = Arc<Shared>> { shared: H }`, and its `Shared` has the methods `name`,
 //! `settings`, `mode` and `reconfigure(Option<Mode>, Option<XConfig>)`. Its builder has the fields
@@ -56,6 +56,35 @@ macro_rules! policy_handle {
     };
 }
 pub(crate) use policy_handle;
+
+/// The layer of a policy and how it makes its service, which has the fields `inner`, `policy` and
+/// `protocol`.
+macro_rules! policy_layer {
+    ($(#[$doc:meta])* $layer:ident, $service:ident, $policy:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $layer<P = crate::Plain, H = std::sync::Arc<Shared>> {
+            policy: $policy<H>,
+            protocol: P,
+        }
+
+        impl<H> $layer<crate::Plain, H> {
+            pub(super) fn new(policy: $policy<H>) -> Self {
+                Self { policy, protocol: crate::Plain }
+            }
+        }
+
+        impl<S, P: Clone, H: crate::Handle<Shared>> tower_layer::Layer<S> for $layer<P, H> {
+            type Service = $service<S, P, H>;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                let Self { policy, protocol } = self;
+                $service { inner, policy: policy.clone(), protocol: protocol.clone() }
+            }
+        }
+    };
+}
+pub(crate) use policy_layer;
 
 /// The methods that every builder has.
 macro_rules! policy_builder {

@@ -3,6 +3,7 @@ use super::{CircuitBreaker, Shared, State};
 use crate::error::{Error, PolicyError};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
+use crate::policy::policy_layer;
 use crate::protocol::{Plain, Protocol, choose_protocol};
 use crate::unwind::ending_on_panic;
 use octostack_core::SystemClock;
@@ -10,35 +11,13 @@ use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tower_layer::Layer;
 use tower_service::Service;
 
-/// Puts a [`CircuitBreaker`] around a service; made by [`CircuitBreaker::layer`].
-#[derive(Clone, Copy, Debug)]
-pub struct CircuitBreakerLayer<P = Plain, H = Arc<Shared>> {
-    policy: CircuitBreaker<H>,
-    protocol: P,
-}
-
-impl<H> CircuitBreakerLayer<Plain, H> {
-    pub(super) fn new(policy: CircuitBreaker<H>) -> Self {
-        Self { policy, protocol: Plain }
-    }
-}
-
+policy_layer!(
+    /// Puts a [`CircuitBreaker`] around a service; made by [`CircuitBreaker::layer`].
+    CircuitBreakerLayer, CircuitBreakerService, CircuitBreaker
+);
 choose_protocol!(CircuitBreakerLayer);
-
-impl<S, P: Clone, H: Handle<Shared>> Layer<S> for CircuitBreakerLayer<P, H> {
-    type Service = CircuitBreakerService<S, P, H>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreakerService {
-            inner,
-            policy: self.policy.clone(),
-            protocol: self.protocol.clone(),
-        }
-    }
-}
 
 /// A service behind a circuit breaker.
 ///

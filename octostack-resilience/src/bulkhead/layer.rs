@@ -2,35 +2,18 @@ use super::future::ResponseFuture;
 use super::wait::Asked;
 use super::{Bulkhead, Shared};
 use crate::handle::Handle;
+use crate::policy::policy_layer;
 use crate::protocol::{Plain, Protocol, choose_answer};
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tower_layer::Layer;
 use tower_service::Service;
 
-/// Puts a [`Bulkhead`] around a service; made by [`Bulkhead::layer`].
-#[derive(Clone, Copy, Debug)]
-pub struct BulkheadLayer<P = Plain, H = Arc<Shared>> {
-    policy: Bulkhead<H>,
-    protocol: P,
-}
-
-impl<H> BulkheadLayer<Plain, H> {
-    pub(super) fn new(policy: Bulkhead<H>) -> Self {
-        Self { policy, protocol: Plain }
-    }
-}
-
+policy_layer!(
+    /// Puts a [`Bulkhead`] around a service; made by [`Bulkhead::layer`].
+    BulkheadLayer, BulkheadService, Bulkhead
+);
 choose_answer!(BulkheadLayer);
-
-impl<S, P: Clone, H: Handle<Shared>> Layer<S> for BulkheadLayer<P, H> {
-    type Service = BulkheadService<S, P, H>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        BulkheadService { inner, policy: self.policy.clone(), protocol: self.protocol.clone() }
-    }
-}
 
 /// A service behind a bulkhead.
 ///

@@ -2,37 +2,20 @@ use super::machine::Draw;
 use super::{Chaos, Shared};
 use crate::error::{FromPolicy, PolicyError};
 use crate::handle::Handle;
+use crate::policy::policy_layer;
 use crate::protocol::{Plain, Protocol, choose_answer};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep};
-use tower_layer::Layer;
 use tower_service::Service;
 
-/// Puts a [`Chaos`] policy around a service; made by [`Chaos::layer`].
-#[derive(Clone, Copy, Debug)]
-pub struct ChaosLayer<P = Plain, H = Arc<Shared>> {
-    policy: Chaos<H>,
-    protocol: P,
-}
-
-impl<H> ChaosLayer<Plain, H> {
-    pub(super) fn new(policy: Chaos<H>) -> Self {
-        Self { policy, protocol: Plain }
-    }
-}
-
+policy_layer!(
+    /// Puts a [`Chaos`] policy around a service; made by [`Chaos::layer`].
+    ChaosLayer, ChaosService, Chaos
+);
 choose_answer!(ChaosLayer);
-
-impl<S, P: Clone, H: Handle<Shared>> Layer<S> for ChaosLayer<P, H> {
-    type Service = ChaosService<S, P, H>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        ChaosService { inner, policy: self.policy.clone(), protocol: self.protocol.clone() }
-    }
-}
 
 /// A service behind a chaos policy.
 ///

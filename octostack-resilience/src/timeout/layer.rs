@@ -1,34 +1,17 @@
 use super::future::{ResponseFuture, Run};
 use super::{Shared, Timeout};
 use crate::handle::Handle;
+use crate::policy::policy_layer;
 use crate::protocol::{Plain, Protocol, choose_answer};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tower_layer::Layer;
 use tower_service::Service;
 
-/// Puts a [`Timeout`] around a service; made by [`Timeout::layer`].
-#[derive(Clone, Copy, Debug)]
-pub struct TimeoutLayer<P = Plain, H = Arc<Shared>> {
-    policy: Timeout<H>,
-    protocol: P,
-}
-
-impl<H> TimeoutLayer<Plain, H> {
-    pub(super) fn new(policy: Timeout<H>) -> Self {
-        Self { policy, protocol: Plain }
-    }
-}
-
+policy_layer!(
+    /// Puts a [`Timeout`] around a service; made by [`Timeout::layer`].
+    TimeoutLayer, TimeoutService, Timeout
+);
 choose_answer!(TimeoutLayer);
-
-impl<S, P: Clone, H: Handle<Shared>> Layer<S> for TimeoutLayer<P, H> {
-    type Service = TimeoutService<S, P, H>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        TimeoutService { inner, policy: self.policy.clone(), protocol: self.protocol.clone() }
-    }
-}
 
 /// A service whose calls may take only so long.
 ///

@@ -166,6 +166,7 @@ impl std::error::Error for Error {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors {
     errors: Vec<Error>,
+    warnings: Vec<String>,
 }
 
 impl Errors {
@@ -178,6 +179,16 @@ impl Errors {
     #[allow(clippy::len_without_is_empty, reason = "an error report is never empty")]
     pub fn len(&self) -> usize {
         self.errors.len()
+    }
+
+    /// What is no error but may explain one: a variable that nothing reads.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    pub(super) fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 
@@ -207,7 +218,7 @@ impl From<Vec<Error>> for Errors {
             };
             (group, place)
         });
-        Self { errors }
+        Self { errors, warnings: Vec::new() }
     }
 }
 
@@ -233,6 +244,10 @@ impl fmt::Display for Errors {
                 write!(f, "\n\n{group}:")?;
             }
             write!(f, "\n  {error}")?;
+        }
+        for (i, warning) in self.warnings.iter().enumerate() {
+            let heading = if i == 0 { "\n\nno problem, but maybe the reason:" } else { "" };
+            write!(f, "{heading}\n  {warning}")?;
         }
         Ok(())
     }

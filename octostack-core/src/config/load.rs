@@ -4,7 +4,7 @@
 use super::check::{Extent, check};
 use super::deserialize::{deserialize, quotes, secrets};
 use super::env::Names;
-use super::error::{Error, ErrorKind, Origin};
+use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
 use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
@@ -36,7 +36,7 @@ impl Pass<'_> {
     pub(super) fn run<F, S>(
         loader: &Loader,
         validate: impl FnOnce(&F, &S) -> Vec<Problem>,
-    ) -> Result<Loaded<F, S>, Vec<Error>>
+    ) -> Result<Loaded<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
@@ -55,7 +55,7 @@ impl Pass<'_> {
         pass.errors.extend(collisions);
         if !pass.errors.is_empty() {
             // With two meanings for one name, whatever else is said may be wrong.
-            return Err(pass.errors);
+            return Err(pass.errors.into());
         }
         let plan = loader.plan();
         pass.errors.extend(plan.errors);
@@ -68,12 +68,12 @@ impl Pass<'_> {
         let structs = pass.structs::<F, S>(&sections, &own);
         let Pass { tree, mut errors, warnings, .. } = pass;
         let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) else {
-            return Err(unique(errors));
+            return Err(Errors::from(unique(errors)).with_warnings(warnings));
         };
         let problems = validate(&framework, &settings);
         errors.extend(invalid(problems, &tree, &schema));
         if !errors.is_empty() {
-            return Err(errors);
+            return Err(Errors::from(errors).with_warnings(warnings));
         }
         let mut report = Report::default();
         let effective = [serde_json::to_value(&framework), serde_json::to_value(&settings)];

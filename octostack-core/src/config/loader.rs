@@ -196,7 +196,7 @@ impl Loader {
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        Pass::run(self, validate).map_err(Errors::from)
+        Pass::run(self, validate)
     }
 
     /// The value of a variable that is for the loader itself; the prefixed name wins.

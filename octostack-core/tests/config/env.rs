@@ -165,6 +165,17 @@ fn text_means_what_the_type_says() {
 }
 
 #[test]
+fn a_misspelt_variable_is_named_beside_the_error_that_it_explains() {
+    let misspelt = ("ORDERS_INVENTROY_URL", "x");
+    let errors = load(&bare_loader([misspelt])).unwrap_err(); // the key is missing
+    assert_eq!(errors.warnings().len(), 1);
+    let said = errors.to_string();
+    let reason = "no problem, but maybe the reason:\n  ORDERS_INVENTROY_URL: no setting reads this \
+                  variable; did you mean ORDERS_INVENTORY_URL?";
+    assert!(said.ends_with(reason), "{said}");
+}
+
+#[test]
 fn unknown_variables_are_warnings_with_a_suggestion() {
     let loaded = load(
         &bare_loader([

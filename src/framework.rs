@@ -47,6 +47,7 @@ impl Framework {
             ("server.inbound.timeout", self.server.inbound.timeout.validate()),
             ("server.inbound.bulkhead", self.server.inbound.bulkhead.validate()),
             ("lifecycle", self.lifecycle.validate()),
+            ("telemetry", self.telemetry.validate()),
             ("admin", self.admin.validate()),
         ];
         let within = |(section, problems): (&str, Result<(), Vec<Problem>>)| {
@@ -66,6 +67,8 @@ impl Framework {
             ("ADMIN_READ_TOKEN", "admin.read_token"),
             ("RUST_LOG", "telemetry.filter"),
             ("LOG_FORMAT", "telemetry.log_format"),
+            ("OTEL_TRACES_SAMPLER", "telemetry.traces.sampler"),
+            ("OTEL_TRACES_SAMPLER_ARG", "telemetry.traces.sampler_arg"),
         ]
         .into_iter()
         .fold(loader, |loader, (name, key)| loader.bare(name, key))

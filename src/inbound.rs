@@ -4,7 +4,8 @@
 //!
 //! 1. request id, kept from the caller or made;
 //! 2. the probes `/livez` and `/readyz`, which nothing further in sees;
-//! 3. RED metrics and the access log, by matched route, sharing one guard;
+//! 3. RED metrics, the span with its place in a trace, and the access log, by matched route,
+//!    sharing one guard;
 //! 4. `inbound.timeout`: 503 or 504 instead of an endless wait;
 //! 5. `inbound.bulkhead`: 503 at once when too many requests are in flight.
 //!
@@ -25,6 +26,7 @@ use octostack_telemetry::http::route::AxumRoute;
 use octostack_telemetry::http::{RedLayer, RequestIdLayer};
 use octostack_telemetry::logs::RequestLogLayer;
 use octostack_telemetry::metrics::Metrics;
+use octostack_telemetry::trace::TrustCaller;
 use pin_project_lite::pin_project;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,9 +70,10 @@ pub(crate) fn stack(
     probes: Probes,
     metrics: &Metrics,
     registry: &Registry,
+    trust: TrustCaller,
 ) -> Result<RequestIdService<Public>, BoxError> {
     let red = RedLayer::new(metrics)?.leak().route_from(AxumRoute);
-    let log = RequestLogLayer::new().route_from(AxumRoute);
+    let log = RequestLogLayer::new().route_from(AxumRoute).trust_caller(trust);
     let timeout = Timeout::builder("inbound.timeout")
         .settings(config.timeout.clone())
         .registry(registry)

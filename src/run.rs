@@ -140,7 +140,8 @@ where
         let router = build(app.clone()).await?;
         let probes = octostack_core::health::Probes::new(&run.lifecycle, &run.health);
         let inbound = &framework.server.inbound;
-        let service = inbound::stack(router, inbound, probes, &run.metrics, &run.registry)?;
+        let trust = framework.telemetry.traces.trust_caller;
+        let service = inbound::stack(router, inbound, probes, &run.metrics, &run.registry, trust)?;
         let server = Server::bind(&framework.server.listener).await?;
         let server = server.with_registry(&run.registry).with_mark(mark_request_id);
         let serving = tokio::spawn(server.serve(service, &run.lifecycle));

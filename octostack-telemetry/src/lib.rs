@@ -31,3 +31,5 @@ pub mod http;
 #[cfg(feature = "logs")]
 pub mod logs;
 pub mod metrics;
+#[cfg(feature = "trace")]
+pub mod trace;

@@ -12,6 +12,7 @@ use octostack_telemetry::http::RequestId;
 use octostack_telemetry::http::observe::{End, Observe, ObserveLayer, Report};
 use octostack_telemetry::http::route::FixedRoute;
 use octostack_telemetry::logs::{LogLayer, RequestLogLayer};
+use octostack_telemetry::trace::TraceLayer;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
@@ -25,6 +26,7 @@ fn under<T>(filter: &str, work: impl FnOnce() -> T) -> T {
     let config = json().with_filter(filter.parse().unwrap());
     let subscriber = tracing_subscriber::registry()
         .with(config.filter.targets().clone())
+        .with(TraceLayer::default())
         .with(LogLayer::with_writer(&identity(), &config, io::sink()).unwrap());
     tracing::subscriber::with_default(subscriber, work)
 }
@@ -69,9 +71,10 @@ fn a_request_allocates_for_its_span_and_nothing_if_it_is_off() {
     let bare = of_a_request("off", Nothing);
     assert_eq!(of_a_request("off", log), bare);
     assert_eq!(of_a_request("octostack::request=off,info", log), bare);
-    // The fields of the span: two buffers, an id, and their place in the registry.
-    assert_eq!(of_a_request("warn", log), bare + 4);
-    assert_eq!(of_a_request("info", log), bare + 4, "the event adds none");
+    // The fields of the span: two buffers, an id, and their place in the registry. And the span's
+    // place in a trace.
+    assert_eq!(of_a_request("warn", log), bare + 5);
+    assert_eq!(of_a_request("info", log), bare + 5, "the event adds none");
 }
 
 #[test]

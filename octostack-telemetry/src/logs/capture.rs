@@ -6,6 +6,7 @@
 use super::UserIds;
 use super::json::{self, NAME_LIMIT, VALUE_LIMIT};
 use super::observer::Details;
+use crate::trace::{SpanId, TraceContext, TraceId};
 use siphasher::sip::SipHasher24;
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -63,6 +64,8 @@ impl Fields {
 /// empty if absent, and all others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Captured {
+    /// Only for events: the place in a trace of the innermost span that has one.
+    pub(super) place: Option<(TraceId, SpanId)>,
     pub(super) correlation_id: String,
     pub(super) user_id: String,
     pub(super) context: Fields,
@@ -104,7 +107,14 @@ impl Captured {
         }
     }
 
+    /// Takes the place of a span, unless one further in has given its own.
+    pub(super) fn locate(&mut self, at: Option<&TraceContext>) {
+        let ids = |at: &TraceContext| (at.trace_id(), at.span_id());
+        self.place = self.place.or_else(|| at.map(ids));
+    }
+
     pub(super) fn clear(&mut self) {
+        self.place = None;
         self.correlation_id.clear();
         self.user_id.clear();
         self.context.clear();
@@ -174,10 +184,25 @@ pub(super) struct Recorder<'a> {
     /// Only for events.
     pub(super) said: Option<&'a mut Said>,
     pub(super) user_ids: UserIds,
+    /// A span of ours, whose fields have the names of OpenTelemetry.
+    pub(super) ours: bool,
 }
 
 impl Recorder<'_> {
+    /// The name in the log of a field of this name; none for what is only for OpenTelemetry.
+    fn logged(&self, name: &'static str) -> Option<&'static str> {
+        match name {
+            _ if self.said.is_some() => Some(name),
+            _ if name.starts_with("otel.") => None,
+            "http.request.method" if self.ours => Some("method"),
+            "http.route" if self.ours => Some("route"),
+            "url.scheme" | "rpc.system.name" if self.ours => None,
+            _ => Some(name),
+        }
+    }
+
     fn text(&mut self, name: &'static str, value: fmt::Arguments<'_>) {
+        let Some(name) = self.logged(name) else { return };
         if !self.standard(name, value) {
             self.to.context.set(name, |out| json::string(out, VALUE_LIMIT, value));
         }
@@ -185,6 +210,7 @@ impl Recorder<'_> {
 
     /// For what prints itself as JSON.
     fn bare(&mut self, name: &'static str, value: fmt::Arguments<'_>) {
+        let Some(name) = self.logged(name) else { return };
         if !self.standard(name, value) {
             self.to.context.set(name, |out| {
                 let _ = out.write_fmt(value);

@@ -1,4 +1,6 @@
 use super::Filter;
+use crate::trace::TracesConfig;
+use octostack_core::inspect::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,6 +21,8 @@ pub struct TelemetryConfig {
     pub filter: Filter,
     /// How `user_id` is written: `hashed`, or `plain` if the id tells nothing about a person.
     pub user_ids: UserIds,
+    /// Traces: whom to believe and what to record.
+    pub traces: TracesConfig,
 }
 
 impl TelemetryConfig {
@@ -75,6 +79,21 @@ impl TelemetryConfig {
         self.user_ids = user_ids;
         self
     }
+
+    /// Sets whom traces believe and what they record.
+    pub fn with_traces(mut self, traces: TracesConfig) -> Self {
+        self.traces = traces;
+        self
+    }
+
+    /// Checks the values, and how they go together.
+    ///
+    /// # Errors
+    /// Everything that is wrong; keys are relative to the section.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let within = |p: Problem| Problem::new(format!("traces.{}", p.key), p.message);
+        self.traces.validate().map_err(|problems| problems.into_iter().map(within).collect())
+    }
 }
 
 /// How a log line looks.
@@ -124,6 +143,7 @@ impl std::error::Error for EnvError {}
 #[cfg(test)]
 mod tests {
     use super::{LogFormat, TelemetryConfig, UserIds};
+    use crate::trace::TrustCaller;
 
     #[test]
     fn an_empty_section_is_the_default() {
@@ -131,17 +151,19 @@ mod tests {
         assert_eq!(config, TelemetryConfig::default());
         assert_eq!(
             serde_json::to_string(&config).unwrap(),
-            r#"{"log_format":"auto","filter":"info","user_ids":"hashed"}"#
+            r#"{"log_format":"auto","filter":"info","user_ids":"hashed","traces":{"trust_caller":"never","sampler":"parentbased_always_on","sampler_arg":null}}"#
         );
     }
 
     #[test]
     fn reads_what_it_writes_and_refuses_the_rest() {
         let read = serde_json::from_str::<TelemetryConfig>;
-        let text = r#"{"log_format":"json","filter":"warn,a=off","user_ids":"plain"}"#;
+        let text = r#"{"log_format":"json","filter":"warn,a=off","user_ids":"plain","traces":{"trust_caller":"ids"}}"#;
         let config = read(text).unwrap();
         assert_eq!((config.log_format, config.user_ids), (LogFormat::Json, UserIds::Plain));
-        assert_eq!(serde_json::to_string(&config).unwrap(), text);
+        assert_eq!(config.traces.trust_caller, TrustCaller::Ids);
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<TelemetryConfig>(&written).unwrap(), config);
 
         let error = read(r#"{"filter":"wran"}"#).unwrap_err().to_string();
         assert!(error.contains("did you mean `warn`?"), "{error}");

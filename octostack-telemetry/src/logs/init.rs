@@ -1,5 +1,6 @@
 use super::output::{FLUSH_LIMIT, Output};
 use super::{LogLayer, TelemetryConfig};
+use crate::trace::TraceLayer;
 use octostack_core::{Identity, Registry};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -42,7 +43,7 @@ pub struct LogBuilder<W = io::Stdout> {
 }
 
 impl<W> LogBuilder<W> {
-    /// Format, filter and the writing of user ids.
+    /// Format, filter, the writing of user ids, and traces.
     pub fn config(mut self, config: TelemetryConfig) -> Self {
         self.config = config;
         self
@@ -86,8 +87,10 @@ impl<W> LogBuilder<W> {
         let layer = LogLayer::with_writer(&self.identity, &self.config, self.writer);
         let layer = layer.map_err(|error| InitError(Some(error)))?;
         let output = Arc::clone(layer.output());
-        let subscriber =
-            tracing_subscriber::registry().with(self.config.filter.targets().clone()).with(layer);
+        let subscriber = tracing_subscriber::registry()
+            .with(self.config.filter.targets().clone())
+            .with(TraceLayer::new(self.config.traces.sampler()))
+            .with(layer);
         tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError(None))?;
         if self.panics {
             let previous = std::panic::take_hook();

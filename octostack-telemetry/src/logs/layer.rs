@@ -2,6 +2,7 @@ use super::capture::{Captured, Recorder, Said};
 use super::line::{LINE_LIMIT, Origin, Style};
 use super::output::Output;
 use super::{LogFormat, TelemetryConfig, UserIds};
+use crate::trace::place;
 use octostack_core::Identity;
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
@@ -78,6 +79,9 @@ struct Scratch {
     line: String,
 }
 
+/// How the targets of our own spans begin.
+const OURS: &str = "octostack::";
+
 thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
@@ -101,7 +105,8 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         with_scratch(|Scratch { all, .. }| {
-            attributes.record(&mut self.recorder(all, None));
+            let ours = attributes.metadata().target().starts_with(OURS);
+            attributes.record(&mut Recorder { ours, ..self.recorder(all, None) });
             if let Some(span) = ctx.span(id) {
                 // A copy is as large as it has to be. It replaces what a second layer of this kind
                 // has stored, which is the same.
@@ -125,7 +130,9 @@ where
         with_scratch(|Scratch { said, all, line }| {
             event.record(&mut self.recorder(all, Some(said)));
             for span in ctx.event_scope(event).into_iter().flatten() {
-                if let Some(fields) = span.extensions().get::<Captured>() {
+                let extensions = span.extensions();
+                all.locate(place(&extensions));
+                if let Some(fields) = extensions.get::<Captured>() {
                     all.inherit(fields);
                 }
             }
@@ -140,7 +147,7 @@ where
 
 impl LogLayer {
     fn recorder<'a>(&self, to: &'a mut Captured, said: Option<&'a mut Said>) -> Recorder<'a> {
-        Recorder { to, said, user_ids: self.user_ids }
+        Recorder { to, said, user_ids: self.user_ids, ours: false }
     }
 }
 

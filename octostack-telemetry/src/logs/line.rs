@@ -93,6 +93,9 @@ fn write_json(
     push(line, &["\",\"level\":\"", level_name(from.level, said.fatal), "\"", identity]);
     push(line, &[",\"message\":\"", &said.message, "\",\"target\":"]);
     json::string(line, NAME_LIMIT, format_args!("{}", from.target));
+    if let Some((trace, span)) = all.place {
+        let _ = write!(line, ",\"trace_id\":\"{trace}\",\"span_id\":\"{span}\"");
+    }
     for (key, id) in [("correlation_id", &all.correlation_id), ("user_id", &all.user_id)] {
         if !id.is_empty() {
             push(line, &[",\"", key, "\":\"", id, "\""]);
@@ -171,6 +174,9 @@ fn write_pretty(
         } else {
             json::readable(line, value);
         }
+    }
+    if let Some((trace, _)) = all.place {
+        let _ = write!(line, " {dim}trace_id={trace}{plain}");
     }
     for (key, id) in [("correlation_id", &all.correlation_id), ("user_id", &all.user_id)] {
         if !id.is_empty() {

@@ -16,10 +16,12 @@
 //! | `level` | `trace`, `debug`, `info`, `warn`, `error`; `fatal` for an event with `fatal = true` |
 //! | `service`, `version`, `environment` | the [`Identity`](octostack_core::Identity) |
 //! | `message`, `target` | the event |
+//! | `trace_id`, `span_id` | the innermost span, by a [`TraceLayer`](crate::trace::TraceLayer) |
 //! | `correlation_id`, `user_id` | field of that name, of the outermost span that has it, else of the event |
 //! | `error` | the event's fields `error` (a message, or better a `&dyn Error`), `error.kind` (or `error.type`), `error.code`, `error.message`, `error.stack` |
 //! | `context` | all other fields of the event, then of its spans from the inside out |
 //!
+//! Fields of spans that begin with `otel.` are for OpenTelemetry and not logged.
 //! Keys without a value are left out. From an error value come its message, its type as far as its
 //! `Debug` tells, and its sources, one a line, as `stack`.
 //!

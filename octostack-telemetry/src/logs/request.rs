@@ -1,8 +1,10 @@
 //! The span around each request, and the one event that says how it went.
 //!
-//! The span carries `correlation_id` (the [`RequestId`]), `method` and `route`; so does, under
-//! these names, every line that is logged while the request is served, response body included, or
-//! while it is dropped. At the end of the request there is one event, `message` = `request`, for
+//! The span is a place in a trace: the caller's, or a new one, as
+//! [`trust_caller`](RequestLogLayer::trust_caller) says. It carries `correlation_id` (the
+//! [`RequestId`]), `method` and `route`; so does, under these names, with `trace_id` and `span_id`,
+//! every line that is logged while the request is served, response body included, or while it is
+//! dropped. Where the caller's context is not believed, its trace id is there as `caller_trace_id`. At the end of the request there is one event, `message` = `request`, for
 //! whatever end that is: with `status`, `duration` (seconds), `outcome` (`ok`, `error`,
 //! `body_error`, `cancelled`, `panic`) and, for a stream, `streaming` in its context, and
 //! `error.type` where the [duration metric](crate::http::red) has it too. The outcome of a 5xx is
@@ -10,7 +12,7 @@
 //! error, a broken body, a panic), else information.
 //!
 //! Neither holds what a client wrote: not the path, not an unknown method, no header but the id,
-//! which is checked.
+//! which is checked, and ids of traces, which are digits.
 //!
 //! The span is of level `error`, so that also under the filter `warn` each line tells its request;
 //! the filter `octostack::request=off` removes span and event. The span knows a field `user_id`
@@ -50,10 +52,11 @@ use crate::http::RequestId;
 use crate::http::method;
 use crate::http::observe::{End, Observe, ObserveService, Outcome, Report};
 use crate::http::route::{FixedRoute, RouteFrom, UNMATCHED};
+use crate::trace::{Remote, TraceContext, TrustCaller};
 use http::{Request, StatusCode};
 use tower_layer::Layer;
 use tracing::Span;
-use tracing::field::Empty;
+use tracing::field::{Empty, display};
 
 const TARGET: &str = "octostack::request";
 
@@ -63,6 +66,8 @@ const TARGET: &str = "octostack::request";
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLogLayer<R = FixedRoute> {
     route: R,
+    trust: TrustCaller,
+    event: bool,
 }
 
 /// The service of a [`RequestLogLayer`].
@@ -72,7 +77,7 @@ impl RequestLogLayer {
     /// A layer for which all requests have the route [`UNMATCHED`] until
     /// [`route_from`](Self::route_from) says where to find it.
     pub const fn new() -> Self {
-        Self { route: FixedRoute(UNMATCHED) }
+        Self { route: FixedRoute(UNMATCHED), trust: TrustCaller::Never, event: true }
     }
 }
 
@@ -85,7 +90,18 @@ impl Default for RequestLogLayer {
 impl<R> RequestLogLayer<R> {
     /// Takes the route of a request from `route`.
     pub fn route_from<T: RouteFrom>(self, route: T) -> RequestLogLayer<T> {
-        RequestLogLayer { route }
+        RequestLogLayer { route, trust: self.trust, event: self.event }
+    }
+
+    /// What is believed of the trace context that callers send: nothing, unless told otherwise.
+    pub fn trust_caller(self, trust: TrustCaller) -> Self {
+        Self { trust, ..self }
+    }
+
+    /// Whether there is an event at the end of a request: yes, unless told otherwise. Without it
+    /// there is only the span.
+    pub fn log_event(self, yes: bool) -> Self {
+        Self { event: yes, ..self }
     }
 }
 
@@ -102,16 +118,30 @@ impl<R: RouteFrom> Observe for RequestLogLayer<R> {
 
     #[inline]
     fn start<B>(&self, request: &mut Request<B>) -> RequestLog {
+        let caller = TraceContext::from_headers(request.headers());
+        let linked = caller.as_ref().filter(|_| self.trust == TrustCaller::Never);
         // The macro looks at the values only if the span is wanted.
-        let span = tracing::error_span!(
-            target: TARGET,
-            "request",
-            correlation_id = request.extensions().get().map(RequestId::as_str),
-            user_id = Empty,
-            method = method::name(request.method()),
-            route = self.route.route(request).unwrap_or(UNMATCHED),
-        );
-        RequestLog { span }
+        let make = || {
+            let method = method::name(request.method());
+            let route = self.route.route(request).unwrap_or(UNMATCHED);
+            tracing::error_span!(
+                target: TARGET,
+                "request",
+                otel.name = %format_args!("{method} {route}"),
+                otel.kind = "server",
+                correlation_id = request.extensions().get().map(RequestId::as_str),
+                user_id = Empty,
+                http.request.method = method,
+                http.route = route,
+                url.scheme = "http",
+                caller_trace_id = linked.map(|caller| display(caller.trace_id())),
+            )
+        };
+        let span = match caller.clone() {
+            Some(caller) => Remote::new(caller, self.trust).span(make),
+            None => make(),
+        };
+        RequestLog { span, event: self.event }
     }
 }
 
@@ -119,6 +149,7 @@ impl<R: RouteFrom> Observe for RequestLogLayer<R> {
 #[derive(Debug)]
 pub struct RequestLog {
     span: Span,
+    event: bool,
 }
 
 impl Report for RequestLog {
@@ -130,6 +161,9 @@ impl Report for RequestLog {
     #[inline]
     fn finish(&mut self, end: &End) {
         let failed = is_failure(end);
+        if !self.event {
+            return;
+        }
         let outcome = match end.outcome {
             Outcome::Completed if failed => Outcome::Failed, // whoever asked has no use for it
             outcome => outcome,

@@ -13,10 +13,15 @@ use octostack_resilience::timeout::TimeoutService;
 use octostack_resilience::{
     Bulkhead, Chaos, CircuitBreaker, Grpc, Retry, Timeout, breaker, bulkhead, chaos, retry, timeout,
 };
+use octostack_telemetry::http::observe::ObserveLayer;
+use octostack_telemetry::http::route::FixedRoute;
+use octostack_telemetry::logs::RequestLogLayer;
+use octostack_telemetry::trace::client::ClientTraceService;
+use octostack_telemetry::trace::{ClientTraceLayer, TrustCaller};
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tonic::body::Body;
 use tonic::transport;
@@ -41,10 +46,12 @@ type Attempt = CircuitBreakerService<
     &'static breaker::Shared,
 >;
 
-type OutboundStack = TimeoutService<
-    RetryService<Attempt, Grpc, &'static retry::Shared, GrpcRequests>,
-    Grpc,
-    &'static timeout::Shared,
+type OutboundStack = ClientTraceService<
+    TimeoutService<
+        RetryService<Attempt, Grpc, &'static retry::Shared, GrpcRequests>,
+        Grpc,
+        &'static timeout::Shared,
+    >,
 >;
 
 /// A gRPC channel in the standard outbound stack: give it to a generated client.
@@ -94,6 +101,7 @@ impl Channel {
             .registry(registry)
             .build()?;
         let layers = (
+            ClientTraceLayer::new(name),
             deadline.leak().layer().respond_grpc(),
             retry.leak().layer().respond_grpc(),
             breaker.layer().respond_grpc(),
@@ -132,7 +140,8 @@ impl Future for ChannelFuture {
     type Output = Result<Response<Body>, transport::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().future.poll(cx)
+        let response = ready!(self.project().future.poll(cx))?;
+        Poll::Ready(Ok(response.map(Body::new)))
     }
 }
 
@@ -225,6 +234,11 @@ impl<S> App<S> {
         let server = Server::bind_to("127.0.0.1:0", name, &ServerConfig::default()).await?;
         let server = server.with_name(name.to_owned()).with_registry(self.registry());
         let url = format!("http://{}", server.local_addr());
+        // As long as the process, as all of this does.
+        let route = FixedRoute(Box::leak(Box::<str>::from(name)));
+        // Who calls is this process, so its trace goes on here.
+        let span = RequestLogLayer::new().route_from(route).trust_caller(TrustCaller::All);
+        let service = ObserveLayer::new(span.log_event(false)).layer(service);
         let stopper = Stopper::new();
         let mut serving = tokio::spawn(server.serve_until(service, stopper.stop(), Duration::ZERO));
         self.on_close(name, move || async move {

@@ -196,6 +196,7 @@ impl Recorder<'_> {
             _ if name.starts_with("otel.") => None,
             "http.request.method" if self.ours => Some("method"),
             "http.route" if self.ours => Some("route"),
+            "peer.service" if self.ours => Some("dependency"),
             "url.scheme" | "rpc.system.name" if self.ours => None,
             _ => Some(name),
         }

@@ -56,7 +56,7 @@ use crate::trace::{Remote, TraceContext, TrustCaller};
 use http::{Request, StatusCode};
 use tower_layer::Layer;
 use tracing::Span;
-use tracing::field::{Empty, display};
+use tracing::field::Empty;
 
 const TARGET: &str = "octostack::request";
 

@@ -41,7 +41,7 @@ impl TraceContext {
 /// outside of spans.
 ///
 /// For clients that are no Tower services; for those that are, there is
-/// `ClientTraceLayer`.
+/// [`ClientTraceLayer`](super::ClientTraceLayer).
 pub fn inject(headers: &mut HeaderMap) {
     if let Some(context) = TraceContext::current() {
         context.inject(headers);

@@ -76,14 +76,14 @@ where
 
     fn on_new_span(&self, _: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let Some(span) = ctx.span(id) else { return };
-        #[cfg(feature = "otlp")]
-        let exported = self.otel.as_ref().and_then(|otel| otel.context(id));
-        #[cfg(not(feature = "otlp"))]
-        let exported = None;
-        let context = exported.unwrap_or_else(|| {
+        let own = || {
             let parent = span.parent().and_then(|parent| place(&parent.extensions()).cloned());
             self.begin(parent)
-        });
+        };
+        #[cfg(not(feature = "otlp"))]
+        let context = own();
+        #[cfg(feature = "otlp")]
+        let context = self.otel.as_ref().and_then(|otel| otel.context(id)).unwrap_or_else(own);
         span.extensions_mut().replace(Place(context));
     }
 }
@@ -112,6 +112,6 @@ impl TraceContext {
 
 fn find(dispatch: &Dispatch, id: &Id) -> Option<TraceContext> {
     let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-    let context = place(&span.extensions()).cloned();
-    context
+    let extensions = span.extensions();
+    place(&extensions).cloned()
 }

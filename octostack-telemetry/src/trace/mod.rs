@@ -51,6 +51,8 @@
 //! assert_eq!(TraceContext::current(), None);
 //! # }
 //! ```
+#[cfg(feature = "http")]
+pub mod client;
 mod config;
 mod context;
 #[cfg(feature = "http")]
@@ -61,6 +63,8 @@ mod remote;
 mod sampler;
 mod state;
 
+#[cfg(feature = "http")]
+pub use client::ClientTraceLayer;
 pub use config::{TracesConfig, TrustCaller};
 pub use context::{TraceContext, TraceContextError, Traceparent};
 #[cfg(feature = "http")]

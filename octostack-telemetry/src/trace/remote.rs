@@ -1,4 +1,3 @@
-use super::layer::TraceLayer;
 use super::{Sampler, TraceContext, TrustCaller};
 use std::cell::Cell;
 use tracing::Span;
@@ -42,7 +41,7 @@ impl Remote {
     /// Makes a span that begins there. `make` makes one span; the current span is not its parent.
     pub fn span(self, make: impl FnOnce() -> Span) -> Span {
         #[cfg(feature = "otlp")]
-        if TraceLayer::is_beside_otel() {
+        if super::TraceLayer::is_beside_otel() {
             return super::otlp::remote_span(&self, make);
         }
         /// A span that the filter swallows must not leave its beginning to the next one.

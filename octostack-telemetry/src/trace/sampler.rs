@@ -33,6 +33,13 @@ impl SamplerKind {
         matches!(self, Self::TraceIdRatio | Self::ParentBasedTraceIdRatio)
     }
 
+    const fn is_parent_based(self) -> bool {
+        matches!(
+            self,
+            Self::ParentBasedAlwaysOn | Self::ParentBasedAlwaysOff | Self::ParentBasedTraceIdRatio
+        )
+    }
+
     /// Its name in `OTEL_TRACES_SAMPLER` and in the config.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,14 +80,13 @@ impl Sampler {
     #[inline]
     pub fn decide(&self, chance: u64, caller: Option<bool>) -> bool {
         use SamplerKind as Kind;
-        match (self.kind, caller) {
-            (Kind::AlwaysOn, _) => true,
-            (Kind::AlwaysOff, _) => false,
-            (Kind::TraceIdRatio, _) => self.is_within(chance),
-            (_, Some(decided)) => decided,
-            (Kind::ParentBasedAlwaysOn, None) => true,
-            (Kind::ParentBasedAlwaysOff, None) => false,
-            (Kind::ParentBasedTraceIdRatio, None) => self.is_within(chance),
+        if let Some(decided) = caller.filter(|_| self.kind.is_parent_based()) {
+            return decided;
+        }
+        match self.kind {
+            Kind::AlwaysOn | Kind::ParentBasedAlwaysOn => true,
+            Kind::AlwaysOff | Kind::ParentBasedAlwaysOff => false,
+            Kind::TraceIdRatio | Kind::ParentBasedTraceIdRatio => self.is_within(chance),
         }
     }
 

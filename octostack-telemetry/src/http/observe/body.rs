@@ -84,7 +84,10 @@ impl<B: Body, R: Report> Body for ResponseBody<B, R> {
                 let sent = frame.data_ref().map_or(0, Buf::remaining);
                 *this.left = this.left.saturating_sub(sent as u64);
                 // Nothing comes after trailers, and servers do not ask.
-                frame.is_trailers().then_some(Outcome::Completed)
+                frame.trailers_ref().map(|trailers| {
+                    guard.trailers(trailers);
+                    Outcome::Completed
+                })
             }
             Some(Err(_)) => Some(Outcome::BodyFailed),
             None => Some(Outcome::Completed),

@@ -1,5 +1,5 @@
 use super::{End, Observe, Outcome, Report};
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use octostack_core::{Clock, SystemClock};
 use std::mem;
@@ -76,6 +76,7 @@ impl<R: Report> Guard<R> {
     pub(super) fn headers<B: Body>(&mut self, response: &Response<B>) -> bool {
         let status = response.status();
         self.status = Some(status);
+        self.report.response(response.headers());
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.streaming = status == StatusCode::SWITCHING_PROTOCOLS
             || (self.method == MethodRule::Connect && status.is_success());
@@ -90,6 +91,11 @@ impl<R: Report> Guard<R> {
             self.report.streaming(&headers);
         }
         true
+    }
+
+    #[inline]
+    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
+        self.report.trailers(trailers);
     }
 
     #[inline]

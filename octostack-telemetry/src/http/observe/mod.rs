@@ -73,7 +73,7 @@ pub use body::ResponseBody;
 pub use future::ResponseFuture;
 pub use service::{ObserveLayer, ObserveService};
 
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -98,6 +98,18 @@ pub trait Report {
     #[inline]
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         poll()
+    }
+
+    /// The service has answered; these are the headers.
+    #[inline]
+    fn response(&mut self, headers: &HeaderMap) {
+        let _ = headers;
+    }
+
+    /// The trailers behind the body of the response, if there are any.
+    #[inline]
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        let _ = trailers;
     }
 
     /// The headers of a response that may stream for hours are there; [`finish`](Self::finish)
@@ -201,6 +213,18 @@ impl<A: Report, B: Report> Report for (A, B) {
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let (outer, inner) = self;
         outer.within(|| inner.within(poll))
+    }
+
+    #[inline]
+    fn response(&mut self, headers: &HeaderMap) {
+        self.1.response(headers);
+        self.0.response(headers);
+    }
+
+    #[inline]
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.1.trailers(trailers);
+        self.0.trailers(trailers);
     }
 
     #[inline]

@@ -1,6 +1,8 @@
 use super::output::{FLUSH_LIMIT, Output};
 use super::{LogLayer, TelemetryConfig};
 use crate::trace::TraceLayer;
+#[cfg(feature = "otlp")]
+use crate::trace::otlp::Exporter;
 use octostack_core::{Identity, Registry};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -9,6 +11,7 @@ use std::io::{self, Write};
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Makes the log layer the subscriber of the process: everything that the process says through
@@ -28,6 +31,8 @@ pub fn builder(identity: &Identity) -> LogBuilder {
         registry: Registry::global().clone(),
         writer: io::stdout(),
         panics: true,
+        #[cfg(feature = "otlp")]
+        exporter: None,
     }
 }
 
@@ -40,6 +45,12 @@ pub struct LogBuilder<W = io::Stdout> {
     registry: Registry,
     writer: W,
     panics: bool,
+    #[cfg(feature = "otlp")]
+    exporter: Option<Exporter>,
+}
+
+fn install(subscriber: impl Into<Dispatch>) -> Result<(), InitError> {
+    tracing::dispatcher::set_global_default(subscriber.into()).map_err(|_| InitError(None))
 }
 
 impl<W> LogBuilder<W> {
@@ -64,7 +75,16 @@ impl<W> LogBuilder<W> {
             registry: self.registry,
             writer,
             panics: self.panics,
+            #[cfg(feature = "otlp")]
+            exporter: self.exporter,
         }
+    }
+
+    /// Has spans exported, if there is an exporter.
+    #[cfg(feature = "otlp")]
+    pub fn exporter(mut self, exporter: Option<&Exporter>) -> Self {
+        self.exporter = exporter.cloned();
+        self
     }
 
     /// Whether panics are logged, in place of what the standard library prints to standard error.
@@ -87,11 +107,18 @@ impl<W> LogBuilder<W> {
         let layer = LogLayer::with_writer(&self.identity, &self.config, self.writer);
         let layer = layer.map_err(|error| InitError(Some(error)))?;
         let output = Arc::clone(layer.output());
-        let subscriber = tracing_subscriber::registry()
-            .with(self.config.filter.targets().clone())
-            .with(TraceLayer::new(self.config.traces.sampler()))
-            .with(layer);
-        tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError(None))?;
+        let registry = tracing_subscriber::registry().with(self.config.filter.targets().clone());
+        let traces = TraceLayer::new(self.config.traces.sampler());
+        #[cfg(feature = "otlp")]
+        let installed = match &self.exporter {
+            None => install(registry.with(traces).with(layer)),
+            Some(exporter) => {
+                install(registry.with(exporter.layer()).with(traces.with_otel()).with(layer))
+            }
+        };
+        #[cfg(not(feature = "otlp"))]
+        let installed = install(registry.with(traces).with(layer));
+        installed?;
         if self.panics {
             let previous = std::panic::take_hook();
             let output = Arc::clone(&output);

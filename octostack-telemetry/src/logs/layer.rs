@@ -1,6 +1,7 @@
 use super::capture::{Captured, Recorder, Said};
 use super::line::{LINE_LIMIT, Origin, Style};
 use super::output::Output;
+use super::quiet::is_quiet;
 use super::{LogFormat, TelemetryConfig, UserIds};
 use crate::trace::place;
 use octostack_core::Identity;
@@ -127,6 +128,9 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+        if is_quiet() {
+            return;
+        }
         with_scratch(|Scratch { said, all, line }| {
             event.record(&mut self.recorder(all, Some(said)));
             for span in ctx.event_scope(event).into_iter().flatten() {

@@ -69,6 +69,7 @@ mod line;
 mod observer;
 mod output;
 mod queue;
+mod quiet;
 #[cfg(feature = "http")]
 pub mod request;
 
@@ -78,6 +79,10 @@ pub use filter::{Filter, FilterError};
 pub use init::{Guard, InitError, LogBuilder, builder, init};
 pub use layer::LogLayer;
 pub use observer::LogEvents;
+#[cfg(feature = "otlp")]
+pub(crate) use output::DROPPED;
 pub use output::Output;
+#[cfg(feature = "otlp")]
+pub(crate) use quiet::{aloud, quiet_thread};
 #[cfg(feature = "http")]
 pub use request::RequestLogLayer;

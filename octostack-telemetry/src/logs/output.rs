@@ -86,7 +86,7 @@ impl Drop for Output {
     }
 }
 
-static DROPPED: Metric = Metric::counter(
+pub(crate) static DROPPED: Metric = Metric::counter(
     "octostack_telemetry_dropped_total",
     "Telemetry that was lost, such as log lines that could not be written.",
 );

@@ -161,6 +161,8 @@ impl Report for RequestLog {
     #[inline]
     fn finish(&mut self, end: &End) {
         let failed = is_failure(end);
+        #[cfg(feature = "otlp")]
+        crate::trace::otlp::request_ended(&self.span, end, failed);
         if !self.event {
             return;
         }

@@ -1,10 +1,14 @@
+#[cfg(feature = "otlp")]
+use super::otlp::{OtlpProtocol, TracesExporter, check_endpoint};
 use super::{Sampler, SamplerKind};
 use octostack_core::inspect::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "otlp")]
+use std::time::Duration;
 
 /// Traces: section `telemetry.traces` of the config.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TracesConfig {
@@ -14,6 +18,52 @@ pub struct TracesConfig {
     pub sampler: SamplerKind,
     /// The share that a ratio sampler records, from 0 to 1. When absent: 1.
     pub sampler_arg: Option<f64>,
+    /// Where traces go: `otlp`, if an endpoint is set, or `none`.
+    #[cfg(feature = "otlp")]
+    pub exporter: TracesExporter,
+    /// Address of the collector for traces, such as `http://collector:4317`. When absent: that of
+    /// `telemetry.otlp`.
+    #[cfg(feature = "otlp")]
+    pub endpoint: Option<String>,
+    /// The protocol for traces: `grpc`.
+    #[cfg(feature = "otlp")]
+    pub protocol: Option<OtlpProtocol>,
+    /// How many spans may wait to be sent; more are dropped and counted.
+    #[cfg(feature = "otlp")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_queue_size: usize,
+    /// How many spans are sent at once.
+    #[cfg(feature = "otlp")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_batch_size: usize,
+    /// How long a span waits for others to be sent with.
+    #[cfg(feature = "otlp")]
+    #[serde(with = "octostack_core::duration")]
+    #[schemars(schema_with = "octostack_core::duration::schema")]
+    pub delay: Duration,
+}
+
+/// Limits of the queue are those of OpenTelemetry's specification.
+impl Default for TracesConfig {
+    fn default() -> Self {
+        Self {
+            trust_caller: TrustCaller::default(),
+            sampler: SamplerKind::default(),
+            sampler_arg: None,
+            #[cfg(feature = "otlp")]
+            exporter: TracesExporter::default(),
+            #[cfg(feature = "otlp")]
+            endpoint: None,
+            #[cfg(feature = "otlp")]
+            protocol: None,
+            #[cfg(feature = "otlp")]
+            max_queue_size: 2_048,
+            #[cfg(feature = "otlp")]
+            max_batch_size: 512,
+            #[cfg(feature = "otlp")]
+            delay: Duration::from_secs(5),
+        }
+    }
 }
 
 impl TracesConfig {
@@ -26,6 +76,20 @@ impl TracesConfig {
     /// Sets the sampler, and the share if it is one with a ratio.
     pub fn with_sampler(mut self, sampler: SamplerKind, ratio: Option<f64>) -> Self {
         (self.sampler, self.sampler_arg) = (sampler, ratio);
+        self
+    }
+
+    /// Sets where traces go.
+    #[cfg(feature = "otlp")]
+    pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// Sets how many spans wait and travel together, and how long.
+    #[cfg(feature = "otlp")]
+    pub fn with_batches(mut self, max_queue: usize, max_batch: usize, delay: Duration) -> Self {
+        (self.max_queue_size, self.max_batch_size, self.delay) = (max_queue, max_batch, delay);
         self
     }
 
@@ -54,7 +118,32 @@ impl TracesConfig {
                 problems.push(Problem::new("sampler_arg", message));
             }
         }
+        #[cfg(feature = "otlp")]
+        self.check_export(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    #[cfg(feature = "otlp")]
+    fn check_export(&self, problems: &mut Vec<Problem>) {
+        problems.extend(check_endpoint("endpoint", self.endpoint.as_deref()));
+        let sizes =
+            [("max_queue_size", self.max_queue_size), ("max_batch_size", self.max_batch_size)];
+        for (key, size) in sizes {
+            if !(1..=1_000_000).contains(&size) {
+                let message = format!("{size} is out of range: from 1 to 1000000");
+                problems.push(Problem::new(key, message));
+            }
+        }
+        if self.max_batch_size > self.max_queue_size {
+            let (batch, queue) = (self.max_batch_size, self.max_queue_size);
+            let message = format!("{batch} is more than may wait (max_queue_size, {queue})");
+            problems.push(Problem::new("max_batch_size", message));
+        }
+        // Spans that wait for hours are of no use, and would all be lost with the process.
+        if self.delay > Duration::from_secs(60 * 60) {
+            let shown = octostack_core::duration::format(self.delay);
+            problems.push(Problem::new("delay", format!("{shown} is too long: at most 1h")));
+        }
     }
 }
 

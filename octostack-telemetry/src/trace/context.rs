@@ -66,6 +66,19 @@ impl TraceContext {
         Self { flags: other.flags, state: other.state.clone(), ..self }
     }
 
+    /// Sets the flags of a `traceparent`; bits without a meaning are left out.
+    #[cfg(feature = "otlp")]
+    pub(super) const fn with_flags(mut self, flags: u8) -> Self {
+        self.flags = flags & KNOWN;
+        self
+    }
+
+    /// The flags of its `traceparent`.
+    #[cfg(feature = "otlp")]
+    pub(super) const fn flags(&self) -> u8 {
+        self.flags
+    }
+
     /// Sets what travels in `tracestate`.
     pub fn with_state(mut self, state: TraceState) -> Self {
         self.state = state;

@@ -28,10 +28,10 @@ impl TraceLayer {
         }
     }
 
-    /// Takes the places from the `OpenTelemetryLayer` that stands inside of this one, so that ids
-    /// in logs and headers are those of the spans that are exported.
+    /// Takes the places from the layer of `tracing-opentelemetry` that stands inside of this one, so
+    /// that ids in logs and headers are those of the spans that are exported.
     #[cfg(feature = "otlp")]
-    pub(crate) fn with_otel(mut self) -> Self {
+    pub fn with_otel(mut self) -> Self {
         self.otel = Some(super::otlp::Spans::default());
         self
     }
@@ -53,7 +53,7 @@ impl TraceLayer {
             (None, Some(parent)) => parent.child(),
             (None, None) => {
                 let new = new();
-                let sampled = self.sampler.decide(low_half(&new), None);
+                let sampled = self.sampler.decide(low_half(new.trace_id()), None);
                 new.with_sampled(sampled)
             }
         }

@@ -59,6 +59,8 @@ mod context;
 mod headers;
 mod id;
 mod layer;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod remote;
 mod sampler;
 mod state;

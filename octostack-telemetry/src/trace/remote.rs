@@ -1,4 +1,4 @@
-use super::{Sampler, TraceContext, TrustCaller};
+use super::{Sampler, TraceContext, TraceId, TrustCaller};
 use std::cell::Cell;
 use tracing::Span;
 
@@ -32,6 +32,15 @@ thread_local! {
     static NEXT: Cell<Option<Remote>> = const { Cell::new(None) };
 }
 
+/// A span that the filter swallows must not leave its beginning to the next one.
+struct Clear;
+
+impl Drop for Clear {
+    fn drop(&mut self) {
+        Remote::take();
+    }
+}
+
 impl Remote {
     /// What a caller has sent, and what is believed of it.
     pub const fn new(context: TraceContext, trust: TrustCaller) -> Self {
@@ -43,13 +52,6 @@ impl Remote {
         #[cfg(feature = "otlp")]
         if super::TraceLayer::is_beside_otel() {
             return super::otlp::remote_span(&self, make);
-        }
-        /// A span that the filter swallows must not leave its beginning to the next one.
-        struct Clear;
-        impl Drop for Clear {
-            fn drop(&mut self) {
-                Remote::take();
-            }
         }
         let _ = NEXT.try_with(|next| next.set(Some(self)));
         let _clear = Clear;
@@ -65,7 +67,7 @@ impl Remote {
     /// Where a span begins that has this remote parent. `new` is random.
     pub(super) fn begin(self, sampler: &Sampler, new: TraceContext) -> TraceContext {
         // Chance of our own: a caller that picks the trace id would pick one that is recorded.
-        let own = low_half(&new);
+        let own = low_half(new.trace_id());
         let child = |sampled| {
             let context = TraceContext::new(self.context.trace_id(), new.span_id(), false);
             context.with_flags_of(&self.context).with_sampled(sampled)
@@ -75,7 +77,7 @@ impl Remote {
             TrustCaller::Ids => child(sampler.decide(own, None)),
             TrustCaller::All => {
                 let decided = Some(self.context.is_sampled());
-                child(sampler.decide(low_half(&self.context), decided))
+                child(sampler.decide(low_half(self.context.trace_id()), decided))
             }
         }
     }
@@ -83,8 +85,8 @@ impl Remote {
 
 /// The bits of a trace id that samplers take for chance.
 #[allow(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
-pub(super) const fn low_half(context: &TraceContext) -> u64 {
-    context.trace_id().to_u128() as u64
+pub(super) const fn low_half(trace_id: TraceId) -> u64 {
+    trace_id.to_u128() as u64
 }
 
 #[cfg(test)]

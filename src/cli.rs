@@ -106,9 +106,26 @@ fn pair(value: &OsStr) -> Result<(String, String), UsageError> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// The variables of OpenTelemetry that are read.
+#[cfg(feature = "otlp")]
+const TRACES: &str = "  \
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                          where traces are sent by gRPC; default: nowhere
+  OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
+                          which traces are recorded; default: parentbased_always_on
+  OTEL_TRACES_EXPORTER, OTEL_SDK_DISABLED
+                          `none` and `true` send none; others of OpenTelemetry are in the book
+";
+#[cfg(not(feature = "otlp"))]
+const TRACES: &str = "  \
+  OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG
+                          which traces are recorded; default: parentbased_always_on
+";
+
 /// What `--help` prints.
 pub(crate) fn help(me: &Identity) -> String {
     let (name, version, prefix) = (&me.name, &me.version, me.env_prefix());
+    let traces = TRACES;
     format!(
         "\
 {name} {version}
@@ -133,7 +150,7 @@ Environment:
   ADMIN_TOKEN             may read and change at the admin port; ADMIN_READ_TOKEN may read
   APP_ENV                 development unless told otherwise
   RUST_LOG, LOG_FORMAT    what is logged, and how: json, pretty or auto
-
+{traces}
 Exit codes:
   0 clean end   1 failed   3 requests were cut at the drain's deadline   64 bad usage
   78 bad config   128+n ended at once by a second signal n"
@@ -180,5 +197,6 @@ mod tests {
         let text = help(&Identity::new("price-feed", "1.2.3"));
         assert!(text.starts_with("price-feed 1.2.3\n"));
         assert!(text.contains("PRICE_FEED_SOME_KEY_FILE"));
+        assert!(text.contains("\n  OTEL_TRACES_SAMPLER, "), "{text}");
     }
 }

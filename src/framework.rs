@@ -59,7 +59,7 @@ impl Framework {
 
     /// The variables without prefix that set keys of these sections.
     pub(crate) fn bare(loader: Loader) -> Loader {
-        [
+        let all = [
             ("HOST", "server.host"),
             ("PORT", "server.port"),
             ("ADMIN_ADDR", "admin.addr"),
@@ -69,9 +69,19 @@ impl Framework {
             ("LOG_FORMAT", "telemetry.log_format"),
             ("OTEL_TRACES_SAMPLER", "telemetry.traces.sampler"),
             ("OTEL_TRACES_SAMPLER_ARG", "telemetry.traces.sampler_arg"),
-        ]
-        .into_iter()
-        .fold(loader, |loader, (name, key)| loader.bare(name, key))
+        ];
+        #[cfg(feature = "otlp")]
+        let all = all.into_iter().chain([
+            ("OTEL_SDK_DISABLED", "telemetry.otlp.disabled"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp.endpoint"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp.protocol"),
+            ("OTEL_TRACES_EXPORTER", "telemetry.traces.exporter"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "telemetry.traces.endpoint"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "telemetry.traces.protocol"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "telemetry.traces.max_queue_size"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "telemetry.traces.max_batch_size"),
+        ]);
+        all.into_iter().fold(loader, |loader, (name, key)| loader.bare(name, key))
     }
 }
 

@@ -31,7 +31,7 @@
 //! ```
 //!
 //! Around it, without a word: config from files and environment with every problem in one report,
-//! JSON logs, RED metrics, request ids, health endpoints, an admin port, limits on what clients may
+//! JSON logs with trace ids, RED metrics, request ids, health endpoints, an admin port, limits on what clients may
 //! do, a timeout and a bulkhead in front of the routes, and an end that loses no request.
 //!
 //! Each part is a crate of its own that works alone:
@@ -49,6 +49,7 @@
 //! |---|---|---|
 //! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `--config`, `--set` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
+//! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
@@ -63,6 +64,7 @@ pub mod prelude;
 mod run;
 mod service;
 mod tokens;
+mod traces;
 
 pub use app::{App, Result};
 #[cfg(feature = "tonic")]

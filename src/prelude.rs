@@ -8,4 +8,4 @@ pub use axum::{Json, Router};
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 pub use std::process::ExitCode;
-pub use tracing::{debug, error, info, warn};
+pub use tracing::{Instrument, debug, error, info, warn};

@@ -1,6 +1,7 @@
 //! From loaded settings to the exit code: everything that happens while a service runs.
 use crate::framework::{Framework, LoadedConfig};
 use crate::tokens::TokenFiles;
+use crate::traces::Traces;
 use crate::{App, BoxError, Identity, inbound};
 use axum::Router;
 use bytes::Bytes;
@@ -45,7 +46,15 @@ where
     let identity = identity.with_environment(&loaded.environment);
     let registry = Registry::global().clone();
     let telemetry = loaded.framework.telemetry.clone();
-    let logs = logs::builder(&identity).config(telemetry).registry(&registry).init();
+    let traces = match Traces::start(&identity, &telemetry, &registry) {
+        Ok(traces) => traces,
+        Err((error, code)) => {
+            let _ = writeln!(std::io::stderr(), "{}: {error}", identity.name);
+            return code;
+        }
+    };
+    let logs = logs::builder(&identity).config(telemetry.clone()).registry(&registry);
+    let logs = traces.install(logs).init();
     registry.observe(LogEvents);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -58,12 +67,13 @@ where
             return ExitCode::FAILURE;
         }
     }
+    traces.announce(&telemetry);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
-    let code = runtime.block_on(live(identity, &registry, loaded, build));
+    let code = runtime.block_on(live(identity, &registry, traces, loaded, build));
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
     drop(logs); // flushes
@@ -74,6 +84,7 @@ where
 async fn live<S, F, Fut>(
     identity: Identity,
     registry: &Registry,
+    traces: Traces,
     loaded: Loaded<Framework, S>,
     build: F,
 ) -> ExitCode
@@ -91,6 +102,7 @@ where
     };
     let framework = loaded.framework;
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
+    traces.flush_at_end(&lifecycle, framework.lifecycle.flush_timeout);
     let health = Health::new(registry);
     let metrics = Metrics::builder().registry(registry).identity(&identity).build();
     let run = Runtime {

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 const EX_USAGE: u8 = 64;
 
 /// Bad config, as in `sysexits.h`.
-const EX_CONFIG: u8 = 78;
+pub(crate) const EX_CONFIG: u8 = 78;
 
 /// A service about to run; made by [`service!`](crate::service).
 #[derive(Clone, Debug)]

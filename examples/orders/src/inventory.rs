@@ -1,6 +1,7 @@
 //! The inventory: a gRPC service, here in the same process so that one command starts the shop.
 //!
 //! `ORDERS_INVENTORY_URL` attaches another one, and then this is not used.
+use octostack::prelude::debug;
 use tonic::{Request, Response, Status};
 
 mod proto {
@@ -18,7 +19,10 @@ pub struct Warehouse;
 #[tonic::async_trait]
 impl Inventory for Warehouse {
     async fn stock(&self, request: Request<StockRequest>) -> Result<Response<StockReply>, Status> {
-        let pieces = match request.into_inner().article.as_str() {
+        let article = request.into_inner().article;
+        // In the log of the order's request too: the trace came along with the call.
+        debug!(article, "looking at the shelf");
+        let pieces = match article.as_str() {
             "teapot" => 7,
             "teacup" => 42,
             "samovar" => 0,

@@ -5,6 +5,7 @@
 mod admin;
 mod bad_config;
 mod bad_input;
+mod collector;
 mod drain;
 mod drain_load;
 mod http;
@@ -12,3 +13,4 @@ mod inventory;
 mod process;
 mod stalled_log;
 mod start;
+mod traces;

@@ -12,6 +12,7 @@ use octostack::resilience::{
 use octostack::telemetry::http::{RedLayer, RequestIdLayer};
 use octostack::telemetry::logs::RequestLogLayer;
 use octostack::telemetry::metrics::Metrics;
+use octostack::telemetry::trace::ClientTraceLayer;
 use std::collections::BTreeMap;
 use tower_layer::Layer as _;
 
@@ -89,12 +90,15 @@ macro_rules! layer {
     (request_id, $registry:expr, $metrics:expr) => {
         RequestIdLayer::new()
     };
+    (client_trace, $registry:expr, $metrics:expr) => {
+        ClientTraceLayer::new("inventory")
+    };
 }
 
 /// One test for each layer, alone and around each of the others.
 macro_rules! contract {
     ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead timeout chaos retry
-        red request_log request_id);)* };
+        red request_log request_id client_trace);)* };
     (@around $outer:ident: $($inner:ident)*) => {
         #[tokio::test]
         async fn $outer() {
@@ -124,12 +128,12 @@ macro_rules! contract {
     };
 }
 
-contract!(breaker bulkhead timeout chaos retry red request_log request_id);
+contract!(breaker bulkhead timeout chaos retry red request_log request_id client_trace);
 
 /// One test for each layer that can refuse, while it does: around each of the others.
 macro_rules! rejecting {
     ($($name:ident $layer:expr;)*) => { $(rejecting!(@around $name $layer, error breaker bulkhead
-        timeout chaos retry red request_log request_id);)* };
+        timeout chaos retry red request_log request_id client_trace);)* };
     (@around $name:ident $layer:expr, $($inner:ident)*) => {
         #[tokio::test]
         async fn $name() {

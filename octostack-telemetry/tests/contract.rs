@@ -46,6 +46,21 @@ fn request_id() {
     check("request id", &probe(), |inner| layer.layer(inner), request, || Ok(()));
 }
 
+/// With a span of its own around each call, which the law on drops and panics is about.
+#[cfg(feature = "trace")]
+#[test]
+fn client_trace() {
+    use octostack_telemetry::trace::{ClientTraceLayer, TraceLayer};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    let subscriber = tracing_subscriber::registry().with(TraceLayer::default());
+    let layer = ClientTraceLayer::new("inventory");
+    let wrap = |inner| layer.layer(inner);
+    tracing::subscriber::with_default(subscriber, || {
+        check("client trace", &probe(), wrap, request, || Ok(()));
+        assert!(tracing::Span::current().is_none(), "a span is still entered");
+    });
+}
+
 #[test]
 fn all_of_them() -> Result<(), Box<dyn std::error::Error>> {
     let metrics = Metrics::builder().registry(&Registry::new()).build();

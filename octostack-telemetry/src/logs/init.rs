@@ -107,17 +107,21 @@ impl<W> LogBuilder<W> {
         let layer = LogLayer::with_writer(&self.identity, &self.config, self.writer);
         let layer = layer.map_err(|error| InitError(Some(error)))?;
         let output = Arc::clone(layer.output());
-        let registry = tracing_subscriber::registry().with(self.config.filter.targets().clone());
+        // Outermost: inside of layers that filter for themselves its level would not be known, and
+        // each call site of the finest level would be asked.
+        let filter = self.config.filter.targets().clone();
+        let registry = tracing_subscriber::registry();
         let traces = TraceLayer::new(self.config.traces.sampler());
         #[cfg(feature = "otlp")]
         let installed = match &self.exporter {
-            None => install(registry.with(traces).with(layer)),
+            None => install(registry.with(traces).with(layer).with(filter)),
             Some(exporter) => {
-                install(registry.with(exporter.layer()).with(traces.with_otel()).with(layer))
+                let traces = traces.with_otel();
+                install(registry.with(exporter.layer()).with(traces).with(layer).with(filter))
             }
         };
         #[cfg(not(feature = "otlp"))]
-        let installed = install(registry.with(traces).with(layer));
+        let installed = install(registry.with(traces).with(layer).with(filter));
         installed?;
         if self.panics {
             let previous = std::panic::take_hook();

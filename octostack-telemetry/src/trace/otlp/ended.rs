@@ -4,6 +4,7 @@
 use super::otel::trace::Status;
 use crate::http::observe::{End, Outcome};
 use http::HeaderMap;
+use std::borrow::Cow;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -11,7 +12,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 pub(crate) fn request_ended(span: &Span, end: &End, failed: bool) {
     set_status_code(span, end);
     if let Some(kind) = end.error_type() {
-        span.set_attribute("error.type", kind.into_owned());
+        span.set_attribute("error.type", kind);
     }
     if failed {
         span.set_status(Status::error(""));
@@ -20,18 +21,18 @@ pub(crate) fn request_ended(span: &Span, end: &End, failed: bool) {
 
 /// A call of another has ended.
 pub(crate) fn call_ended(span: &Span, end: &End, grpc: Option<GrpcStatus>) {
-    let error = match (end.outcome, grpc) {
+    let error: Option<Cow<'static, str>> = match (end.outcome, grpc) {
         (Outcome::Completed, Some(grpc)) => {
             let name = grpc.name();
             span.set_attribute("rpc.response.status_code", name);
-            (name != GrpcStatus::OK).then(|| name.to_owned())
+            (name != GrpcStatus::OK).then_some(name.into())
         }
         (Outcome::Completed, None) => {
             // Here also a 4xx is an error: it is ours.
             let bad = |s: &http::StatusCode| s.is_client_error() || s.is_server_error();
-            end.status.filter(bad).map(|status| status.as_str().to_owned())
+            end.status.filter(bad).map(|status| status.as_str().to_owned().into())
         }
-        (outcome, _) => Some(outcome.as_str().to_owned()),
+        (outcome, _) => Some(outcome.as_str().into()),
     };
     if grpc.is_none() {
         set_status_code(span, end);

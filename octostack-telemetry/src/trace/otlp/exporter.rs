@@ -178,12 +178,12 @@ impl Shared {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes note of how a batch went, and says it if that is news.
-    fn told(&self, problem: Option<String>) {
+    /// Takes note of how a batch of `count` spans went, and says it if that is news.
+    fn told(&self, problem: Option<String>, count: usize) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *failing, problem.clone());
         drop(failing);
-        let lost = self.queue.tally().lost;
+        let lost = self.queue.tally().lost + problem.as_ref().map_or(0, |_| count as u64);
         let event = match (before, problem) {
             (None, Some(problem)) => {
                 let message = format!("the collector takes no spans: {problem}");
@@ -276,8 +276,10 @@ impl Worker {
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some(format!("no answer within {EXPORT_LIMIT:?}")),
             };
-            self.shared.queue.finish(count, problem.is_none());
-            self.shared.told(problem);
+            let sent = problem.is_none();
+            self.shared.told(problem, count);
+            // Last, so that who waits for the batch finds everything said.
+            self.shared.queue.finish(count, sent);
         }
     }
 

@@ -162,3 +162,124 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Limits, Queue, Tally};
+    use opentelemetry::InstrumentationScope;
+    use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
+    use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+    use tokio::time::Instant;
+
+    const DELAY: Duration = Duration::from_secs(5);
+
+    fn queue() -> Queue {
+        Queue::new(Limits { queue: 5, batch: 3, delay: DELAY })
+    }
+
+    fn span(name: &'static str) -> SpanData {
+        SpanData {
+            span_context: SpanContext::NONE,
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: name.into(),
+            start_time: SystemTime::UNIX_EPOCH,
+            end_time: SystemTime::UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::default(),
+        }
+    }
+
+    fn push(queue: &Queue, names: &[&'static str]) {
+        for name in names {
+            queue.push(span(name));
+        }
+    }
+
+    /// The names of the next batch, and how long it took to come.
+    async fn next(queue: &Queue) -> (Vec<String>, Duration) {
+        let start = Instant::now();
+        let batch = queue.next().await.expect("it is not closed");
+        (batch.iter().map(|span| span.name.to_string()).collect(), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_batch_goes_at_once_and_a_part_waits_for_more() {
+        let queue = queue();
+        push(&queue, &["a", "b", "c", "d"]);
+        assert_eq!(next(&queue).await, (vec!["a".into(), "b".into(), "c".into()], Duration::ZERO));
+        assert_eq!(next(&queue).await, (vec!["d".into()], DELAY));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_delay_begins_with_the_first_span_and_a_full_batch_ends_it() {
+        let queue = Arc::new(queue());
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { (next(&queue).await, next(&queue).await) }
+        });
+        tokio::time::sleep(3 * DELAY).await; // nothing is there
+        push(&queue, &["a"]);
+        tokio::time::sleep(DELAY / 2).await;
+        push(&queue, &["b"]);
+        tokio::time::sleep(DELAY).await;
+        push(&queue, &["c", "d", "e"]);
+        let (first, second) = waiting.await.unwrap();
+        assert_eq!(first, (vec!["a".into(), "b".into()], 4 * DELAY));
+        assert_eq!(second.0.len(), 3);
+        assert!(second.1 < DELAY, "{:?}", second.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_room_is_counted() {
+        let queue = queue();
+        push(&queue, &["a", "b", "c", "d", "e", "f", "g"]);
+        assert_eq!(queue.tally(), Tally { sent: 0, queued: 5, lost: 2 });
+        let batch = queue.next().await.unwrap();
+        assert_eq!(queue.tally().queued, 5, "what is in hand is not sent yet");
+        queue.finish(batch.len(), false);
+        assert_eq!(queue.tally(), Tally { sent: 0, queued: 2, lost: 5 });
+        let batch = queue.next().await.unwrap();
+        queue.finish(batch.len(), true);
+        assert_eq!(queue.tally(), Tally { sent: 2, queued: 0, lost: 5 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_gets_what_was_there_and_no_more() {
+        let queue = Arc::new(queue());
+        assert!(queue.flush(Duration::ZERO), "nothing to wait for");
+        push(&queue, &["a"]);
+        let flushed = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.flush(Duration::from_secs(30))
+        });
+        // In real time: it comes as soon as the thread asks, not after the delay.
+        while queue.lock().wanted == 0 {
+            std::thread::yield_now();
+        }
+        let (names, took) = next(&queue).await;
+        assert_eq!((names, took), (vec!["a".into()], Duration::ZERO));
+        push(&queue, &["b"]);
+        queue.finish(1, true);
+        assert!(flushed.join().unwrap());
+        assert!(!queue.flush(Duration::ZERO), "b is not sent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_after_what_waits() {
+        let queue = queue();
+        push(&queue, &["a"]);
+        queue.close();
+        push(&queue, &["late"]);
+        assert_eq!(next(&queue).await, (vec!["a".into()], Duration::ZERO));
+        assert!(queue.next().await.is_none());
+        assert_eq!(queue.tally().lost, 1);
+    }
+}

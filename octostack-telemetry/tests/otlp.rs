@@ -18,6 +18,7 @@ use octostack_telemetry::trace::{
 };
 use otlp_support::{Collector, attribute, hex};
 use std::convert::Infallible;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::time::Duration;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -258,38 +259,28 @@ fn a_collector_that_never_answers_holds_nobody_up() {
 
 #[test]
 fn what_the_exporter_does_is_neither_traced_nor_logged() {
-    let collector = Collector::start();
-    let config = config(&collector.endpoint()).with_filter("trace".parse().unwrap());
-    let exporter = {
-        // For all threads of this process, the exporter's included.
-        let lines = Lines::default();
-        let registry = Registry::new();
-        let exporter = Exporter::start(&identity(), &config, &registry).unwrap().unwrap();
-        let subscriber = tracing_subscriber::registry()
-            .with(config.filter.targets().clone())
-            .with(exporter.layer())
-            .with(TraceLayer::default().with_otel())
-            .with(lines.layer(&config));
-        if tracing::subscriber::set_global_default(subscriber).is_err() {
-            return; // run beside other tests in one process, by other means than nextest
-        }
-        drop(info_span!("mine"));
-        assert!(exporter.flush(PATIENCE));
-        for _ in 0..3 {
-            assert!(exporter.flush(PATIENCE));
-        }
-        // The collector of this test is in this process too, on threads that are not quiet.
-        let of_clients = |line: &serde_json::Value| {
-            line["target"].as_str().is_some_and(|t| t.contains("client") || t.contains("otlp"))
-        };
-        let mut lines = lines.json();
-        lines.retain(of_clients);
-        assert!(lines.is_empty(), "{lines:?}");
-        exporter
-    };
-    drop(exporter);
-    let foreign: Vec<_> = collector.spans().into_iter().filter(|s| s.name != "mine").collect();
-    assert!(foreign.iter().all(|span| span.kind != 3), "{foreign:?}");
+    // Nothing that speaks HTTP/2 itself, so that all spans and lines of it are the exporter's.
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
+    let config = config(&endpoint).with_filter("trace".parse().unwrap());
+    let (lines, registry) = (Lines::default(), Registry::new());
+    let exporter = Exporter::start(&identity(), &config, &registry).unwrap().unwrap();
+    let subscriber = tracing_subscriber::registry()
+        .with(exporter.layer())
+        .with(TraceLayer::default().with_otel())
+        .with(lines.layer(&config))
+        .with(config.filter.targets().clone());
+    // For all threads, the exporter's included; the other tests have their own, each on its thread.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    drop(info_span!("mine"));
+    let (mut stream, _) = socket.accept().unwrap();
+    // The preface, the settings, the headers of the call and the beginning of its body.
+    let mut sent = [0; 400];
+    stream.read_exact(&mut sent).unwrap();
+    assert!(sent.starts_with(b"PRI * HTTP/2.0"));
+    assert_eq!(exporter.queued(), 1, "mine");
+    let lines = lines.json();
+    assert!(lines.is_empty(), "{lines:?}");
 }
 
 #[test]

@@ -83,6 +83,6 @@ pub use observer::LogEvents;
 pub(crate) use output::DROPPED;
 pub use output::Output;
 #[cfg(feature = "otlp")]
-pub(crate) use quiet::{aloud, quiet_thread};
+pub(crate) use quiet::{aloud, is_quiet, quiet_thread};
 #[cfg(feature = "http")]
 pub use request::RequestLogLayer;

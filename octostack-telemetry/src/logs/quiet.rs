@@ -1,17 +1,17 @@
-//! Threads whose own doings are not logged.
+//! Threads whose own doings are neither logged nor traced.
 use std::cell::Cell;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether what happens on this thread is not logged.
+/// Whether what happens on this thread is neither logged nor traced.
 #[inline]
-pub(super) fn is_quiet() -> bool {
+pub(crate) fn is_quiet() -> bool {
     QUIET.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Logs nothing on this thread from now on. For the thread that sends telemetry: under a filter of
+/// Logs and traces nothing on this thread from now on. For the thread that sends telemetry: under a filter of
 /// `debug` each batch would tell a page about its own way through HTTP/2.
 #[cfg(feature = "otlp")]
 pub(crate) fn quiet_thread() {

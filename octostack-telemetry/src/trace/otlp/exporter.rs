@@ -2,7 +2,7 @@ use super::bridge::Sampling;
 use super::otel::trace::TracerProvider as _;
 use super::otel::{Context, InstrumentationScope, KeyValue};
 use super::queue::{Limits, Queue, Tally};
-use crate::logs::{DROPPED, TelemetryConfig, UserIds, aloud, hash_user_id, quiet_thread};
+use crate::logs::{DROPPED, TelemetryConfig, UserIds, aloud, hash_user_id, is_quiet, quiet_thread};
 use octostack_core::inspect::{Event, Inspect, Sink, Value};
 use octostack_core::{Identity, Registry};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
@@ -17,9 +17,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::Layer;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::{self, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 /// How long a batch may take, whatever the exporter itself waits for (10 s unless
@@ -109,7 +110,7 @@ impl Exporter {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false)
-            .with_filter(filter_fn(is_span))
+            .with_filter(spans_but_our_own())
     }
 
     /// Where spans are sent.
@@ -139,8 +140,16 @@ impl Exporter {
     }
 }
 
-fn is_span(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span()
+/// Lets through spans, but not those of the thread that sends: they would be sent as well, and make
+/// new ones. (The suppression of OpenTelemetry does not help: a span without parent, such as that
+/// of a connection of HTTP/2, forgets it.)
+fn spans_but_our_own<S>() -> impl Filter<S> + Send + Sync {
+    let filter = dynamic_filter_fn(|metadata: &Metadata<'_>, _: &layer::Context<'_, S>| {
+        metadata.is_span() && !is_quiet()
+    });
+    filter.with_callsite_filter(|metadata: &'static Metadata<'static>| {
+        if metadata.is_span() { Interest::sometimes() } else { Interest::never() }
+    })
 }
 
 /// Who sends: the identity, and over it what the operator says by `OTEL_RESOURCE_ATTRIBUTES` and
@@ -262,9 +271,6 @@ struct Worker {
 
 impl Worker {
     async fn run(self) {
-        // What carries the spans makes spans too; sent as well, they would never end. The guard is
-        // for the thread, and so for the tasks of the channel, which run on it.
-        let _suppressed = Context::enter_telemetry_suppressed_scope();
         while let Some(mut batch) = self.shared.queue.next().await {
             let count = batch.len();
             for span in &mut batch {

@@ -43,7 +43,7 @@ impl Traces {
             let endpoint = exporter.endpoint();
             tracing::info!(endpoint, %sampler, trust_caller = trust, "traces are exported");
         } else if let Err(reason) = config.traces_endpoint() {
-            tracing::info!(%reason, trust_caller = trust, "traces are not exported");
+            tracing::info!(%reason, %sampler, trust_caller = trust, "traces are not exported");
         }
     }
 

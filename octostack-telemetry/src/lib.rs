@@ -10,6 +10,8 @@
 //! | [`metrics`] | | a registry of counters, gauges and histograms, and the page that Prometheus reads |
 //! | `http` | `http` | rate, errors and duration of HTTP requests; request ids |
 //! | `http::route` | `axum` | the route of a request from axum's router |
+//! | `trace` | `trace` | W3C trace context: in, on log lines, and out |
+//! | `trace::otlp` | `otlp` | traces to a collector, by OTLP over gRPC |
 //! | `logs` | `logs` | one JSON object a line from `tracing` events; with `http` one event a request |
 //!
 //! Nothing is global: a [`Metrics`](metrics::Metrics) is a value that is handed on, and two of them

@@ -67,7 +67,9 @@ where
             return ExitCode::FAILURE;
         }
     }
-    traces.announce(&telemetry);
+    if logs.is_ok() {
+        traces.announce(&telemetry); // a subscriber of others sends nothing
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

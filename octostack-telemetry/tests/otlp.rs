@@ -4,8 +4,9 @@
 mod logs_support;
 mod otlp_support;
 
-use http::{Request, Response, header};
-use http_body_util::Empty;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt as _, Empty, Full};
 use logs_support::{Lines, PATIENCE, identity, json};
 use octostack_core::inspect::{Metric, Sink};
 use octostack_core::{Clock as _, Registry, SystemClock};
@@ -58,7 +59,7 @@ fn traced(config: &TelemetryConfig) -> Traced {
 async fn serve(trust: TrustCaller, headers: &[(&'static str, &'static str)]) -> TraceContext {
     let network = service_fn(|request: Request<()>| async move {
         let sent = request.headers()["traceparent"].clone();
-        let mut response = Response::new(Empty::<bytes::Bytes>::new());
+        let mut response = Response::new(Empty::<Bytes>::new());
         response.headers_mut().insert("x-sent", sent);
         response.headers_mut().insert("grpc-status", "14".parse().unwrap());
         Ok::<_, Infallible>(response)
@@ -74,7 +75,7 @@ async fn serve(trust: TrustCaller, headers: &[(&'static str, &'static str)]) -> 
                 .body(())
                 .unwrap();
             let sent = client.oneshot(call).await?.headers()["x-sent"].clone();
-            let mut response = Response::new(Empty::<bytes::Bytes>::new());
+            let mut response = Response::new(Empty::<Bytes>::new());
             response.headers_mut().insert("x-sent", sent);
             *response.status_mut() = http::StatusCode::BAD_GATEWAY;
             Ok::<_, Infallible>(response)
@@ -178,6 +179,50 @@ async fn a_caller_is_believed_as_far_as_told() {
     assert_eq!(hex(&request.trace_id), TRACE);
     assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7");
     assert_eq!(request.trace_state, "a=1");
+}
+
+#[tokio::test]
+async fn the_status_of_a_call_is_that_of_its_trailers() {
+    let collector = Collector::start();
+    let traced = traced(&config(&collector.endpoint()));
+    for (status, cut) in [(Some("0"), false), (Some("5"), false), (None, false), (Some("0"), true)]
+    {
+        let network = service_fn(move |_: Request<()>| async move {
+            let trailers = status.map(|status| {
+                Ok::<_, Infallible>(HeaderMap::from_iter([(
+                    HeaderName::from_static("grpc-status"),
+                    HeaderValue::from_static(status),
+                )]))
+            });
+            let body = Full::new(Bytes::from_static(b"answer"));
+            Ok::<_, Infallible>(Response::new(body.with_trailers(std::future::ready(trailers))))
+        });
+        let client = ClientTraceLayer::new("inventory").layer(network);
+        let call =
+            Request::post("http://inventory/a.B/C").header("content-type", "application/grpc");
+        let response = client.oneshot(call.body(()).unwrap()).await.unwrap();
+        if cut {
+            drop(response); // nobody reads the answer
+        } else {
+            response.into_body().collect().await.unwrap();
+        }
+    }
+    assert!(traced.exporter.flush(PATIENCE));
+    let ends: Vec<_> = collector
+        .spans()
+        .iter()
+        .map(|s| (attribute(s, "rpc.response.status_code"), attribute(s, "error.type")))
+        .collect();
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        ends,
+        [
+            (some("OK"), None),
+            (some("NOT_FOUND"), some("NOT_FOUND")),
+            (some("UNKNOWN"), some("UNKNOWN")),
+            (None, some("cancelled")),
+        ]
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use super::{End, Observe, ObserveLayer, Outcome, Report};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ struct Heard {
     started: usize,
     streams: Vec<End>,
     ends: Vec<End>,
+    /// Values of `x-said` in headers and trailers, before the end.
+    said: Vec<HeaderValue>,
     /// How deep inside `within` we are now.
     depth: usize,
     polls: usize,
@@ -49,6 +51,12 @@ impl Report for Log {
         self.0.lock().unwrap().polls += 1;
         output
     }
+    fn response(&mut self, headers: &HeaderMap) {
+        self.hear(headers);
+    }
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.hear(trailers);
+    }
     fn streaming(&mut self, headers: &End) {
         self.0.lock().unwrap().streams.push(headers.clone());
     }
@@ -58,6 +66,12 @@ impl Report for Log {
 }
 
 impl Log {
+    fn hear(&self, headers: &HeaderMap) {
+        let mut heard = self.0.lock().unwrap();
+        assert!(heard.ends.is_empty(), "after the end");
+        heard.said.extend(headers.get_all("x-said").iter().cloned());
+    }
+
     /// The one end of the one request.
     fn end(&self) -> (Outcome, Option<u16>) {
         let heard = self.0.lock().unwrap();
@@ -110,7 +124,11 @@ impl Body for Script {
             None => None,
             Some(Step::Pending) => return Poll::Pending,
             Some(Step::Data(n)) => Some(Ok(Frame::data(vec![b'x'; n].into()))),
-            Some(Step::Trailers) => Some(Ok(Frame::trailers(HeaderMap::new()))),
+            Some(Step::Trailers) => {
+                let trailers = [("x-said", "trailers")].map(|(k, v)| (k.parse(), v.parse()));
+                let trailers = trailers.map(|(k, v)| (k.unwrap(), v.unwrap()));
+                Some(Ok(Frame::trailers(HeaderMap::from_iter(trailers))))
+            }
             Some(Step::Error) => Some(Err("broken")),
             Some(Step::Panic) => panic!("in the body"),
         })
@@ -339,6 +357,28 @@ fn a_pair_hears_the_same_and_the_second_is_inside_the_first() {
     assert_eq!(outer.ends, inner.ends, "also to the nanosecond");
     // The call, and the drop of what it gave.
     assert_eq!((outer.depth, inner.depth, outer.polls), (0, 0, 2));
+}
+
+#[test]
+fn a_pair_hears_headers_and_trailers_before_the_end() {
+    let (outer, inner) = (Log::default(), Log::default());
+    let pair = ObserveLayer::new((outer.clone(), inner.clone()));
+    let mut service = pair.layer(service_fn(|_: Request<()>| {
+        let mut response = ok(&[Step::Data(1), Step::Trailers]);
+        response.headers_mut().insert("x-said", HeaderValue::from_static("headers"));
+        respond(vec![], response)
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(response) = pin!(service.call(Request::new(()))).poll(&mut cx) else {
+        panic!("waits for something");
+    };
+    let mut body = pin!(response.unwrap().into_body());
+    while let Poll::Ready(Some(_)) = body.as_mut().poll_frame(&mut cx) {}
+    for log in [&outer, &inner] {
+        let heard = log.0.lock().unwrap();
+        assert_eq!(heard.said, ["headers", "trailers"]);
+        assert_eq!(heard.ends.len(), 1);
+    }
 }
 
 #[test]

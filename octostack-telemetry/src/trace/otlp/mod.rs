@@ -23,6 +23,10 @@
 //! * Spans hold no events: what is logged has the ids, and is found by them.
 //! * A `user_id` is written as in logs: as `user.hash`, or as `user.id` where it may be plain.
 //!
+//! Cost: about 1.5 µs for the span of a request, recorded or not, where its log line takes as much.
+//! Without an endpoint it is that of a [`TraceLayer`](crate::trace::TraceLayer): one allocation and
+//! about 50 ns.
+//!
 //! A place in a trace that came from elsewhere is given to a span by
 //! [`Remote`](crate::trace::Remote), not by `OpenTelemetrySpanExt::set_parent`: spans start as soon
 //! as they are made, so that what is logged of them has their ids.

@@ -10,10 +10,11 @@
 //!   that happened to run one after the other got in each other's way less, and look worse.
 //! * Allocations are counted in a pass of their own. While the clock runs the counter is off; what
 //!   remains of it is a look at a thread-local for each allocation and each release.
+use crate::runtime;
 use octostack_core::{Clock, SystemClock};
 use serde::Serialize;
 use std::hint::{black_box, spin_loop};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -30,7 +31,8 @@ const COUNTED: u64 = 10_000;
 /// The same work, done by several subjects.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    pub(crate) subjects: Vec<Subject>,
+    /// Made when they are to be measured.
+    pub(crate) subjects: fn() -> Vec<Subject>,
     /// Runs between rounds, outside of the time.
     pub(crate) between_rounds: fn(),
 }
@@ -40,6 +42,8 @@ pub(crate) struct Subject {
     name: &'static str,
     /// Makes what one thread calls; dynamic dispatch happens once a round.
     caller: Box<dyn Fn() -> Caller + Sync>,
+    /// How many threads can call it.
+    most_threads: usize,
 }
 
 /// Makes so many calls.
@@ -66,24 +70,77 @@ impl Subject {
     where
         S: Service<Req, Error: std::fmt::Debug> + Clone + Sync + 'static,
     {
+        let caller = move || calls_of(service.clone(), request.clone(), consume.clone());
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+    }
+
+    /// As [`new`](Self::new), for a service that cannot be cloned, so that one thread has it alone.
+    pub(crate) fn alone<S, Req>(
+        name: &'static str,
+        service: impl Fn() -> S + Sync + 'static,
+        request: impl Fn() -> Req + Clone + Sync + 'static,
+        consume: impl Fn(S::Response, &mut Context<'_>) + Clone + Sync + 'static,
+    ) -> Self
+    where
+        S: Service<Req, Error: std::fmt::Debug> + 'static,
+    {
+        let caller = move || calls_of(service(), request.clone(), consume.clone());
+        Self { name, caller: Box::new(caller), most_threads: 1 }
+    }
+
+    /// Asks a function, which is no service.
+    pub(crate) fn asked<T>(
+        name: &'static str,
+        ask: impl Fn() -> T + Clone + Sync + 'static,
+    ) -> Self {
         let caller = move || -> Caller {
-            let (mut service, request, consume) =
-                (service.clone(), request.clone(), consume.clone());
+            let ask = ask.clone();
             Box::new(move |calls| {
-                let mut cx = Context::from_waker(Waker::noop());
                 for _ in 0..calls {
-                    // By reference: through `black_box` by value goes a copy of the whole request.
-                    let response = call(black_box(&mut service), request(), &mut cx);
-                    consume(response, &mut cx);
+                    black_box(black_box(&ask)());
                 }
             })
         };
-        Self { name, caller: Box::new(caller) }
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+    }
+
+    /// As [`asked`](Self::asked), for a function whose answer is awaited.
+    pub(crate) fn awaited<T>(
+        name: &'static str,
+        ask: impl AsyncFn() -> T + Clone + Sync + 'static,
+    ) -> Self {
+        let caller = move || -> Caller {
+            let ask = ask.clone();
+            Box::new(move |calls| {
+                let mut cx = Context::from_waker(Waker::noop());
+                for _ in 0..calls {
+                    black_box(complete(pin!(black_box(&ask)()), &mut cx));
+                }
+            })
+        };
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
     }
 }
 
-/// One call. What has to wait for the other thread is polled again at once: no parking and no
-/// waking is in the time, which favours those that wait.
+fn calls_of<S, Req>(
+    mut service: S,
+    request: impl Fn() -> Req + 'static,
+    consume: impl Fn(S::Response, &mut Context<'_>) + 'static,
+) -> Caller
+where
+    S: Service<Req, Error: std::fmt::Debug> + 'static,
+{
+    Box::new(move |calls| {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..calls {
+            // By reference: through `black_box` by value goes a copy of the whole request.
+            let response = call(black_box(&mut service), request(), &mut cx);
+            consume(response, &mut cx);
+        }
+    })
+}
+
+/// One call.
 #[inline]
 fn call<S, Req>(service: &mut S, request: Req, cx: &mut Context<'_>) -> S::Response
 where
@@ -92,11 +149,19 @@ where
     while service.poll_ready(cx).is_pending() {
         spin_loop();
     }
-    let mut future = pin!(service.call(request));
+    match complete(pin!(service.call(request)), cx) {
+        Ok(response) => response,
+        Err(error) => panic!("a subject has failed: {error:?}"),
+    }
+}
+
+/// Polls to the end. What has to wait for the other thread is polled again at once: no parking and
+/// no waking is in the time, which favours those that wait.
+#[inline]
+fn complete<F: Future>(mut future: Pin<&mut F>, cx: &mut Context<'_>) -> F::Output {
     loop {
         match future.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => return response,
-            Poll::Ready(Err(error)) => panic!("a subject has failed: {error:?}"),
+            Poll::Ready(output) => return output,
             Poll::Pending => spin_loop(),
         }
     }
@@ -105,26 +170,31 @@ where
 impl Scenario {
     /// Measures all subjects, in their order, first with one thread and then with two.
     pub(crate) fn measure(&self, rounds: u32) -> Vec<Measurement> {
-        THREADS.into_iter().flat_map(|threads| self.measure_with(threads, rounds)).collect()
+        let subjects = (self.subjects)();
+        let with = |threads| {
+            let able: Vec<_> = subjects.iter().filter(|s| s.most_threads >= threads).collect();
+            self.measure_with(&able, threads, rounds)
+        };
+        THREADS.into_iter().flat_map(with).collect()
     }
 
-    fn measure_with(&self, threads: usize, rounds: u32) -> Vec<Measurement> {
-        let calls: Vec<_> = self.subjects.iter().map(|s| calls_a_round(s, threads)).collect();
-        let mut best = vec![f64::INFINITY; self.subjects.len()];
+    fn measure_with(&self, subjects: &[&Subject], threads: usize, rounds: u32) -> Vec<Measurement> {
+        let calls: Vec<_> = subjects.iter().map(|s| calls_a_round(s, threads)).collect();
+        let mut best = vec![f64::INFINITY; subjects.len()];
         for _ in 0..rounds {
-            for ((subject, calls), best) in self.subjects.iter().zip(&calls).zip(&mut best) {
+            for ((subject, calls), best) in subjects.iter().zip(&calls).zip(&mut best) {
                 *best = best.min(time(subject, threads, *calls));
                 (self.between_rounds)();
             }
         }
-        let measurement = |(subject, best): (&Subject, f64)| Measurement {
+        let measurement = |(subject, best): (&&Subject, f64)| Measurement {
             scenario: self.name,
             subject: subject.name,
             threads,
             ns_per_call: (best * 10.0).round() / 10.0,
             allocs_per_call: (count(subject, threads) * 100.0).round() / 100.0,
         };
-        self.subjects.iter().zip(best).map(measurement).collect()
+        subjects.iter().zip(best).map(measurement).collect()
     }
 }
 
@@ -172,6 +242,7 @@ fn together<T: Send>(
 ) -> Vec<T> {
     let arrived = AtomicUsize::new(0);
     let one = || {
+        let _timers = runtime::enter();
         let mut caller = (subject.caller)();
         caller(WARM_UP);
         // Not a barrier that sleeps: waking from it would be in the time of whoever came first.
@@ -193,7 +264,7 @@ fn together<T: Send>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Subject, count, time};
+    use super::{Scenario, Subject, count, time};
     use std::convert::Infallible;
     use std::future::{Future, poll_fn};
     use std::pin::Pin;
@@ -221,6 +292,19 @@ mod tests {
         for threads in [1, 2] {
             assert!((count(&waits_once(), threads) - 1.0).abs() < f64::EPSILON);
         }
+    }
+
+    #[test]
+    fn whoever_has_to_be_alone_is_measured_with_one_thread() {
+        let subjects = || {
+            let echo = || service_fn(|number| async move { Ok::<u64, Infallible>(number) });
+            let alone = Subject::alone("alone", echo, || 7, |_, _| ());
+            vec![Subject::asked("asked", || 7), alone, Subject::awaited("awaited", async || 7)]
+        };
+        let measured = Scenario { name: "threads", subjects, between_rounds: || () }.measure(1);
+        let of = |threads| measured.iter().filter(move |m| m.threads == threads);
+        assert!(of(1).map(|m| m.subject).eq(["asked", "alone", "awaited"]));
+        assert!(of(2).map(|m| m.subject).eq(["asked", "awaited"]));
     }
 
     #[test]

@@ -5,13 +5,22 @@
 //! that leaves out, is in `docs/benchmarks.md`; [`drive`] is the place where it happens.
 mod args;
 mod breaker;
+mod bulkhead;
 mod drive;
+mod echo;
+mod flags;
+mod rate_limit;
 mod red;
 mod report;
+mod retry;
+mod runtime;
+mod stack;
+mod timeout;
 
 use args::{Arguments, Command};
 use drive::Scenario;
 use report::Report;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -39,7 +48,25 @@ fn main() -> ExitCode {
 }
 
 fn scenarios() -> Vec<Scenario> {
-    vec![breaker::closed(), red::http_server(), red::axum_route()]
+    vec![
+        breaker::closed(),
+        bulkhead::admitted(),
+        retry::first_try(),
+        timeout::ready(),
+        rate_limit::admitted(),
+        rate_limit::keyed(),
+        stack::outbound(),
+        red::http_server(),
+        red::axum_route(),
+        flags::fixed(),
+        flags::comparison(),
+        flags::fractional(),
+    ]
+}
+
+/// What a builder made of settings that are constants.
+fn valid<T, E: Display>(built: Result<T, E>) -> T {
+    built.unwrap_or_else(|error| panic!("the settings are right: {error}"))
 }
 
 fn measure(scenarios: &[Scenario], arguments: &Arguments) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! `/policyz`: the policies of the process, and the changes to them.
 use super::statusz::{entries, in_force};
 use super::{json, page};
-use crate::inspect::overrides::{Actor, DEFAULT_TTL, MAX_TTL, OverrideError};
+use crate::inspect::overrides::{Actor, DEFAULT_TTL, MAX_TTL, OverrideError, POLICY};
 use crate::inspect::{Inspect, Mode, Patch, Problem, Registry, Value};
 use crate::{Clock, SystemClock, duration};
 use bytes::Bytes;
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 /// `GET /policyz`.
 pub(super) fn list(registry: &Registry) -> Response<Bytes> {
-    let instances = policies(registry).iter().map(instance).collect();
+    let instances = registry.changeable(POLICY).iter().map(instance).collect();
     let mut page = vec![("policies".into(), Value::List(instances))];
     let now = SystemClock.now();
-    let overrides = registry.overrides().into_iter();
+    let overrides = registry.overrides().into_iter().filter(|change| change.kind == POLICY);
     let overrides = overrides.map(|change| (change.name.clone(), in_force(&change, now)));
     page.push(("overrides".into(), Value::map(overrides)));
     page::status(&Value::Map(page))
@@ -22,7 +22,7 @@ pub(super) fn list(registry: &Registry) -> Response<Bytes> {
 
 /// `GET /policyz/{name}`.
 pub(super) fn show(registry: &Registry, name: &str) -> Response<Bytes> {
-    match find(registry, name) {
+    match registry.targets(name) {
         Ok(found) => page::status(&describe(registry, name, &found)),
         Err(unknown) => refuse(unknown),
     }
@@ -35,11 +35,11 @@ pub(super) fn change(
     body: &[u8],
     actor: &Actor,
 ) -> Response<Bytes> {
-    let found = match find(registry, name) {
+    let found = match registry.targets(name) {
         Ok(found) => found,
         Err(unknown) => return refuse(unknown),
     };
-    let before = registry.overrides().into_iter().find(|o| o.name == name);
+    let before = registry.override_of(name);
     let mut wish = Wish::read(body);
     if wish.problems.is_empty() && wish.is_empty() && before.is_none() {
         let what = "changes nothing: give mode, settings or both";
@@ -65,7 +65,7 @@ pub(super) fn change(
 pub(super) fn end(registry: &Registry, name: &str, actor: &Actor) -> Response<Bytes> {
     match registry.end_override(name, actor) {
         Ok(ended) => {
-            let found = find(registry, name).unwrap_or_default();
+            let found = registry.targets(name).unwrap_or_default();
             let mut page = entries(describe(registry, name, &found));
             page.insert(1, ("ended".into(), ended.into()));
             page::status(&Value::Map(page))
@@ -76,27 +76,9 @@ pub(super) fn end(registry: &Registry, name: &str, actor: &Actor) -> Response<By
 
 type Item = Arc<dyn Inspect>;
 
-fn policies(registry: &Registry) -> Vec<Item> {
-    let mut items = registry.items();
-    items.retain(|item| item.control().is_some());
-    items
-}
-
-fn find(registry: &Registry, name: &str) -> Result<Vec<Item>, OverrideError> {
-    let (found, others): (Vec<_>, Vec<_>) =
-        policies(registry).into_iter().partition(|item| item.name() == name);
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    let mut known: Vec<_> = others.iter().map(|item| item.name().to_owned()).collect();
-    known.sort();
-    known.dedup();
-    Err(OverrideError::Unknown { name: name.to_owned(), known })
-}
-
 fn describe(registry: &Registry, name: &str, found: &[Item]) -> Value {
     let now = SystemClock.now();
-    let change = registry.overrides().into_iter().find(|o| o.name == name);
+    let change = registry.override_of(name);
     Value::map([
         ("name", Value::from(name.to_owned())),
         ("override", change.map(|change| in_force(&change, now)).into()),

@@ -64,6 +64,14 @@ impl Murmur3 {
     }
 }
 
+/// So that text can be hashed while it is put together.
+impl std::fmt::Write for Murmur3 {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
+    }
+}
+
 #[inline]
 const fn scramble(block: u32) -> u32 {
     let mixed = block.wrapping_mul(0xcc9e_2d51).rotate_left(15);

@@ -1,6 +1,7 @@
 //! What the code says of its flags.
 use octostack_core::inspect::{Problem, Value};
 use std::fmt;
+use std::panic::RefUnwindSafe;
 
 /// Why a flag is there, and so how long it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +93,7 @@ pub(crate) const fn is_day(text: &str) -> bool {
 }
 
 /// A flag of the code, whatever its type.
-pub(crate) trait Declared: Sync {
+pub(crate) trait Declared: Sync + RefUnwindSafe {
     fn key(&self) -> &'static str;
     /// What its values are called: `a boolean`.
     fn type_name(&self) -> &'static str;

@@ -7,6 +7,7 @@ use crate::store::Flags;
 use crate::variant::{Text, VariantValue};
 use octostack_core::inspect::Value;
 use std::fmt;
+use std::panic::RefUnwindSafe;
 // A word that only saves a look-up: a stale one is looked up again. Not `core`'s atomics, which
 // have no `const` constructor under the model checker.
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -185,7 +186,7 @@ pub struct Details<T> {
 /// A type that a [`Flag`] can have: `bool`, `i64`, `f64` and [`Text`].
 pub trait FlagType: sealed::Sealed + Sized + 'static {
     /// What a default in code is written as.
-    type Literal: Copy + Sync + 'static;
+    type Literal: Copy + Sync + RefUnwindSafe + 'static;
 }
 
 mod sealed {

@@ -66,7 +66,6 @@ mod handle;
 mod json;
 #[cfg(feature = "tower")]
 pub mod layer;
-mod page;
 mod pin;
 mod rule;
 mod snapshot;

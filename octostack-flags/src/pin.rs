@@ -34,12 +34,6 @@ impl Pinned {
         Self { snapshot, context, timestamp }
     }
 
-    #[cfg(test)]
-    pub(crate) fn at(mut self, timestamp: i64) -> Self {
-        self.timestamp = timestamp;
-        self
-    }
-
     /// The flags as they are for this request.
     pub fn snapshot(&self) -> &Current {
         &self.snapshot

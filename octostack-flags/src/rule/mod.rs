@@ -10,6 +10,11 @@ mod operand;
 mod program;
 mod trace;
 
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+mod tests;
+
 pub(crate) use compile::{Evaluators, compile};
 pub(crate) use evaluate::Run;
 pub(crate) use operand::{Operand, same_text};

@@ -108,17 +108,17 @@ impl<'a> Operand<'a> {
 
     /// `==`: as [`is_identical`](Self::is_identical), and between kinds as the numbers they make.
     pub(crate) fn is_equal(self, other: Self) -> bool {
-        let simple = |operand| {
-            matches!(
-                operand,
-                Self::Bool(_) | Self::Integer(_) | Self::Float(_) | Self::Text(_) | Self::Joined(_)
-            )
-        };
         self.is_identical(other)
-            || (simple(self)
-                && simple(other)
-                && !(self.is_text() && other.is_text())
-                && same_number(self.number(), other.number()))
+            || match (self, other) {
+                // As numbers they may look equal, past 2⁵³.
+                (Self::Integer(_), Self::Integer(_)) => false,
+                _ if self.is_text() && other.is_text() => false,
+                _ => {
+                    self.is_simple()
+                        && other.is_simple()
+                        && same_number(self.number(), other.number())
+                }
+            }
     }
 
     /// Which is larger: two texts by their letters, everything else as the numbers they make.
@@ -145,6 +145,11 @@ impl<'a> Operand<'a> {
             },
             _ => false,
         }
+    }
+
+    /// Neither null, which equals itself only, nor a list or a map.
+    const fn is_simple(self) -> bool {
+        self.is_text() || matches!(self, Self::Bool(_) | Self::Integer(_) | Self::Float(_))
     }
 
     const fn is_text(self) -> bool {

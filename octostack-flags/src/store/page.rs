@@ -1,7 +1,7 @@
 //! What operators see of the flags.
+use super::{Shared, Source};
 use crate::declared::{Declaration, is_day};
 use crate::snapshot::{Body, CompiledFlag, Slot, Snapshot};
-use crate::store::{Shared, Source};
 use octostack_core::dynamic::Versioned;
 use octostack_core::inspect::{Inspect, Metric, Problem, Sink, Value};
 use octostack_core::sync::lock;
@@ -28,7 +28,7 @@ const OTHER: &str = "_OTHER";
 
 impl Shared {
     /// The page of all flags.
-    pub(crate) fn page(&self) -> Value {
+    pub(super) fn page(&self) -> Value {
         let snapshot = self.current.load();
         let source = self.source();
         let flags = snapshot.slots().iter();

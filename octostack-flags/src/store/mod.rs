@@ -1,3 +1,7 @@
+#[cfg(all(test, octostack_loom))]
+mod loom_tests;
+mod page;
+
 use crate::bucketing::Bucketing;
 use crate::context::Context;
 use crate::declared::{Declaration, Declared};
@@ -8,7 +12,7 @@ use crate::snapshot::{CompiledFlag, Slot, Snapshot};
 use crate::variant::Counts;
 use octostack_core::Dynamic;
 use octostack_core::inspect::{Event, Problem, Registry, Value};
-use octostack_core::sync::{Mutex, lock};
+use octostack_core::sync::{Mutex, MutexGuard, lock};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -182,7 +186,7 @@ impl Flags {
     pub fn set_bucketing(&self, bucketing: Bucketing) {
         let mut state = lock(&self.shared.state);
         state.bucketing = bucketing;
-        self.shared.publish(&state);
+        self.shared.publish(state);
     }
 
     /// The flags as they are now.
@@ -226,7 +230,7 @@ impl Flags {
             state.forced.retain(|key, _| is_there(key));
             state.flags.clone_from(&flags);
             note(&mut state.source);
-            (shared.publish(&state), flags)
+            (shared.publish(state), flags)
         };
         // Not under the lock: an override of a flag that is new here is applied by this.
         for entry in fresh {
@@ -283,13 +287,18 @@ impl Shared {
     }
 
     /// Makes the state the current snapshot.
-    fn publish(&self, state: &State) -> u64 {
+    fn publish(&self, state: MutexGuard<'_, State>) -> u64 {
         let slots = state.flags.iter().map(|flag| {
             let forced = state.forced.get(flag.entry.name());
             Slot { flag: flag.clone(), forced: forced.and_then(|name| flag.position(name)) }
         });
-        let unknown = self.unknown.clone();
-        self.current.store(Snapshot::new(slots.collect(), state.bucketing, unknown))
+        let snapshot = Snapshot::new(slots.collect(), state.bucketing, self.unknown.clone());
+        // Under the lock, so that the last change is the last snapshot. The model checker must
+        // notice if it is not.
+        let held = (!cfg!(octostack_planted_bug)).then_some(state);
+        let generation = self.current.store(snapshot);
+        drop(held);
+        generation
     }
 
     /// Lets everybody have `variant`, or each what the flag says.
@@ -304,7 +313,7 @@ impl Shared {
             Some(variant) => state.forced.insert(key.to_owned(), variant.to_owned()),
             None => state.forced.remove(key),
         };
-        self.publish(&state);
+        self.publish(state);
         Ok(())
     }
 

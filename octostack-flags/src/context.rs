@@ -1,3 +1,4 @@
+use crate::json;
 use octostack_core::inspect::Value;
 use std::borrow::Cow;
 use std::fmt;
@@ -68,6 +69,43 @@ impl Context {
         }
     }
 
+    /// A context out of names and texts, as a query string or a command line has them.
+    ///
+    /// A text that is a number, `true`, `false` or `null` in JSON is that, and so is one in double
+    /// quotes; any other is itself. Dots in a name lead into maps: `user.name`.
+    ///
+    /// ```
+    /// use octostack_flags::Context;
+    ///
+    /// let context = Context::parse([("targetingKey", "7"), ("user.age", "7"), ("zip", "\"7\"")]);
+    /// assert_eq!(context.targeting_key(), Some("7"));
+    /// assert_eq!(context.attribute("user").and_then(|user| user.get("age")), Some(&7_i64.into()));
+    /// assert_eq!(context.attribute("zip"), Some(&"7".into()));
+    /// ```
+    pub fn parse<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut context = Self::new();
+        for (name, text) in pairs {
+            let (name, text) = (name.as_ref(), text.as_ref());
+            if name == TARGETING_KEY {
+                context.set_targeting_key(text.to_owned());
+                continue;
+            }
+            let value = json::parse(text.as_bytes()).ok();
+            let value = value.filter(|value| !matches!(value, Value::List(_) | Value::Map(_)));
+            let value = value.unwrap_or_else(|| text.to_owned().into());
+            let mut path = name.split('.');
+            let first = path.next().unwrap_or_default().to_owned();
+            let path: Vec<_> = path.collect();
+            let old = context.attribute(&first).cloned();
+            context.set(first, nested(old, &path, value));
+        }
+        context
+    }
+
     /// The targeting key, if there is one.
     pub fn targeting_key(&self) -> Option<&str> {
         self.targeting_key.as_deref()
@@ -87,6 +125,22 @@ impl Context {
             value => value.get(key),
         })
     }
+}
+
+/// `old` with `value` at `path`, in maps that are made as needed.
+fn nested(old: Option<Value>, path: &[&str], value: Value) -> Value {
+    let Some((first, rest)) = path.split_first() else {
+        return value;
+    };
+    let mut entries = match old {
+        Some(Value::Map(entries)) => entries,
+        _ => Vec::new(),
+    };
+    match entries.iter_mut().find(|(known, _)| known == first) {
+        Some((_, inner)) => *inner = nested(Some(inner.clone()), rest, value),
+        None => entries.push(((*first).to_owned().into(), nested(None, rest, value))),
+    }
+    Value::Map(entries)
 }
 
 impl fmt::Debug for Context {

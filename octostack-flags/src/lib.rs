@@ -53,6 +53,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `serde` | no | [`Bucketing`] can be read from config |
 //! | `tower` | no | [`FlagsLayer`], for HTTP services |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

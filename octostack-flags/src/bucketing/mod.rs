@@ -51,6 +51,11 @@ use std::str::FromStr;
 
 /// A version of the bucketing arithmetic; see the [module docs](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "lowercase")
+)]
 #[non_exhaustive]
 pub enum Bucketing {
     /// Floating point, in steps of about 100 / 2³¹.

@@ -7,9 +7,10 @@ use crate::context::Context;
 use crate::declared::{Declaration, Declared};
 use crate::definition::{Document, LoadError};
 use crate::entry::Entry;
+use crate::evaluation::ErrorCode;
 use crate::pin::{Current, Pinned};
 use crate::snapshot::{CompiledFlag, Slot, Snapshot};
-use crate::variant::Counts;
+use crate::variant::{Counts, VariantValue};
 use octostack_core::Dynamic;
 use octostack_core::inspect::{Event, Problem, Registry, Value};
 use octostack_core::sync::{Mutex, MutexGuard, lock};
@@ -212,6 +213,20 @@ impl Flags {
     /// What there is to know of one flag; `None` if there is none of that key.
     pub fn status_of(&self, key: &str) -> Option<Value> {
         self.snapshot().index(key).map(|_| self.shared.status_of(key))
+    }
+
+    /// What the flag `key` is for `context`, and each step of its rule with its result; `None` if
+    /// there is no such flag. Nothing is counted.
+    pub fn explain(&self, key: &str, context: Context) -> Option<Value> {
+        let pinned = self.pin(context);
+        let (evaluation, steps) = pinned.explain(key)?;
+        Some(Value::map([
+            ("value", evaluation.value.map(VariantValue::to_value).into()),
+            ("variant", evaluation.variant.map(str::to_owned).into()),
+            ("reason", evaluation.reason.as_str().into()),
+            ("error", evaluation.error.map(ErrorCode::as_str).into()),
+            ("steps", steps),
+        ]))
     }
 
     /// Puts new definitions in place, beside the flags that only the code declares.

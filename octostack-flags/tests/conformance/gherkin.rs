@@ -129,7 +129,7 @@ fn steps(line: &Line, fill: &dyn Fn(&str) -> String) -> Vec<Step> {
     let words: Vec<_> = parts.iter().step_by(2).map(|part| part.trim()).collect();
     let arguments: Vec<_> = parts.iter().skip(1).step_by(2).cloned().collect();
     let step = match (&words[..], &arguments[..]) {
-        (["an evaluator"] | ["the flag was evaluated with details"], []) => Step::Nothing,
+        (["an evaluator" | "the flag was evaluated with details"], []) => Step::Nothing,
         ([kind, "and a fallback value", ""], [key, fallback]) => Step::Flag {
             kind: kind.split(['-', ' ']).nth(1).unwrap().to_owned(),
             key: key.clone(),

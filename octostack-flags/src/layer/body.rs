@@ -1,4 +1,5 @@
 use crate::pin::{Entered, Pinned};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -23,6 +24,13 @@ impl<B> PinnedBody<B> {
     /// The body itself.
     pub const fn inner(&self) -> &B {
         &self.inner
+    }
+}
+
+/// So that a policy further out can answer for the service: such a body reads no flags.
+impl<B: From<Bytes>> From<Bytes> for PinnedBody<B> {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(bytes.into(), None)
     }
 }
 

@@ -9,7 +9,6 @@ use std::cmp::Ordering;
 use std::fmt;
 
 /// One evaluation: a rule, and all that it may look at.
-#[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {
     pub(crate) program: &'a Program,
     pub(crate) flag: &'a str,
@@ -19,14 +18,14 @@ pub(crate) struct Run<'a> {
     pub(crate) timestamp: i64,
 }
 
-impl<'a> Run<'a> {
+impl Run<'_> {
     /// What the rule says.
     #[inline]
-    pub(crate) fn result(self, trace: &mut impl Trace) -> Operand<'a> {
+    pub(crate) fn result(&self, trace: &mut impl Trace) -> Operand<'_> {
         self.eval(self.program.root, trace)
     }
 
-    fn eval(self, id: NodeId, trace: &mut impl Trace) -> Operand<'a> {
+    fn eval(&self, id: NodeId, trace: &mut impl Trace) -> Operand<'_> {
         let node = self.program.node(id);
         trace.enter(node);
         let result = self.step(node, trace);
@@ -36,7 +35,7 @@ impl<'a> Run<'a> {
 
     // Not split further: a match over all nodes that a reader can see whole.
     #[inline]
-    fn step(self, node: &'a Node, trace: &mut impl Trace) -> Operand<'a> {
+    fn step<'r>(&'r self, node: &'r Node, trace: &mut impl Trace) -> Operand<'r> {
         match node {
             Node::Constant(value) => Operand::of(value),
             Node::FlagKey => Operand::Text(self.flag),
@@ -84,11 +83,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn or_default(self, default: Option<NodeId>, trace: &mut impl Trace) -> Operand<'a> {
+    fn or_default(&self, default: Option<NodeId>, trace: &mut impl Trace) -> Operand<'_> {
         default.map_or(Operand::Null, |default| self.eval(default, trace))
     }
 
-    fn branch(self, branches: Children, trace: &mut impl Trace) -> Operand<'a> {
+    fn branch(&self, branches: Children, trace: &mut impl Trace) -> Operand<'_> {
         let (pairs, last) = self.program.children(branches).as_chunks::<2>();
         for [condition, value] in pairs {
             if self.eval(*condition, trace).is_true() {
@@ -99,7 +98,7 @@ impl<'a> Run<'a> {
     }
 
     /// The first operand that is as `wanted`, else the last.
-    fn first(self, operands: Children, wanted: bool, trace: &mut impl Trace) -> Operand<'a> {
+    fn first(&self, operands: Children, wanted: bool, trace: &mut impl Trace) -> Operand<'_> {
         let mut last = Operand::Null;
         for operand in self.program.children(operands) {
             last = self.eval(*operand, trace);
@@ -110,7 +109,7 @@ impl<'a> Run<'a> {
         last
     }
 
-    fn in_order(self, order: Order, operands: Children, trace: &mut impl Trace) -> bool {
+    fn in_order(&self, order: Order, operands: Children, trace: &mut impl Trace) -> bool {
         let fits = |found: Option<Ordering>| match order {
             Order::Less => found == Some(Ordering::Less),
             Order::LessOrEqual => matches!(found, Some(Ordering::Less | Ordering::Equal)),
@@ -130,7 +129,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn part(self, split: &'a Fractional, trace: &mut impl Trace) -> Option<Operand<'a>> {
+    fn part<'r>(&'r self, split: &'r Fractional, trace: &mut impl Trace) -> Option<Operand<'r>> {
         let hash = self.hash(split.key, trace)?;
         let (part, total) = match &split.weights {
             Weights::Constant(weights) => (self.bucketing.part_of(hash, weights), weights.total()),
@@ -146,7 +145,7 @@ impl<'a> Run<'a> {
     }
 
     /// The sums of the weights up to each; `None` where one is no weight or they are too many.
-    fn sums(self, nodes: Children) -> impl Iterator<Item = Option<u32>> + use<'a> {
+    fn sums(&self, nodes: Children) -> impl Iterator<Item = Option<u32>> {
         let mut sum = Some(0_u32);
         self.program.children(nodes).iter().map(move |node| {
             let weight = self.eval(*node, &mut ()).weight();
@@ -157,7 +156,7 @@ impl<'a> Run<'a> {
     }
 
     /// The hash of what a split goes by; `None` if there is nothing to go by.
-    fn hash(self, key: Option<NodeId>, trace: &mut impl Trace) -> Option<u32> {
+    fn hash(&self, key: Option<NodeId>, trace: &mut impl Trace) -> Option<u32> {
         let own = match key {
             Some(key) => self.eval(key, trace),
             None => return self.hash_targeting(),
@@ -175,7 +174,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn hash_targeting(self) -> Option<u32> {
+    fn hash_targeting(&self) -> Option<u32> {
         let key = self.context.targeting_key()?;
         self.bucketing.hash(Unit::Targeting { flag: self.flag, key })
     }
@@ -184,7 +183,7 @@ impl<'a> Run<'a> {
 /// Text that a rule puts together out of pieces: computed each time it is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Joined<'a> {
-    run: Run<'a>,
+    run: &'a Run<'a>,
     pieces: Children,
 }
 
@@ -198,7 +197,7 @@ impl fmt::Display for Joined<'_> {
 /// A list that a rule computes: item by item, each time it is looked at.
 #[derive(Clone, Copy)]
 pub(crate) struct Items<'a> {
-    run: Run<'a>,
+    run: &'a Run<'a>,
     items: Children,
 }
 

@@ -1,5 +1,5 @@
 //! The rate limits as a user meets them.
-#![cfg(feature = "rate-limit")]
+#![cfg(all(feature = "rate-limit", feature = "tokio"))]
 use octostack_core::inspect::overrides::{Actor, OverrideError};
 use octostack_core::inspect::{Metric, Mode, Patch, Registry, Sink, Value};
 use octostack_core::testing::{Probe, check, check_rejecting};

@@ -104,3 +104,35 @@ pub(super) fn client(request: &Request<Body>) -> Option<IpAddr> {
     let Peer(peer) = request.extensions().get()?;
     Some(peer.ip().to_canonical())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{InboundRateLimit, LimitPer, Peer, client};
+    use axum::body::Body;
+    use http::Request;
+    use octostack_resilience::RateLimitConfig;
+
+    #[test]
+    fn an_address_is_one_client_in_either_form() {
+        let of = |peer: &str| {
+            let mut request = Request::new(Body::empty());
+            request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+            client(&request).map(|address| address.to_string())
+        };
+        assert_eq!(of("10.0.0.1:50212").as_deref(), Some("10.0.0.1"));
+        assert_eq!(of("[::ffff:10.0.0.1]:50213").as_deref(), Some("10.0.0.1"));
+        assert_eq!(of("[2001:db8::1]:9").as_deref(), Some("2001:db8::1"));
+        assert_eq!(client(&Request::new(Body::empty())), None);
+    }
+
+    #[test]
+    fn is_off_by_default_and_reads_what_it_writes() {
+        let default = InboundRateLimit::default();
+        let RateLimitConfig { limit, period, burst } = RateLimitConfig::default();
+        assert_eq!((default.limit, default.period, default.burst), (limit, period, burst));
+        assert_eq!((default.limit, default.per), (0, LimitPer::Service));
+        assert_eq!(default.validate(), Ok(()));
+        let text = serde_json::to_string(&default).unwrap();
+        assert_eq!(serde_json::from_str::<InboundRateLimit>(&text).unwrap(), default);
+    }
+}

@@ -35,7 +35,7 @@
 //!
 //! # What it costs
 //! One read of the clock, one compare-and-swap and one increment, on a cache line of their own. No
-//! allocation, no lock. Without a limit three loads and no clock.
+//! allocation, no lock. Without a limit four loads and no clock.
 //!
 //! # What it does not do
 //! It does not queue or delay: a bulkhead does, for calls in flight. It knows of no other instance:
@@ -43,6 +43,7 @@
 //!
 //! # Example
 //! ```
+//! # #[cfg(feature = "tokio")] {
 //! use octostack_resilience::{Error, PolicyErrorKind, RateLimit};
 //! use std::time::Duration;
 //!
@@ -66,6 +67,8 @@
 //! tokio::time::advance(Duration::from_secs(1)).await;
 //! assert_eq!(ask().await, Ok("52.52 13.40"));
 //! # Ok(())
+//! # }
+//! # main().unwrap();
 //! # }
 //! ```
 //!

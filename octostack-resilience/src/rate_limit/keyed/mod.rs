@@ -15,12 +15,13 @@
 //!   hash with a chance of 1 in 37 million; they then share a limit.
 //! * A key that has its whole burst again is forgotten: it is as new. So the memory follows the
 //!   keys that were seen within the last `burst * period / limit`.
-//! * At most [`max_keys`](KeyedRateLimitConfig::max_keys), about 50 bytes each. When there is no room for a
-//!   new key, one of 16 others goes: one that has recovered if there is any, else the one that has
-//!   used least, which then starts with a whole burst. So a flood of new keys pushes out its own
-//!   kind, and those at their limit stay there. `octostack_rate_limit_evictions_total` counts keys
-//!   that were forgotten too early. Above 2,048 `max_keys` are divided among up to 32 parts, and
-//!   keys fall into them by chance: the first part is full a little before all are.
+//! * At most [`max_keys`](KeyedRateLimitConfig::max_keys), about 50 bytes each. When there is no
+//!   room for a new key, one of 16 others goes: one that has recovered if there is any, else the
+//!   one that has used least, which then starts with a whole burst. So a flood of new keys pushes
+//!   out its own kind, and those at their limit stay there.
+//!   `octostack_rate_limit_evictions_total` counts keys that were forgotten too early.
+//! * From 128 on, `max_keys` are divided among up to 32 parts, and keys fall into them by chance:
+//!   the first part is full a little before all are.
 //!
 //! # What it costs
 //! For a key that it remembers: one read of the clock, a hash, and a lock that is held while one

@@ -26,7 +26,7 @@ fn ahead(limiter: &Limiter) -> u64 {
 }
 
 #[test]
-fn two_calls_share_one_place() {
+fn planted_two_calls_share_one_place() {
     model(|| {
         let limiter = limiter(1_000, 1);
         let other = limiter.clone();
@@ -39,7 +39,7 @@ fn two_calls_share_one_place() {
 }
 
 #[test]
-fn a_call_that_races_a_change_counts_as_one_call_of_the_new_rules() {
+fn planted_a_call_that_races_a_change_counts_as_one_call_of_the_new_rules() {
     model(|| {
         let limiter = limiter(1_000_000, 5);
         let other = limiter.clone();

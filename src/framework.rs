@@ -46,6 +46,7 @@ impl Framework {
             ("server", self.server.listener.validate()),
             ("server.inbound.timeout", self.server.inbound.timeout.validate()),
             ("server.inbound.bulkhead", self.server.inbound.bulkhead.validate()),
+            ("server.inbound.rate_limit", self.server.inbound.rate_limit.validate()),
             ("lifecycle", self.lifecycle.validate()),
             ("admin", self.admin.validate()),
         ];

@@ -68,7 +68,7 @@ pub use app::{App, Result};
 #[cfg(feature = "tonic")]
 pub use channel::{Channel, ChannelFuture};
 pub use endpoint::Endpoint;
-pub use inbound::InboundConfig;
+pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
 pub use service::Service;
 
 pub use octostack_core as core;

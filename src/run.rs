@@ -1,7 +1,7 @@
 //! From loaded settings to the exit code: everything that happens while a service runs.
 use crate::framework::{Framework, LoadedConfig};
 use crate::tokens::TokenFiles;
-use crate::{App, BoxError, Identity, inbound};
+use crate::{App, BoxError, Identity, LimitPer, inbound};
 use axum::Router;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -143,6 +143,10 @@ where
         let service = inbound::stack(router, inbound, probes, &run.metrics, &run.registry)?;
         let server = Server::bind(&framework.server.listener).await?;
         let server = server.with_registry(&run.registry).with_mark(mark_request_id);
+        let server = match inbound.rate_limit.per {
+            LimitPer::Client => server.with_peer_addr(),
+            LimitPer::Service => server,
+        };
         let serving = tokio::spawn(server.serve(service, &run.lifecycle));
         for (name, times) in run.registry.duplicates() {
             tracing::warn!("{times} policies are called {name}; their numbers are added up");

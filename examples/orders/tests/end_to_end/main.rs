@@ -10,5 +10,6 @@ mod drain_load;
 mod http;
 mod inventory;
 mod process;
+mod rate_limit;
 mod stalled_log;
 mod start;

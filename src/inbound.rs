@@ -7,7 +7,8 @@
 //! 3. RED metrics and the access log, by matched route, sharing one guard;
 //! 4. `inbound.timeout`: 503 or 504 instead of an endless wait;
 //! 5. `inbound.bulkhead`: 503 at once when too many requests are in flight;
-//! 6. `inbound.rate_limit`: 429 at once when too many come in a time, if there is a limit.
+//! 6. `inbound.rate_limit`: 429 at once when too many come in a time, if there is a limit;
+//! 7. feature flags: one snapshot and one context for the whole request.
 //!
 //! The part inside the router is one layer, since each `Router::layer` costs allocations.
 mod rate_limit;
@@ -15,6 +16,7 @@ mod rate_limit;
 pub use rate_limit::{InboundRateLimit, LimitPer};
 
 use crate::BoxError;
+use crate::flag_file::RequestContext;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -23,6 +25,7 @@ use http::Request;
 use octostack_core::Registry;
 use octostack_core::health::Probes;
 use octostack_core::server::RequestBody;
+use octostack_flags::FlagsLayer;
 use octostack_resilience::{Bulkhead, BulkheadConfig, Timeout, TimeoutConfig};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::request_id::RequestIdService;
@@ -78,6 +81,7 @@ pub(crate) fn stack(
     probes: Probes,
     metrics: &Metrics,
     registry: &Registry,
+    flags: FlagsLayer<RequestContext>,
 ) -> Result<RequestIdService<Public>, BoxError> {
     let red = RedLayer::new(metrics)?.leak().route_from(AxumRoute);
     let log = RequestLogLayer::new().route_from(AxumRoute);
@@ -97,8 +101,8 @@ pub(crate) fn stack(
         bulkhead.layer().respond_http(),
     );
     let router = match config.rate_limit.build(registry)? {
-        Limiter::Service(limit) => router.layer((layers, limit.layer().respond_http())),
-        Limiter::Client(limit) => router.layer((layers, limit.layer(client).respond_http())),
+        Limiter::Service(limit) => router.layer((layers, limit.layer().respond_http(), flags)),
+        Limiter::Client(limit) => router.layer((layers, limit.layer(client).respond_http(), flags)),
     };
     // Without a state of its own axum applies the layers now, not at each request.
     let router = router.with_state(());

@@ -41,7 +41,7 @@
 //! | octostack-core | [`core`] | config, secrets, health, lifecycle, server, admin, inspection |
 //! | octostack-resilience | [`resilience`] | circuit breaker, bulkhead, retry, timeout, chaos |
 //! | octostack-telemetry | [`telemetry`] | metrics, RED layer, request ids, logs |
-//! | octostack-flags | [`flags`] | bucketing of gradual rollouts |
+//! | octostack-flags | [`mod@flags`] | feature flags: declared, compiled, pinned to a request |
 //!
 //! # Features
 //!
@@ -57,6 +57,7 @@ mod channel;
 #[cfg(feature = "cli")]
 mod cli;
 mod endpoint;
+mod flag_file;
 mod framework;
 mod inbound;
 pub mod prelude;
@@ -72,7 +73,9 @@ pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
 pub use service::Service;
 
 pub use octostack_core as core;
+/// Feature flags, and the macro [`flags!`](macro@flags) that declares them.
 pub use octostack_flags as flags;
+pub use octostack_flags::flags;
 pub use octostack_resilience as resilience;
 pub use octostack_telemetry as telemetry;
 
@@ -112,6 +115,8 @@ mod book {
     mod readme {}
     #[doc = include_str!("../docs/configuration.md")]
     mod configuration {}
+    #[doc = include_str!("../docs/flags.md")]
+    mod flags {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
     #[doc = include_str!("../docs/policies.md")]

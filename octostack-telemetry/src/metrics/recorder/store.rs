@@ -154,7 +154,7 @@ impl Recorded {
         };
         let Refused { metric, why } = refused;
         let and_more = if last { "; more of this is only counted" } else { "" };
-        let event = Event::new("metric_refused", metric, format!("{why}{and_more}"));
+        let event = Event::new("metric_refused", &*metric, format!("`{metric}` {why}{and_more}"));
         self.events.emit(event.with("reason", why.code()));
     }
 
@@ -164,7 +164,11 @@ impl Recorded {
         let rules = store.rules.with(matcher, bounds)?;
         for ((_, base), Named { page, family }) in &store.families {
             let fixed = family.fixed.get().filter(|_| family.kind == Kind::Histogram);
-            if fixed.is_some_and(|fixed| rules.of(base, family.unit()) != fixed.bounds) {
+            let Some(Fixed { bounds: fixed, .. }) = fixed else { continue };
+            let (before, after) =
+                (store.rules.of(base, family.unit()), rules.of(base, family.unit()));
+            // A unit that came later may have asked for others before, and that is no news.
+            if after != before && after != *fixed {
                 return Err(BucketsError::Late { metric: String::from(&**page) });
             }
         }

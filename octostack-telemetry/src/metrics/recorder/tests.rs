@@ -360,8 +360,13 @@ fn bounds_are_set_before_the_first_use_or_not_at_all() {
     recorder.buckets(Matcher::name("batch.size"), &[10.0, 20.0]).unwrap();
     let same = HTTP_BOUNDS.map(|bound| bound.as_secs_f64());
     recorder.buckets(Matcher::prefix("wai"), &same).unwrap();
-    // Kept: what was refused left nothing behind.
+    // Nor does a unit that comes too late keep others from theirs.
+    with_local_recorder(&recorder, || {
+        histogram!("body").record(1);
+        describe_histogram!("body", Unit::Bytes, "Bodies.");
+    });
     recorder.buckets(Matcher::name("other"), &[1.0]).unwrap();
+    assert!(recorder.buckets(Unit::Bytes, &[1.0]).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What `counter!`, `gauge!` and `histogram!` record, on the same page.
 //!
-//! Libraries tell their numbers through the crate [`metrics`](facade), as they log through
+//! Libraries tell their numbers through the crate [`metrics`](super::facade), as they log through
 //! `tracing`: the macro names a metric, and whoever runs the program decides what becomes of it. A
 //! [`Recorder`] puts it on the page of a [`Metrics`]. Three things go wrong with
 //! such numbers in other places, and decide how it is made:
@@ -58,8 +58,6 @@
 //! ```
 //!
 //! The reasons are in `docs/decisions/0013-metrics-facade.md`.
-//!
-//! [facade]: super::facade
 mod buckets;
 mod cache;
 mod family;

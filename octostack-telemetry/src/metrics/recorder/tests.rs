@@ -170,12 +170,25 @@ fn of_two_metrics_of_one_name_the_first_has_it() {
         gauge!("calls_sum").set(8);
         histogram!("calls").record(1);
     });
+    // At once, not only when somebody reads the page.
+    let expected = ["queue", "queue_total", "wait_count", "calls"].map(|name| (name, "taken"));
+    assert_eq!(told(&registry), refusals(&expected));
     assert_lines(&metrics, "queue", &["queue 1", "queue_total 1"]);
     assert_lines(&metrics, "wait_count", &["wait_count 1"]);
     assert_lines(&metrics, "calls", &["calls_sum 8"]);
     assert_refused(&metrics, "queue", 3);
-    let expected = ["queue", "queue_total", "wait_count", "calls"].map(|name| (name, "taken"));
-    assert_eq!(told(&registry), refusals(&expected));
+}
+
+#[test]
+fn a_name_that_a_unit_took_a_metric_away_from_is_free() {
+    let metrics = metrics();
+    recording(&metrics, || {
+        gauge!("size").set(1);
+        describe_gauge!("size", Unit::Bytes, "Size.");
+        histogram!("size").record(1);
+    });
+    assert_lines(&metrics, "size_bytes", &["size_bytes 1"]);
+    assert_lines(&metrics, "size_count", &["size_count 1"]);
 }
 
 #[test]

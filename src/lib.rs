@@ -48,6 +48,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `--config`, `--set` |
+//! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -82,6 +83,15 @@ pub use octostack_telemetry as telemetry;
 pub use axum;
 pub use octostack_core::secret::Secret;
 pub use octostack_core::{Identity, Registry};
+/// The crate `metrics`, whose macros record what `/metrics` shows.
+///
+/// Libraries may name it themselves. It has to be the same version: a second one in the program
+/// has a recorder of its own, which nobody installs, and what is told to it is lost without a word.
+/// With `octostack::metrics::counter!` that cannot happen. Bounds of histograms are set with
+/// [`Recorder::buckets`](octostack_telemetry::metrics::Recorder::buckets) of
+/// `app.metrics().recorder()`.
+#[cfg(feature = "metrics")]
+pub use octostack_telemetry::metrics::facade as metrics;
 #[cfg(feature = "tonic")]
 pub use tonic;
 

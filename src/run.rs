@@ -102,6 +102,10 @@ where
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
     let health = Health::new(registry);
     let metrics = Metrics::builder().registry(registry).identity(&identity).build();
+    #[cfg(feature = "metrics")]
+    if let Err(error) = metrics.recorder().install() {
+        tracing::warn!("{error}"); // the service is as good without
+    }
     let run = Runtime {
         registry: registry.clone(),
         metrics,

@@ -20,6 +20,7 @@ use inventory::{InventoryClient, StockRequest};
 use octostack::Channel;
 use octostack::core::lifecycle::{Step, Stop};
 use octostack::flags::Context;
+use octostack::metrics::{counter, describe_counter};
 use octostack::prelude::*;
 use orders::{NewOrder, Order, Orders};
 use std::convert::Infallible;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 
 /// Builds the service. It is ready, and gets traffic, once this returns.
 async fn build(app: App<Settings>) -> Result<Router> {
+    describe_counter!("orders.received", "Orders that were taken, or refused for want of room.");
     // Without an address the inventory is served on a loopback socket of this process.
     let channel = app.channel_or_local("inventory", |s| &s.inventory, inventory::server).await?;
     // Flags are evaluated for a user. A real service takes the name from what authenticates.
@@ -106,8 +108,14 @@ async fn show(
 /// `POST /orders`
 async fn create(State(shop): State<Shop>, Json(new): Json<NewOrder>) -> impl IntoResponse {
     match shop.orders.add(new) {
-        Some(order) => (StatusCode::CREATED, Json(order)).into_response(),
-        None => StatusCode::INSUFFICIENT_STORAGE.into_response(),
+        Some(order) => {
+            counter!("orders.received", "result" => "taken").increment(1);
+            (StatusCode::CREATED, Json(order)).into_response()
+        }
+        None => {
+            counter!("orders.received", "result" => "refused").increment(1);
+            StatusCode::INSUFFICIENT_STORAGE.into_response()
+        }
     }
 }
 

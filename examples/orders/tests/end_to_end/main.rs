@@ -7,6 +7,7 @@ mod bad_config;
 mod bad_input;
 mod drain;
 mod drain_load;
+mod flags;
 mod http;
 mod inventory;
 mod process;

@@ -100,13 +100,26 @@ impl FlagFile {
         }
     }
 
-    /// Whether a flag is wrong. It has its default in code; the others work.
-    pub(crate) const fn is_broken(&self) -> bool {
-        !self.problems.is_empty()
+    /// What is wrong with single flags, for `check`. They have their defaults in code, and the
+    /// others work, so that it is no reason not to start.
+    #[cfg(feature = "cli")]
+    pub(crate) fn broken(&self) -> Option<String> {
+        let problems = match self.problems.len() {
+            0 => return None,
+            1 => "1 problem".to_owned(),
+            more => format!("{more} problems"),
+        };
+        Some(format!("{problems} in the flags\n\n{}", self.problems.join("\n")))
+    }
+
+    /// What is odd.
+    #[cfg(feature = "cli")]
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.warnings.iter()
     }
 
     /// What is wrong with single flags, and what is odd.
-    pub(crate) fn warnings(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn problems_and_warnings(&self) -> impl Iterator<Item = &String> {
         self.problems.iter().chain(&self.warnings)
     }
 }
@@ -115,7 +128,10 @@ impl FlagFile {
 impl fmt::Display for FlagFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
-            Some(file) => write!(f, "{} flags from {}", self.count, file.path().display()),
+            Some(file) => {
+                let s = if self.count == 1 { "" } else { "s" };
+                write!(f, "{} flag{s} from {}", self.count, file.path().display())
+            }
             None => f.write_str("no flag file"),
         }
     }

@@ -55,7 +55,7 @@ where
     let telemetry = loaded.framework.telemetry.clone();
     let logs = logs::builder(&identity).config(telemetry).registry(&registry).init();
     registry.observe(LogEvents);
-    for warning in loaded.warnings.iter().chain(flag_file.warnings()) {
+    for warning in loaded.warnings.iter().chain(flag_file.problems_and_warnings()) {
         tracing::warn!("{warning}");
     }
     if let Err(error) = &logs {

@@ -98,7 +98,8 @@ impl Service {
                 Ok((loaded, flag_file)) => {
                     let warnings = loaded.warnings.iter().chain(flag_file.warnings());
                     warnings.for_each(|warning| say_wrong(warning));
-                    if flag_file.is_broken() {
+                    if let Some(problems) = flag_file.broken() {
+                        say_wrong(&format!("{}: {problems}", self.identity.name));
                         return ExitCode::from(EX_CONFIG);
                     }
                     say(&summary(&loaded, &flag_file));

@@ -146,6 +146,16 @@ impl Node {
         }
     }
 
+    /// The list that an `in` looks into, where it is part of the node.
+    pub(super) fn list(&self) -> Option<Value> {
+        match self {
+            Self::OneOf { texts, .. } => {
+                Some(Value::List(texts.iter().map(|text| text.to_string().into()).collect()))
+            }
+            _ => None,
+        }
+    }
+
     /// What a `var` asks for.
     pub(super) fn asks_for(&self) -> Option<String> {
         match self {

@@ -332,6 +332,21 @@ fn explains_what_it_did_and_not_what_it_did_not_do() {
         r#"{"if": [{"==": [{"var": "plan", "is": null}, "pro"], "is": false}, "c"], "is": "c"}"#
     );
     let text = explain(&Context::new().with("plan", "pro").with("u", "user-1"));
+    let rule = value(r#"{"in": [{"var": "u"}, ["b", "a"]]}"#);
+    let listed = compile(&rule, "rule", &[], &|_| true).unwrap();
+    let run = Run {
+        program: &listed.program,
+        flag: "flag",
+        context: &Context::new().with("u", "a"),
+        bucketing: Bucketing::V2,
+        timestamp: 0,
+    };
+    let mut explanation = Explanation::default();
+    run.result(&mut explanation);
+    assert_eq!(
+        explanation.into_value().to_string(),
+        r#"{"in": [{"var": "u", "is": "a"}, ["a", "b"]], "is": true}"#
+    );
     assert!(text.contains(r#""split": {"hash": "#), "{text}");
     assert!(text.contains(r#""total_weight": 2}"#), "{text}");
 }

@@ -36,6 +36,8 @@ struct Step {
     operator: &'static str,
     asks_for: Option<String>,
     operands: Vec<Value>,
+    /// The last operand, where that is no node.
+    list: Option<Value>,
     split: Option<Value>,
 }
 
@@ -51,14 +53,16 @@ impl Trace for Explanation {
             operator: node.name(),
             asks_for: node.asks_for(),
             operands: Vec::new(),
+            list: node.list(),
             split: None,
         });
     }
 
     fn leave(&mut self, result: Operand<'_>) {
-        let Some(step) = self.open.pop() else {
+        let Some(mut step) = self.open.pop() else {
             return;
         };
+        step.operands.extend(step.list);
         let result = result.to_value();
         let value = if step.operator == "constant" {
             result

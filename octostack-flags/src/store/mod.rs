@@ -17,7 +17,7 @@ use octostack_core::sync::{Mutex, MutexGuard, lock};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
 /// The flags of a process: what the code declares, as the file that was loaded last defines it.
@@ -98,21 +98,28 @@ impl FlagsBuilder {
     /// Makes the flags: those that the code declares, with their defaults.
     pub fn build(self) -> Flags {
         let unknown = Arc::<Counts>::default();
-        let shared = Arc::new(Shared {
-            current: Dynamic::new(Snapshot::new(Vec::new(), self.bucketing, unknown.clone())),
-            registry: self.registry,
-            unknown,
-            state: Mutex::new(State {
-                bucketing: self.bucketing,
-                flags: Vec::new(),
-                forced: BTreeMap::new(),
-                source: Source::default(),
-            }),
+        let mut fresh = Vec::new();
+        let shared = Arc::new_cyclic(|store| {
+            let flags = compile(store, &[], &[], &[], &mut fresh);
+            let slots = flags.iter().map(|flag| Slot { flag: flag.clone(), forced: None });
+            let first = Snapshot::new(slots.collect(), self.bucketing, unknown.clone());
+            Shared {
+                current: Dynamic::new(first),
+                registry: self.registry,
+                unknown,
+                state: Mutex::new(State {
+                    bucketing: self.bucketing,
+                    flags,
+                    forced: BTreeMap::new(),
+                    source: Source::default(),
+                }),
+            }
         });
         shared.registry.register(&shared);
-        let flags = Flags { shared };
-        flags.replace(&[], &[], |_| {});
-        flags
+        for entry in fresh {
+            shared.registry.register(&entry);
+        }
+        Flags { shared }
     }
 }
 
@@ -159,12 +166,16 @@ impl Flags {
         let problems: Vec<_> = flags.iter().flat_map(|flag| flag.problems()).cloned().collect();
         let mut warnings = Declaration::problems();
         warnings.extend(flags.iter().flat_map(|flag| flag.warnings.clone()));
-        let event = Event::new("flags_loaded", "flags", format!("{count} flags from {origin}"));
+        let event =
+            Event::new("flags_loaded", "flags", format!("{} from {origin}", plural(count, "flag")));
         self.shared.registry.emit(event.with("generation", generation));
         if let Some(first) = problems.first() {
             let message = match problems.len() - 1 {
                 0 => format!("{origin}: {first}"),
-                more => format!("{origin}: {first}, and {more} more problems; see /flagz"),
+                more => {
+                    let more = plural(more, "more problem");
+                    format!("{origin}: {first}, and {more}; see /flagz")
+                }
             };
             self.shared.registry.emit(Event::new("flags_failing", "flags", message));
         }
@@ -189,8 +200,10 @@ impl Flags {
     /// [`bucketing`](crate::bucketing).
     pub fn set_bucketing(&self, bucketing: Bucketing) {
         let mut state = lock(&self.shared.state);
-        state.bucketing = bucketing;
-        self.shared.publish(state);
+        if state.bucketing != bucketing {
+            state.bucketing = bucketing;
+            self.shared.publish(state);
+        }
     }
 
     /// The flags as they are now.
@@ -243,7 +256,8 @@ impl Flags {
         let mut fresh = Vec::new();
         let (generation, flags) = {
             let mut state = lock(&shared.state);
-            let flags = shared.compile(&state, definitions, evaluators, &mut fresh);
+            let store = Arc::downgrade(shared);
+            let flags = compile(&store, &state.flags, definitions, evaluators, &mut fresh);
             let is_there = |key: &str| flags.binary_search_by(|f| f.entry.name().cmp(key)).is_ok();
             state.forced.retain(|key, _| is_there(key));
             state.flags.clone_from(&flags);
@@ -259,51 +273,6 @@ impl Flags {
 }
 
 impl Shared {
-    fn compile(
-        self: &Arc<Self>,
-        state: &State,
-        definitions: &Entries,
-        evaluators: &Entries,
-        fresh: &mut Vec<Arc<Entry>>,
-    ) -> Vec<Arc<CompiledFlag>> {
-        let mut declared: BTreeMap<&str, &'static dyn Declared> =
-            Declaration::all().into_iter().map(|flag| (flag.key(), flag)).collect();
-        let known: HashMap<&str, &Arc<Entry>> =
-            state.flags.iter().map(|flag| (flag.entry.name(), &flag.entry)).collect();
-        let mut entry_of = |key: &str, declared| {
-            if let Some(entry) = known.get(key) {
-                return Arc::clone(entry);
-            }
-            let entry = Arc::new(Entry::new(key, declared, Arc::downgrade(self)));
-            fresh.push(entry.clone());
-            entry
-        };
-        let mut twice = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        for (key, _) in definitions {
-            if !seen.insert(&**key) {
-                twice.insert(key.clone().into_owned());
-            }
-        }
-        let mut flags = Vec::with_capacity(definitions.len());
-        for (key, definition) in definitions {
-            if !seen.remove(&**key) {
-                continue; // the second of two
-            }
-            let entry = entry_of(key, declared.remove(&**key));
-            flags.push(Arc::new(if twice.contains(&**key) {
-                CompiledFlag::ambiguous(entry)
-            } else {
-                CompiledFlag::compile(entry, definition, evaluators)
-            }));
-        }
-        for (key, flag) in declared {
-            flags.push(Arc::new(CompiledFlag::undefined(entry_of(key, Some(flag)))));
-        }
-        flags.sort_by(|a, b| a.entry.name().cmp(b.entry.name()));
-        flags
-    }
-
     /// Makes the state the current snapshot.
     fn publish(&self, state: MutexGuard<'_, State>) -> u64 {
         let slots = state.flags.iter().map(|flag| {
@@ -356,6 +325,57 @@ impl Shared {
     pub(crate) fn forced(&self, key: &str) -> Option<String> {
         lock(&self.state).forced.get(key).cloned()
     }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The flags of a file, beside those that only the code declares, by key. An entry that is in
+/// `known` goes on; the others are made, and listed in `fresh`.
+fn compile(
+    store: &Weak<Shared>,
+    known: &[Arc<CompiledFlag>],
+    definitions: &Entries,
+    evaluators: &Entries,
+    fresh: &mut Vec<Arc<Entry>>,
+) -> Vec<Arc<CompiledFlag>> {
+    let mut declared: BTreeMap<&str, &'static dyn Declared> =
+        Declaration::all().into_iter().map(|flag| (flag.key(), flag)).collect();
+    let known: HashMap<&str, &Arc<Entry>> =
+        known.iter().map(|flag| (flag.entry.name(), &flag.entry)).collect();
+    let mut entry_of = |key: &str, declared| {
+        if let Some(entry) = known.get(key) {
+            return Arc::clone(entry);
+        }
+        let entry = Arc::new(Entry::new(key, declared, store.clone()));
+        fresh.push(entry.clone());
+        entry
+    };
+    let mut twice = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for (key, _) in definitions {
+        if !seen.insert(&**key) {
+            twice.insert(key.clone().into_owned());
+        }
+    }
+    let mut flags = Vec::with_capacity(definitions.len());
+    for (key, definition) in definitions {
+        if !seen.remove(&**key) {
+            continue; // the second of two
+        }
+        let entry = entry_of(key, declared.remove(&**key));
+        flags.push(Arc::new(if twice.contains(&**key) {
+            CompiledFlag::ambiguous(entry)
+        } else {
+            CompiledFlag::compile(entry, definition, evaluators)
+        }));
+    }
+    for (key, flag) in declared {
+        flags.push(Arc::new(CompiledFlag::undefined(entry_of(key, Some(flag)))));
+    }
+    flags.sort_by(|a, b| a.entry.name().cmp(b.entry.name()));
+    flags
 }
 
 impl fmt::Debug for Flags {

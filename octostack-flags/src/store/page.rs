@@ -57,7 +57,7 @@ impl Shared {
             Value::map([
                 ("type", declared.type_name().into()),
                 ("default", declared.default()),
-                ("about", declared.about().doc.trim().into()),
+                ("about", one_line(declared.about().doc).into()),
             ])
         });
         let mut entries = vec![("key".into(), flag.entry.name().to_owned().into())];
@@ -124,6 +124,11 @@ impl Shared {
     fn source(&self) -> Source {
         lock(&self.state).source.clone()
     }
+}
+
+/// A doc comment without its line ends.
+fn one_line(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn find<'a>(snapshot: &'a Versioned<Snapshot>, key: &str) -> Option<&'a Slot> {

@@ -185,7 +185,7 @@ fn a_path_in_a_config_file_starts_there() {
     assert!(bucketing.errors.contains("flags.bucketing"), "{}", bucketing.errors);
     let check = Process::spawn(&["check", "--config", text(&config)], &[]).end();
     assert_eq!(check.code, Some(0));
-    assert!(check.text.contains("1 flags from "), "{}", check.text);
+    assert!(check.text.contains("1 flag from "), "{}", check.text);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The file of the feature flags: where it is, what it says at the start, and what it says later.
 use http::request::Parts;
 use octostack_core::config::{Origin, Report};
-use octostack_core::follow::{self, Followed};
+use octostack_core::follow::{Follower, News};
 use octostack_core::inspect::{Problem, Value};
 use octostack_core::sync::lock;
 use octostack_flags::layer::ContextSource;
@@ -47,7 +47,7 @@ impl FlagsSection {
 /// The flags of the service, and the file that they come from, if there is one.
 pub(crate) struct FlagFile {
     flags: Flags,
-    file: Option<Followed>,
+    file: Option<Follower>,
     count: usize,
     problems: Vec<String>,
     warnings: Vec<String>,
@@ -62,16 +62,16 @@ impl FlagFile {
             return Ok(Self::without_file(flags));
         };
         let shown = path.display().to_string();
-        let told = |error: &dyn fmt::Display| {
-            format!("the flags cannot be loaded\n\nin {shown}, named by flags.source:\n  {error}")
-        };
-        let text = follow::read(&path, MAX_BYTES).map_err(|error| told(&error))?;
-        let loaded = flags.load(&text, &shown).map_err(|error| told(&error))?;
+        let told = |error: String| format!("the flags of flags.source cannot be loaded\n\n{error}");
+        let mut file = Follower::new(path).with_max_bytes(MAX_BYTES);
+        let text = file.read().map_err(|error| told(error.to_string()))?;
+        let loaded = flags.load(&text, &shown);
+        let loaded = loaded.map_err(|error| told(format!("{shown}: {error}")))?;
         let tell = |problems: &[Problem]| {
             problems.iter().map(|problem| format!("{shown}: {problem}")).collect()
         };
         Ok(Self {
-            file: Some(Followed::new(path).max_bytes(MAX_BYTES).seen(&text)),
+            file: Some(file),
             count: loaded.flags,
             problems: tell(&loaded.problems),
             warnings: tell(&loaded.warnings),
@@ -91,11 +91,17 @@ impl FlagFile {
     pub(crate) async fn follow(self) {
         let Some(mut file) = self.file else { return };
         let shown = file.path().display().to_string();
+        // What is wrong is noted by the flags, and what was good stays.
+        let mut wrong = None;
         loop {
-            // What is wrong is noted by the flags, and what was good stays.
             match file.next().await {
-                Ok(text) => drop(self.flags.load(&text, &shown)),
-                Err(error) => self.flags.failed(&shown, &error.to_string()),
+                News::Changed(text) => wrong = self.flags.load(&text, &shown).err(),
+                News::Failed(error) => self.flags.failed(&error.to_string()),
+                News::Recovered => match &wrong {
+                    Some(error) => self.flags.failed(&format!("{shown}: {error}")),
+                    None => self.flags.recovered(),
+                },
+                _ => {}
             }
         }
     }
@@ -217,7 +223,7 @@ mod tests {
         let source = Some(PathBuf::from("/nowhere/flags.json"));
         let section = FlagsSection { source, ..FlagsSection::default() };
         let error = FlagFile::load(&section, &Report::default()).err().unwrap();
-        assert!(error.contains("in /nowhere/flags.json, named by flags.source:\n  "), "{error}");
+        assert!(error.contains("/nowhere/flags.json cannot be read: "), "{error}");
     }
 
     #[test]

@@ -286,10 +286,13 @@ fn a_bad_file_leaves_everything_as_it_was() {
 fn the_same_failure_is_told_once() {
     let world = world(FILE);
     for _ in 0..3 {
-        world.flags.failed("flags.json", "cannot be read");
+        world.flags.failed("flags.json cannot be read");
     }
     let events = world.registry.events();
     assert_eq!(events.iter().filter(|event| event.kind == "flags_load_failed").count(), 1);
+    world.flags.recovered();
+    assert_eq!(world.flags.status().get("last_error"), Some(&Value::Null));
+    assert_eq!(world.registry.events().last().map(|event| event.kind), Some("flags_readable"));
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Flags {
         let document = match Document::read(text) {
             Ok(document) => document,
             Err(error) => {
-                self.failed(origin, &error.to_string());
+                self.failed(&format!("{origin}: {error}"));
                 return Err(error);
             }
         };
@@ -182,18 +182,27 @@ impl Flags {
         Ok(Loaded { generation, flags: count, problems, warnings })
     }
 
-    /// Notes that flags could not be read from `origin`: they stay as they are.
-    pub fn failed(&self, origin: &str, error: &str) {
-        let message = format!("{origin}: {error}");
-        let news = {
-            let source = &mut lock(&self.shared.state).source;
-            let news = source.error.as_ref() != Some(&message);
-            source.error = Some(message.clone());
-            news
-        };
-        if news {
-            self.shared.registry.emit(Event::new("flags_load_failed", "flags", message));
+    /// Notes that flags could not be read, and why: they stay as they are.
+    pub fn failed(&self, error: &str) {
+        if self.note(Some(error)) {
+            self.shared.registry.emit(Event::new("flags_load_failed", "flags", error));
         }
+    }
+
+    /// Notes that flags can be read again, and are what was loaded last.
+    pub fn recovered(&self) {
+        if self.note(None) {
+            let what = "the flags can be read again, and have not changed";
+            self.shared.registry.emit(Event::new("flags_readable", "flags", what));
+        }
+    }
+
+    /// Returns whether this is news.
+    fn note(&self, error: Option<&str>) -> bool {
+        let source = &mut lock(&self.shared.state).source;
+        let is_news = source.error.as_deref() != error;
+        source.error = error.map(str::to_owned);
+        is_news
     }
 
     /// Changes the arithmetic of `fractional`. Users may change sides; see

@@ -160,7 +160,7 @@ fn a_file_that_is_none_ends_the_start() {
     for (source, reason) in [
         (text(&folder.file()), "line 1, column 1: EOF while parsing an object"),
         (text(&missing), "cannot be read: No such file"),
-        (text(&folder.0), "cannot be read: it is no regular file"),
+        (text(&folder.0), "is a directory; name a regular file"),
         ("http://flags.internal", "flags.source: is an address; flags are read from a file so far"),
     ] {
         for arguments in [&["run"][..], &["check"]] {

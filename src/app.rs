@@ -1,7 +1,9 @@
+use crate::flag_file::{FlagContext, RequestContext};
 use crate::{BoxError, Identity, Registry};
 use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
 use octostack_core::lifecycle::{Lifecycle, Stop};
+use octostack_flags::{Context, Flags};
 use octostack_telemetry::metrics::Metrics;
 use std::fmt;
 use std::future::Future;
@@ -22,6 +24,8 @@ struct Parts<S> {
     lifecycle: Lifecycle,
     health: Health,
     chaos: bool,
+    flags: Flags,
+    flag_context: FlagContext,
 }
 
 impl<S> App<S> {
@@ -35,6 +39,8 @@ impl<S> App<S> {
                 lifecycle: run.lifecycle.clone(),
                 health: run.health.clone(),
                 chaos: run.chaos,
+                flags: run.flags.clone(),
+                flag_context: FlagContext::default(),
             }),
         }
     }
@@ -67,6 +73,41 @@ impl<S> App<S> {
     /// Health checks of your own.
     pub fn health(&self) -> &Health {
         &self.parts.health
+    }
+
+    /// The feature flags, for flags that the code does not declare. Declared ones are read where
+    /// they are needed: `if RECOMMENDATIONS.is_on()`.
+    pub fn flags(&self) -> &Flags {
+        &self.parts.flags
+    }
+
+    /// Says for whom the flags of a request are evaluated: a user id, a plan, a country. Without
+    /// it rules see no targeting key and no attributes. For all routes; the last call holds, of
+    /// those that are made while the service is built.
+    ///
+    /// ```
+    /// # use octostack::prelude::*;
+    /// use octostack::flags::Context;
+    ///
+    /// # fn build(app: &App<()>) {
+    /// app.flag_context(|request| match request.headers.get("x-user") {
+    ///     Some(user) => Context::new().with_targeting_key(String::from_utf8_lossy(user.as_bytes()).into_owned()),
+    ///     None => Context::new(),
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// What comes with a request was said by a client. A handler that knows better says so with
+    /// [`set_targeting_key`](octostack_flags::set_targeting_key).
+    pub fn flag_context<F>(&self, context: F)
+    where
+        F: Fn(&http::request::Parts) -> Context + Send + Sync + 'static,
+    {
+        self.parts.flag_context.set(context);
+    }
+
+    pub(crate) fn context_of_requests(&self) -> RequestContext {
+        self.parts.flag_context.of_requests()
     }
 
     /// Phases, background tasks and what is to be closed at the end.

@@ -1,4 +1,5 @@
 //! The framework's sections of the config, beside the user's own keys.
+use crate::flag_file::FlagsSection;
 use crate::inbound::InboundConfig;
 use octostack_core::admin::AdminConfig;
 use octostack_core::config::{Loader, Report};
@@ -18,6 +19,7 @@ pub(crate) struct Framework {
     pub(crate) lifecycle: LifecycleConfig,
     pub(crate) telemetry: TelemetryConfig,
     pub(crate) admin: AdminConfig,
+    pub(crate) flags: FlagsSection,
     pub(crate) chaos: ChaosSection,
 }
 
@@ -46,9 +48,11 @@ impl Framework {
             ("server", self.server.listener.validate()),
             ("server.inbound.timeout", self.server.inbound.timeout.validate()),
             ("server.inbound.bulkhead", self.server.inbound.bulkhead.validate()),
+            ("server.inbound.rate_limit", self.server.inbound.rate_limit.validate()),
             ("lifecycle", self.lifecycle.validate()),
             ("telemetry", self.telemetry.validate()),
             ("admin", self.admin.validate()),
+            ("flags", self.flags.validate()),
         ];
         let within = |(section, problems): (&str, Result<(), Vec<Problem>>)| {
             let problems = problems.err().into_iter().flatten();

@@ -7,27 +7,35 @@
 //! 3. RED metrics, the span with its place in a trace, and the access log, by matched route,
 //!    sharing one guard;
 //! 4. `inbound.timeout`: 503 or 504 instead of an endless wait;
-//! 5. `inbound.bulkhead`: 503 at once when too many requests are in flight.
+//! 5. `inbound.bulkhead`: 503 at once when too many requests are in flight;
+//! 6. `inbound.rate_limit`: 429 at once when too many come in a time, if there is a limit;
+//! 7. feature flags: one snapshot and one context for the whole request.
 //!
 //! The part inside the router is one layer, since each `Router::layer` costs allocations.
+mod rate_limit;
+
+pub use rate_limit::{InboundRateLimit, LimitPer};
+
 use crate::BoxError;
+use crate::flag_file::RequestContext;
+use crate::run::Runtime;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use http::Request;
-use octostack_core::Registry;
 use octostack_core::health::Probes;
 use octostack_core::server::RequestBody;
+use octostack_flags::FlagsLayer;
 use octostack_resilience::{Bulkhead, BulkheadConfig, Timeout, TimeoutConfig};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::request_id::RequestIdService;
 use octostack_telemetry::http::route::AxumRoute;
 use octostack_telemetry::http::{RedLayer, RequestIdLayer};
 use octostack_telemetry::logs::RequestLogLayer;
-use octostack_telemetry::metrics::Metrics;
 use octostack_telemetry::trace::TrustCaller;
 use pin_project_lite::pin_project;
+use rate_limit::{Limiter, client};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -44,6 +52,7 @@ use tower_service::Service;
 /// |---|---|---|
 /// | `timeout.timeout` | 30 s | .NET's standard pipeline |
 /// | `bulkhead.max_concurrent` | 1,000, no queue | .NET's standard pipeline |
+/// | `rate_limit.limit` | 0, no limit | only the owner of a service knows what it bears |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -52,6 +61,8 @@ pub struct InboundConfig {
     pub timeout: TimeoutConfig,
     /// `inbound.bulkhead`: how many requests may be in flight.
     pub bulkhead: BulkheadConfig,
+    /// `inbound.rate_limit`: how many requests may come in a time.
+    pub rate_limit: InboundRateLimit,
 }
 
 impl Default for InboundConfig {
@@ -59,6 +70,7 @@ impl Default for InboundConfig {
         Self {
             timeout: TimeoutConfig { timeout: Duration::from_secs(30) },
             bulkhead: BulkheadConfig { max_concurrent: 1_000, ..BulkheadConfig::default() },
+            rate_limit: InboundRateLimit::default(),
         }
     }
 }
@@ -68,11 +80,12 @@ pub(crate) fn stack(
     router: Router,
     config: &InboundConfig,
     probes: Probes,
-    metrics: &Metrics,
-    registry: &Registry,
+    run: &Runtime,
     trust: TrustCaller,
+    flags: FlagsLayer<RequestContext>,
 ) -> Result<RequestIdService<Public>, BoxError> {
-    let red = RedLayer::new(metrics)?.leak().route_from(AxumRoute);
+    let registry = &run.registry;
+    let red = RedLayer::new(&run.metrics)?.leak().route_from(AxumRoute);
     let log = RequestLogLayer::new().route_from(AxumRoute).trust_caller(trust);
     let timeout = Timeout::builder("inbound.timeout")
         .settings(config.timeout.clone())
@@ -89,8 +102,12 @@ pub(crate) fn stack(
         timeout.layer().respond_http(),
         bulkhead.layer().respond_http(),
     );
+    let router = match config.rate_limit.build(registry)? {
+        Limiter::Service(limit) => router.layer((layers, limit.layer().respond_http(), flags)),
+        Limiter::Client(limit) => router.layer((layers, limit.layer(client).respond_http(), flags)),
+    };
     // Without a state of its own axum applies the layers now, not at each request.
-    let router = router.layer(layers).with_state(());
+    let router = router.with_state(());
     Ok(RequestIdLayer::new().layer(Public { probes, router }))
 }
 

@@ -41,13 +41,14 @@
 //! | octostack-core | [`core`] | config, secrets, health, lifecycle, server, admin, inspection |
 //! | octostack-resilience | [`resilience`] | circuit breaker, bulkhead, retry, timeout, chaos |
 //! | octostack-telemetry | [`telemetry`] | metrics, RED layer, request ids, logs |
-//! | octostack-flags | [`flags`] | bucketing of gradual rollouts |
+//! | octostack-flags | [`mod@flags`] | feature flags: declared, compiled, pinned to a request |
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `--config`, `--set` |
+//! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -58,6 +59,7 @@ mod channel;
 #[cfg(feature = "cli")]
 mod cli;
 mod endpoint;
+mod flag_file;
 mod framework;
 mod inbound;
 pub mod prelude;
@@ -70,17 +72,28 @@ pub use app::{App, Result};
 #[cfg(feature = "tonic")]
 pub use channel::{Channel, ChannelFuture};
 pub use endpoint::Endpoint;
-pub use inbound::InboundConfig;
+pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
 pub use service::Service;
 
 pub use octostack_core as core;
+/// Feature flags, and the macro [`flags!`](macro@flags) that declares them.
 pub use octostack_flags as flags;
+pub use octostack_flags::flags;
 pub use octostack_resilience as resilience;
 pub use octostack_telemetry as telemetry;
 
 pub use axum;
 pub use octostack_core::secret::Secret;
 pub use octostack_core::{Identity, Registry};
+/// The crate `metrics`, whose macros record what `/metrics` shows.
+///
+/// Libraries may name it themselves. It has to be the same version: a second one in the program
+/// has a recorder of its own, which nobody installs, and what is told to it is lost without a word.
+/// With `octostack::metrics::counter!` that cannot happen. Bounds of histograms are set with
+/// [`Recorder::buckets`](octostack_telemetry::metrics::Recorder::buckets) of
+/// `app.metrics().recorder()`.
+#[cfg(feature = "metrics")]
+pub use octostack_telemetry::metrics::facade as metrics;
 #[cfg(feature = "tonic")]
 pub use tonic;
 
@@ -114,6 +127,8 @@ mod book {
     mod readme {}
     #[doc = include_str!("../docs/configuration.md")]
     mod configuration {}
+    #[doc = include_str!("../docs/flags.md")]
+    mod flags {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
     #[doc = include_str!("../docs/policies.md")]

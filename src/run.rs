@@ -1,8 +1,9 @@
 //! From loaded settings to the exit code: everything that happens while a service runs.
+use crate::flag_file::{self, FlagFile};
 use crate::framework::{Framework, LoadedConfig};
 use crate::tokens::TokenFiles;
 use crate::traces::Traces;
-use crate::{App, BoxError, Identity, inbound};
+use crate::{App, BoxError, Identity, LimitPer, inbound};
 use axum::Router;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -13,6 +14,7 @@ use octostack_core::health::Health;
 use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
 use octostack_core::server::Server;
 use octostack_core::{Dynamic, Registry};
+use octostack_flags::{Flags, FlagsLayer};
 use octostack_telemetry::http::RequestId;
 use octostack_telemetry::http::request_id::X_REQUEST_ID;
 use octostack_telemetry::logs::{self, LogEvents};
@@ -34,10 +36,16 @@ pub(crate) struct Runtime {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) health: Health,
     pub(crate) chaos: bool,
+    pub(crate) flags: Flags,
 }
 
 /// Runs the service to its end.
-pub(crate) fn run<S, F, Fut>(identity: Identity, loaded: Loaded<Framework, S>, build: F) -> ExitCode
+pub(crate) fn run<S, F, Fut>(
+    identity: Identity,
+    loaded: Loaded<Framework, S>,
+    flag_file: FlagFile,
+    build: F,
+) -> ExitCode
 where
     S: Send + Sync + 'static,
     F: FnOnce(App<S>) -> Fut,
@@ -56,7 +64,7 @@ where
     let logs = logs::builder(&identity).config(telemetry.clone()).registry(&registry);
     let logs = traces.install(logs).init();
     registry.observe(LogEvents);
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(flag_file.problems_and_warnings()) {
         tracing::warn!("{warning}");
     }
     if let Err(error) = &logs {
@@ -75,7 +83,7 @@ where
         Ok(runtime) => runtime,
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
-    let code = runtime.block_on(live(identity, &registry, traces, loaded, build));
+    let code = runtime.block_on(live(identity, &registry, traces, loaded, flag_file, build));
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
     drop(logs); // flushes
@@ -88,6 +96,7 @@ async fn live<S, F, Fut>(
     registry: &Registry,
     traces: Traces,
     loaded: Loaded<Framework, S>,
+    flag_file: FlagFile,
     build: F,
 ) -> ExitCode
 where
@@ -107,12 +116,17 @@ where
     traces.flush_at_end(&lifecycle, framework.lifecycle.flush_timeout);
     let health = Health::new(registry);
     let metrics = Metrics::builder().registry(registry).identity(&identity).build();
+    #[cfg(feature = "metrics")]
+    if let Err(error) = metrics.recorder().install() {
+        tracing::warn!("{error}"); // the service is as good without
+    }
     let run = Runtime {
         registry: registry.clone(),
         metrics,
         lifecycle,
         health,
         chaos: framework.chaos.enabled,
+        flags: flag_file.flags().clone(),
     };
     let token_files = TokenFiles::new(&framework.admin, &loaded.report);
     let config = Arc::new(LoadedConfig { report: loaded.report, loaded_at: SystemTime::now() });
@@ -125,7 +139,8 @@ where
     let background = tokio::spawn({
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
         let tokens = token_files.follow(registry.clone());
-        async move { tokio::join!(health.run(), health.report_to(&lifecycle), tokens) }
+        let flags = flag_file.follow();
+        async move { tokio::join!(health.run(), health.report_to(&lifecycle), tokens, flags) }
     });
 
     let app = App::new(identity, loaded.settings, &run);
@@ -155,9 +170,14 @@ where
         let probes = octostack_core::health::Probes::new(&run.lifecycle, &run.health);
         let inbound = &framework.server.inbound;
         let trust = framework.telemetry.traces.trust_caller;
-        let service = inbound::stack(router, inbound, probes, &run.metrics, &run.registry, trust)?;
+        let flags = FlagsLayer::new(&run.flags).context(app.context_of_requests());
+        let service = inbound::stack(router, inbound, probes, run, trust, flags)?;
         let server = Server::bind(&framework.server.listener).await?;
         let server = server.with_registry(&run.registry).with_mark(mark_request_id);
+        let server = match inbound.rate_limit.per {
+            LimitPer::Client => server.with_peer_addr(),
+            LimitPer::Service => server,
+        };
         let serving = tokio::spawn(server.serve(service, &run.lifecycle));
         for (name, times) in run.registry.duplicates() {
             tracing::warn!("{times} policies are called {name}; their numbers are added up");
@@ -188,6 +208,7 @@ impl Admins {
         tokens: Dynamic<Tokens>,
     ) -> Result<Self, BoxError> {
         let (metrics, configz) = (run.metrics.clone(), config.clone());
+        let (flags, shown) = (run.flags.clone(), run.flags.clone());
         let admin = Admin::builder(identity, &run.registry, &run.lifecycle, &run.health)
             .config(framework.admin.clone())
             .tokens(tokens)
@@ -195,7 +216,11 @@ impl Admins {
                 metrics_page(&metrics)
             })
             .status_page("/configz", "the config in effect", move || configz.page())
+            .override_page("/flagz", "the feature flags", "flag", move |parts, key| {
+                Ok(flag_file::page(&shown, parts, key))
+            })
             .generation("config", || 1)
+            .generation("flags", move || flags.generation())
             .build()
             .map_err(|problems| problems[0].clone())?;
         let listener = admin.bind().await?;

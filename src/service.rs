@@ -1,5 +1,6 @@
 #[cfg(feature = "cli")]
 use crate::cli::{self, Arguments, Command};
+use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::{App, BoxError, Identity, run};
 use axum::Router;
@@ -94,9 +95,14 @@ impl Service {
             Command::Help => say(&cli::help(&self.identity)),
             Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
             Command::Check => match self.load::<S>(|loader| arguments.configure(loader)) {
-                Ok(loaded) => {
-                    loaded.warnings.iter().for_each(|warning| say_wrong(warning));
-                    say(&summary(&loaded));
+                Ok((loaded, flag_file)) => {
+                    let warnings = loaded.warnings.iter().chain(flag_file.warnings());
+                    warnings.for_each(|warning| say_wrong(warning));
+                    if let Some(problems) = flag_file.broken() {
+                        say_wrong(&format!("{}: {problems}", self.identity.name));
+                        return ExitCode::from(EX_CONFIG);
+                    }
+                    say(&summary(&loaded, &flag_file));
                 }
                 Err(code) => return code,
             },
@@ -112,16 +118,16 @@ impl Service {
         Fut: Future<Output = Result<Router, BoxError>>,
     {
         match self.load(configure) {
-            Ok(loaded) => run::run(self.identity, loaded, build),
+            Ok((loaded, flag_file)) => run::run(self.identity, loaded, flag_file, build),
             Err(code) => code,
         }
     }
 
-    /// Loads the config; what is wrong is said on standard error.
+    /// Loads the config and the flags; what is wrong is said on standard error.
     fn load<S>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,
-    ) -> Result<Loaded<Framework, S>, ExitCode>
+    ) -> Result<(Loaded<Framework, S>, FlagFile), ExitCode>
     where
         S: Serialize + DeserializeOwned + JsonSchema,
     {
@@ -130,18 +136,22 @@ impl Service {
         if let Some(dir) = &self.config_dir {
             loader = loader.fallback_dir(dir);
         }
-        loader.load_with(|framework: &Framework, _: &S| framework.problems()).map_err(|errors| {
+        let wrong = |errors: &dyn std::fmt::Display| {
             say_wrong(&format!("{}: {errors}", self.identity.name));
             ExitCode::from(EX_CONFIG)
-        })
+        };
+        let config = loader.load_with(|framework: &Framework, _: &S| framework.problems());
+        let config = config.map_err(|errors| wrong(&errors))?;
+        let flag_file = FlagFile::load(&config.framework.flags, &config.report);
+        Ok((config, flag_file.map_err(|error| wrong(&error))?))
     }
 }
 
 #[cfg(feature = "cli")]
-fn summary<S>(loaded: &Loaded<Framework, S>) -> String {
+fn summary<S>(loaded: &Loaded<Framework, S>, flag_file: &FlagFile) -> String {
     let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
     let files = if files.is_empty() { "no config files".into() } else { files.join(", ") };
-    format!("config is fine: environment {}, {files}", loaded.environment)
+    format!("config is fine: environment {}, {files}, {flag_file}", loaded.environment)
 }
 
 /// The answer to a command. Whoever asked may have stopped reading, which is no error.

@@ -6,14 +6,17 @@ use http_body_util::Full;
 use octostack::Registry;
 use octostack::core::inspect::{Metric, Mode, Sink};
 use octostack::core::testing::{Probe, check, check_rejecting};
+use octostack::flags::{Flags, FlagsLayer};
 use octostack::resilience::{
-    Bulkhead, Chaos, ChaosConfig, CircuitBreaker, Error, Retry, Timeout, error,
+    Bulkhead, Chaos, ChaosConfig, CircuitBreaker, Error, KeyedRateLimit, RateLimit, Retry, Timeout,
+    error,
 };
 use octostack::telemetry::http::{RedLayer, RequestIdLayer};
 use octostack::telemetry::logs::RequestLogLayer;
 use octostack::telemetry::metrics::Metrics;
 use octostack::telemetry::trace::ClientTraceLayer;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tower_layer::Layer as _;
 
 type Failure = Error<&'static str>;
@@ -72,6 +75,17 @@ macro_rules! layer {
     (bulkhead, $registry:expr, $metrics:expr) => {
         Bulkhead::builder("bulkhead").registry($registry).build().unwrap().layer()
     };
+    (rate_limit, $registry:expr, $metrics:expr) => {
+        RateLimit::builder("rate_limit").registry($registry).limit(9_999).build().unwrap().layer()
+    };
+    (keyed_rate_limit, $registry:expr, $metrics:expr) => {
+        KeyedRateLimit::builder("keyed")
+            .registry($registry)
+            .limit(9_999)
+            .build()
+            .unwrap()
+            .layer(|_: &Request<_>| Some("everybody"))
+    };
     (timeout, $registry:expr, $metrics:expr) => {
         Timeout::builder("timeout").registry($registry).build().unwrap().layer()
     };
@@ -93,12 +107,15 @@ macro_rules! layer {
     (client_trace, $registry:expr, $metrics:expr) => {
         ClientTraceLayer::new("inventory")
     };
+    (flags, $registry:expr, $metrics:expr) => {
+        FlagsLayer::new(&Flags::builder().registry($registry).build())
+    };
 }
 
 /// One test for each layer, alone and around each of the others.
 macro_rules! contract {
-    ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead timeout chaos retry
-        red request_log request_id client_trace);)* };
+    ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead rate_limit
+        keyed_rate_limit timeout chaos retry red request_log request_id flags client_trace);)* };
     (@around $outer:ident: $($inner:ident)*) => {
         #[tokio::test]
         async fn $outer() {
@@ -128,12 +145,14 @@ macro_rules! contract {
     };
 }
 
-contract!(breaker bulkhead timeout chaos retry red request_log request_id client_trace);
+contract!(breaker bulkhead rate_limit keyed_rate_limit timeout chaos retry red request_log
+    request_id flags client_trace);
 
 /// One test for each layer that can refuse, while it does: around each of the others.
 macro_rules! rejecting {
     ($($name:ident $layer:expr;)*) => { $(rejecting!(@around $name $layer, error breaker bulkhead
-        timeout chaos retry red request_log request_id client_trace);)* };
+        rate_limit keyed_rate_limit timeout chaos retry red request_log request_id flags
+        client_trace);)* };
     (@around $name:ident $layer:expr, $($inner:ident)*) => {
         #[tokio::test]
         async fn $name() {
@@ -161,6 +180,18 @@ rejecting!(
     full_bulkhead {
         let bulkhead = Bulkhead::builder("full").registry(&Registry::new());
         bulkhead.mode(Mode::ForcedOpen).build().unwrap().layer()
+    };
+    used_up_rate_limit {
+        let limit = RateLimit::builder("used_up").registry(&Registry::new()).limit(1);
+        let limit = limit.period(Duration::from_secs(3_600)).build().unwrap();
+        limit.admit().unwrap();
+        limit.layer()
+    };
+    used_up_keyed_rate_limit {
+        let limit = KeyedRateLimit::builder("used_up").registry(&Registry::new()).limit(1);
+        let limit = limit.period(Duration::from_secs(3_600)).build().unwrap();
+        limit.admit("everybody").unwrap();
+        limit.layer(|_: &Request<()>| Some("everybody"))
     };
     failing_chaos {
         let settings = ChaosConfig { error_rate: 1.0, ..ChaosConfig::default() };

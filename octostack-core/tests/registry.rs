@@ -2,9 +2,9 @@
 //! go wrong.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test as tests do")]
 
-use octostack_core::inspect::overrides::{Actor, Override, OverrideError};
+use octostack_core::inspect::overrides::{Actor, Override, OverrideError, POLICY, Target};
 use octostack_core::inspect::{
-    Control, Event, Inspect, Mode, Patch, Problem, Registry, Sink, Value,
+    Control, Event, Inspect, Metric, Mode, Patch, Problem, Registry, Sink, Value,
 };
 use octostack_core::{Clock, SystemClock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,9 +17,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 type Hook = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
-/// A policy called `p`, with places for others to come between.
+/// A policy called `p`, or something else of another kind and name, with places for others to come
+/// between.
 #[derive(Default)]
 struct Policy {
+    named: Option<(&'static str, String)>,
     held: Mutex<Option<Patch>>,
     /// Passes checks, but refuses to follow.
     refuses: AtomicBool,
@@ -39,6 +41,12 @@ impl Policy {
         policy
     }
 
+    fn of_kind(registry: &Registry, kind: &'static str, name: impl Into<String>) -> Arc<Self> {
+        let item = Arc::new(Self { named: Some((kind, name.into())), ..Self::default() });
+        registry.register(&item);
+        item
+    }
+
     fn held(&self) -> Option<Patch> {
         self.held.lock().unwrap().clone()
     }
@@ -52,8 +60,8 @@ fn run(hook: &Hook) {
 }
 
 impl Inspect for Policy {
-    fn name(&self) -> &'static str {
-        "p"
+    fn name(&self) -> &str {
+        self.named.as_ref().map_or("p", |(_, name)| name)
     }
 
     fn kind(&self) -> &'static str {
@@ -73,6 +81,10 @@ impl Inspect for Policy {
 }
 
 impl Control for Policy {
+    fn target_kind(&self) -> &'static str {
+        self.named.as_ref().map_or(POLICY, |(kind, _)| kind)
+    }
+
     fn check(&self, _: &Patch) -> Result<(), Vec<Problem>> {
         Ok(())
     }
@@ -319,4 +331,117 @@ fn an_override_whose_time_is_up_ends_even_if_the_next_is_refused() {
     assert_eq!(policy.held(), None);
     assert!(registry.overrides().is_empty());
     assert_eq!(kinds(&registry), ["override_set", "override_ended"]);
+}
+
+/// The samples of `octostack_override_active`.
+#[derive(Default)]
+struct Active(Vec<String>);
+
+impl Sink for Active {
+    fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
+        assert_eq!((metric.name, value), ("octostack_override_active", 1.0));
+        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+        self.0.push(labels.collect::<Vec<_>>().join(" "));
+    }
+}
+
+#[test]
+fn a_flag_and_a_policy_of_one_name_do_not_disturb_each_other() {
+    let registry = Registry::new();
+    let policy = Policy::new(&registry);
+    let flag = Policy::of_kind(&registry, "flag", "p");
+    let target = Target::new("flag", "p");
+    let now = SystemClock.now();
+
+    registry.set_override(target, limit(1), 2 * MINUTE, &Actor::default(), now).unwrap();
+    assert_eq!((policy.held(), flag.held()), (None, Some(limit(1))));
+    set(&registry, limit(2), now).unwrap();
+    assert_eq!((policy.held(), flag.held()), (Some(limit(2)), Some(limit(1))));
+
+    let of_both = registry.overrides();
+    let kinds: Vec<_> = of_both.iter().map(|o| (o.kind, o.name.as_str())).collect();
+    assert_eq!(kinds, [("flag", "p"), ("policy", "p")]);
+    assert_eq!(registry.override_of("p").unwrap().patch, limit(2));
+    assert_eq!(registry.override_of(target).unwrap().patch, limit(1));
+    let mut active = Active::default();
+    registry.collect(&mut active);
+    assert_eq!(active.0, ["kind=flag name=p", "kind=policy name=p"]);
+
+    // One that registers later gets that of its kind.
+    assert_eq!(Policy::of_kind(&registry, "flag", "p").held(), Some(limit(1)));
+    assert_eq!(Policy::new(&registry).held(), Some(limit(2)));
+    assert_eq!(Policy::of_kind(&registry, "flag", "q").held(), None);
+
+    // So does their end, by time and by hand.
+    assert_eq!(registry.end_expired(now + MINUTE), Some(now + 2 * MINUTE));
+    assert_eq!((policy.held(), flag.held()), (None, Some(limit(1))));
+    assert!(!end(&registry));
+    assert!(registry.end_override(target, &Actor::default()).unwrap());
+    assert_eq!(flag.held(), None);
+
+    let said = |event: &Arc<Event>| {
+        let kind = event.fields.iter().find(|(key, _)| *key == "target_kind");
+        format!("{} {}", event.kind, kind.unwrap().1)
+    };
+    let events: Vec<_> = registry.events().iter().map(said).collect();
+    let expected = ["set \"flag\"", "set \"policy\"", "ended \"policy\"", "ended \"flag\""];
+    assert_eq!(events, expected.map(|rest| format!("override_{rest}")));
+}
+
+#[test]
+fn items_are_found_by_kind() {
+    let registry = Registry::new();
+    let _policy = Policy::new(&registry);
+    let _flags = ["b", "a", "b"].map(|name| Policy::of_kind(&registry, "flag", name));
+    let names = |items: Vec<Arc<dyn Inspect>>| -> Vec<String> {
+        items.iter().map(|item| item.name().to_owned()).collect()
+    };
+    assert_eq!(names(registry.changeable("flag")), ["b", "a", "b"]);
+    assert_eq!(names(registry.changeable(POLICY)), ["p"]);
+    assert_eq!(names(registry.targets(Target::new("flag", "b")).unwrap()), ["b", "b"]);
+    assert!(registry.targets("b").is_err());
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_nearest() {
+    let registry = Registry::new();
+    let _policy = Policy::new(&registry);
+    let refusal = |name| {
+        let target = Target::new("flag", name);
+        registry
+            .set_override(target, limit(1), MINUTE, &Actor::default(), SystemClock.now())
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(refusal("p"), "no flag is named `p`; there are none");
+
+    let few = ["b", "a", "a"].map(|name| Policy::of_kind(&registry, "flag", name));
+    assert_eq!(refusal("c"), "no flag is named `c`; there are a, b");
+    drop(few);
+
+    let _many: Vec<_> =
+        (0..432).map(|n| Policy::of_kind(&registry, "flag", format!("f{n:03}"))).collect();
+    let near: Vec<_> = (190..210).map(|n| format!("f{n:03}")).collect();
+    let expected = format!("no flag is named `f199x`; there are {} and 412 more", near.join(", "));
+    assert_eq!(refusal("f199x"), expected);
+    assert!(refusal("a").contains("are f000, f001,"), "{}", refusal("a"));
+    assert!(refusal("z").contains("f430, f431 and 412 more"), "{}", refusal("z"));
+}
+
+/// What a load of many flags does. By looking at all items for each it would take minutes.
+#[test]
+fn many_items_come_and_go_quickly() {
+    const ITEMS: usize = (1 << 17) - 1; // one place is free in a list that doubles
+    let registry = Registry::new();
+    let start = SystemClock.now();
+    let items: Vec<_> = (0..ITEMS).map(|_| Policy::of_kind(&registry, "flag", "f")).collect();
+    // Whoever comes in place of one that goes must not have the list cleaned up each time.
+    for _ in 0..ITEMS {
+        Policy::new(&registry);
+    }
+    assert_eq!(registry.items().len(), ITEMS);
+    drop(items);
+    assert_eq!(registry.items().len(), 0);
+    let took = SystemClock.now() - start;
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }

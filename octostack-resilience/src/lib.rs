@@ -5,6 +5,7 @@
 //! | [`CircuitBreaker`](breaker) | calling a dependency that is down | outside the attempt |
 //! | [`Bulkhead`](bulkhead) | one slow dependency that takes everything | inside the breaker |
 //! | [`Timeout`](timeout) | calls that take too long, one by one or in all | around the attempt; around all |
+//! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
 //! | [`Retry`](retry) | failures that are gone a moment later | inside the total timeout |
 //! | [`Chaos`](chaos) | not having tried what happens when a dependency breaks | innermost |
 //!
@@ -40,6 +41,7 @@
 //! |---|---|---|
 //! | `tokio` | yes | whatever waits: timeout, retry, the bulkhead's queue, injected latency |
 //! | `http` | yes | [`Http`] and [`Grpc`] |
+//! | `rate-limit` | yes | rate limits |
 //! | `serde` | no | the settings structs can be read from config |
 //!
 //! Without features the crate depends on neither a runtime nor a serialiser.
@@ -56,6 +58,8 @@ mod outcome;
 mod padded;
 mod policy;
 pub mod protocol;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
 #[cfg(feature = "tokio")]
 pub mod retry;
 mod settings;
@@ -74,6 +78,11 @@ pub use outcome::Outcome;
 #[cfg(feature = "http")]
 pub use protocol::{Grpc, Http};
 pub use protocol::{Plain, Protocol};
+#[cfg(feature = "rate-limit")]
+pub use rate_limit::{
+    KeyedRateLimit, KeyedRateLimitConfig, KeyedRateLimitLayer, RateLimit, RateLimitConfig,
+    RateLimitLayer,
+};
 #[cfg(feature = "tokio")]
 pub use retry::{Retry, RetryBudget, RetryConfig, RetryLayer};
 pub use settings::SettingsError;

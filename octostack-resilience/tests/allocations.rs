@@ -1,13 +1,14 @@
 //! What a call costs in allocations while it is admitted and the service is ready: nothing, or for
 //! a retry the clone of the request.
-#![cfg(all(feature = "http", feature = "tokio"))]
+#![cfg(all(feature = "http", feature = "rate-limit", feature = "tokio"))]
 use allocation_counter::measure;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use octostack_core::inspect::Registry;
 use octostack_resilience::{
-    Bulkhead, Chaos, CircuitBreaker, Error, Outcome, Retry, RetryLayer, Timeout,
+    Bulkhead, Chaos, CircuitBreaker, Error, KeyedRateLimit, Outcome, RateLimit, Retry, RetryLayer,
+    Timeout,
 };
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -106,6 +107,27 @@ fn a_bulkhead_with_room_allocates_nothing() {
 }
 
 #[test]
+fn a_rate_limit_that_is_not_reached_allocates_nothing() {
+    let registry = Registry::new();
+    let limit = RateLimit::builder("r").registry(&registry).limit(9).build().expect("valid");
+    assert_eq!(allocations(limit.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| limit.call(ready(Ok::<_, Infallible>(1)))), 0);
+    assert_eq!(measure(|| limit.admit().expect("below the limit")).count_total, 0);
+}
+
+#[test]
+fn a_keyed_rate_limit_allocates_nothing_for_a_key_that_it_knows() {
+    let registry = Registry::new();
+    let builder = KeyedRateLimit::builder("k").registry(&registry);
+    let limit = builder.limit(9).build().expect("valid");
+    let layer = limit.layer(|request: &u32| Some(*request));
+    assert_eq!(allocations(layer.layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| limit.call("red", ready(Ok::<_, Infallible>(1)))), 0);
+    let by_hand = measure(|| limit.admit(&String::from("red")).expect("below the limit"));
+    assert_eq!(by_hand.count_total, 1, "the key's own");
+}
+
+#[test]
 fn a_timeout_of_a_call_that_is_ready_allocates_nothing() {
     let registry = Registry::new();
     let timeout = Timeout::builder("t").registry(&registry).build().expect("valid");
@@ -164,7 +186,9 @@ fn a_whole_stack_allocates_nothing() {
     let bulkhead = Bulkhead::builder("k").registry(&registry).build().expect("valid");
     let breaker = CircuitBreaker::builder("b").registry(&registry).build().expect("valid");
     let retry = Retry::builder("r").registry(&registry).build().expect("valid");
+    let limit = RateLimit::builder("l").registry(&registry).limit(9).build().expect("valid");
     let stack = tower::ServiceBuilder::new()
+        .layer(limit.layer())
         .layer(retry.layer())
         .layer(breaker.layer())
         .layer(bulkhead.layer())

@@ -8,6 +8,7 @@
 //! | module | feature | gives |
 //! |---|---|---|
 //! | [`metrics`] | | a registry of counters, gauges and histograms, and the page that Prometheus reads |
+//! | `metrics::recorder` | `metrics` | what `counter!`, `gauge!` and `histogram!` record, on that page |
 //! | `http` | `http` | rate, errors and duration of HTTP requests; request ids |
 //! | `http::route` | `axum` | the route of a request from axum's router |
 //! | `trace` | `trace` | W3C trace context: in, on log lines, and out |
@@ -15,7 +16,8 @@
 //! | `logs` | `logs` | one JSON object a line from `tracing` events; with `http` one event a request |
 //!
 //! Nothing is global: a [`Metrics`](metrics::Metrics) is a value that is handed on, and two of them
-//! know nothing of each other.
+//! know nothing of each other. (The recorder of the crate `metrics` and the subscriber of `tracing`
+//! are global by their nature, and installed only when you say so.)
 //!
 //! ```
 //! use octostack_telemetry::metrics::Metrics;

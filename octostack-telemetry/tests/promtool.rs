@@ -46,6 +46,8 @@ fn promtool_finds_nothing_to_complain_about() {
     }
     let durations = metrics.histogram("job_duration_seconds", "Time.", ["kind"], &HTTP_BOUNDS);
     durations.unwrap().with(["a"]).record(Duration::from_millis(7));
+    #[cfg(feature = "metrics")]
+    record_through_the_facade(&metrics);
     let page = metrics.encode();
 
     let tool = Command::new("promtool")
@@ -67,4 +69,30 @@ fn promtool_finds_nothing_to_complain_about() {
     let output = tool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
+}
+
+/// With names, labels and units of libraries that do not know Prometheus.
+#[cfg(feature = "metrics")]
+fn record_through_the_facade(metrics: &Metrics) {
+    use octostack_telemetry::metrics::facade::{self, Unit};
+    facade::with_local_recorder(&metrics.recorder(), || {
+        facade::describe_histogram!("db::query", Unit::Seconds, "Queries.");
+        facade::histogram!("db::query", "statement" => "a \"b\" \\ \n c").record(0.2);
+        facade::counter!("orders.created", "le" => "1", "__name__" => "evil").increment(1);
+        facade::counter!("orders.created", "channel" => "web").increment(1);
+        for i in 0..5 {
+            facade::gauge!("pool-idle", "pool" => i.to_string()).set(f64::NAN);
+        }
+        facade::gauge!("jobs_total", "kind" => "clashes").set(1);
+        facade::gauge!("job.duration.seconds.count").set(1);
+    });
+    let page = metrics.encode();
+    for line in [
+        "db__query_seconds_bucket{statement=\"a \\\"b\\\" \\\\ \\n c\",le=\"0.25\"} 1",
+        "orders_created_total{exported___name__=\"evil\",exported_le=\"1\"} 1",
+        "pool_idle{pool=\"1\"} NaN",
+        "octostack_telemetry_series_dropped_total{metric=\"pool_idle\"} 3",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+    }
 }

@@ -5,6 +5,8 @@
 //! in this file feed it the repository. Every violation names the file and says what to do.
 //!
 //! Run them alone with `cargo test --test tidy`.
+#![allow(clippy::print_stderr, reason = "who runs the tests wants to know what was skipped")]
+mod bans;
 mod book;
 mod edges;
 mod repo;
@@ -135,4 +137,32 @@ fn every_dependency_has_its_reason() {
     let manifest = repo.read("Cargo.toml");
     let reasons = repo.read("docs/dependencies.md");
     assert_none(&book::check_dependencies(&manifest, &reasons));
+}
+
+#[test]
+fn every_type_of_arc_swap_is_banned() {
+    let banned = bans::banned_types(&Repo::open().read("clippy.toml"));
+    let modules = bans::modules_of_arc_swap();
+    let found: Vec<_> =
+        modules.iter().flat_map(|(module, text)| bans::check_bans(module, text, &banned)).collect();
+    assert_none(&found);
+}
+
+#[test]
+fn clippy_minds_what_is_banned() {
+    let mut banned = bans::banned_types(&Repo::open().read("clippy.toml"));
+    banned.retain(|path| path.starts_with("arc_swap::"));
+    let Some(said) = bans::clippy_on(&banned) else {
+        let required = std::env::var_os("OCTOSTACK_REQUIRE_TOOLS").is_some_and(|v| v == "1");
+        assert!(!required, "there is no cargo clippy; install it with your Rust");
+        eprintln!("SKIPPED: there is no cargo clippy; install it with your Rust");
+        return;
+    };
+    let minds = |path: &str| said.contains(&format!("use of a disallowed type `{path}`"));
+    let found: Vec<_> = banned
+        .iter()
+        .filter(|path| !minds(path))
+        .map(|path| format!("clippy.toml: clippy lets `{path}` pass; is the path still right?"))
+        .collect();
+    assert_none(&found);
 }

@@ -48,23 +48,26 @@ impl Service<Request<()>> for Plain {
 
 /// A request for `/` to a service without a router, and its response to the end of the body.
 pub(crate) fn http_server() -> Scenario {
-    let route = FixedRoute("/");
-    let request = || Request::new(());
-    Scenario {
-        name: "red/http-server",
-        subjects: vec![
+    let subjects = || {
+        let route = FixedRoute("/");
+        let request = || Request::new(());
+        vec![
             subject("baseline", Plain, request),
             subject("octostack", octostack().route_from(route).layer(Plain), request),
             subject("octostack-leaked", octostack().leak().route_from(route).layer(Plain), request),
             subject("axum-prometheus", axum_prometheus().layer(Plain), request),
-        ],
-        between_rounds: forget_samples,
-    }
+        ]
+    };
+    Scenario { name: "red/http-server", subjects, between_rounds: forget_samples }
 }
 
 /// The same through an axum router of one route. The identity layer shows what axum itself takes
 /// for a layer, whatever it does.
 pub(crate) fn axum_route() -> Scenario {
+    Scenario { name: "red/axum-route", subjects: around_a_route, between_rounds: forget_samples }
+}
+
+fn around_a_route() -> Vec<Subject> {
     let router = || Router::new().route("/orders/{id}", get(|| async { ANSWER }));
     let uri = Uri::from_static("/orders/42");
     let request = move || {
@@ -75,17 +78,13 @@ pub(crate) fn axum_route() -> Scenario {
     let subject = |name, router: Router| subject(name, router.with_state(()), request.clone());
     let red = || octostack().route_from(AxumRoute);
     // With its state a router is made ready once; without, as part of each request.
-    Scenario {
-        name: "red/axum-route",
-        subjects: vec![
-            subject("baseline", router()),
-            subject("identity", router().layer(Identity::new())),
-            subject("octostack", router().layer(red())),
-            subject("octostack-leaked", router().layer(red().leak())),
-            subject("axum-prometheus", router().layer(axum_prometheus())),
-        ],
-        between_rounds: forget_samples,
-    }
+    vec![
+        subject("baseline", router()),
+        subject("identity", router().layer(Identity::new())),
+        subject("octostack", router().layer(red())),
+        subject("octostack-leaked", router().layer(red().leak())),
+        subject("axum-prometheus", router().layer(axum_prometheus())),
+    ]
 }
 
 fn subject<S, Req, Res>(

@@ -19,6 +19,8 @@ use futures_util::{Stream, stream};
 use inventory::{InventoryClient, StockRequest};
 use octostack::Channel;
 use octostack::core::lifecycle::{Step, Stop};
+use octostack::flags::Context;
+use octostack::metrics::{counter, describe_counter};
 use octostack::prelude::*;
 use orders::{NewOrder, Order, Orders};
 use std::convert::Infallible;
@@ -34,14 +36,26 @@ struct Settings {
     inventory: Endpoint,
 }
 
+octostack::flags! {
+    /// Recommendations beside an order. Off where the shop has enough to do; see
+    /// `config/flags.json` for whom they are on.
+    RECOMMENDATIONS: bool = false, kind = ops, owner = "team-shop";
+}
+
 fn main() -> ExitCode {
     octostack::service!(owner = "team-shop").run(build)
 }
 
 /// Builds the service. It is ready, and gets traffic, once this returns.
 async fn build(app: App<Settings>) -> Result<Router> {
+    describe_counter!("orders.received", "Orders that were taken, or refused for want of room.");
     // Without an address the inventory is served on a loopback socket of this process.
     let channel = app.channel_or_local("inventory", |s| &s.inventory, inventory::server).await?;
+    // Flags are evaluated for a user. A real service takes the name from what authenticates.
+    app.flag_context(|request| match request.headers.get("x-user").map(|user| user.to_str()) {
+        Some(Ok(user)) => Context::new().with_targeting_key(user.to_owned()),
+        _ => Context::new(),
+    });
     let shop = Shop {
         inventory: InventoryClient::new(channel),
         orders: Orders::with_samples(),
@@ -51,6 +65,7 @@ async fn build(app: App<Settings>) -> Result<Router> {
         .route("/orders", post(create))
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/events", get(events))
+        .route("/recommendations", get(recommendations))
         .with_state(shop))
 }
 
@@ -93,8 +108,23 @@ async fn show(
 /// `POST /orders`
 async fn create(State(shop): State<Shop>, Json(new): Json<NewOrder>) -> impl IntoResponse {
     match shop.orders.add(new) {
-        Some(order) => (StatusCode::CREATED, Json(order)).into_response(),
-        None => StatusCode::INSUFFICIENT_STORAGE.into_response(),
+        Some(order) => {
+            counter!("orders.received", "result" => "taken").increment(1);
+            (StatusCode::CREATED, Json(order)).into_response()
+        }
+        None => {
+            counter!("orders.received", "result" => "refused").increment(1);
+            StatusCode::INSUFFICIENT_STORAGE.into_response()
+        }
+    }
+}
+
+/// `GET /recommendations`: not there for users for whom the flag is off.
+async fn recommendations() -> Result<Json<[&'static str; 2]>, StatusCode> {
+    if RECOMMENDATIONS.is_on() {
+        Ok(Json(["teacup", "samovar"]))
+    } else {
+        Err(StatusCode::NOT_FOUND)
     }
 }
 

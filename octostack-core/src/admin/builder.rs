@@ -1,6 +1,7 @@
 use super::access::Setting;
 use super::expiry::Expiry;
-use super::page::{self, Page};
+use super::override_page::OverridePage;
+use super::page::{self, Content, Page};
 use super::{Access, Admin, AdminConfig, Shared, Tokens};
 use crate::health::{Probe, Probes};
 use crate::inspect::{Problem, Registry, Value};
@@ -67,12 +68,8 @@ impl AdminBuilder {
     where
         F: Fn(&Parts) -> Response<Bytes> + Send + Sync + 'static,
     {
-        self.pages.push(Page {
-            path: path.into(),
-            about: about.into(),
-            access,
-            render: Box::new(render),
-        });
+        let content = Content::Own(Box::new(render));
+        self.pages.push(Page { path: path.into(), about: about.into(), access, content });
         self
     }
 
@@ -88,6 +85,68 @@ impl AdminBuilder {
     {
         let render = move |_: &Parts| page::status(&status());
         self.page(path, about, Access::Operators, render)
+    }
+
+    /// Adds a page of what operators can change for a time: the items of the registry whose
+    /// [`Control::target_kind`](crate::inspect::Control::target_kind) is `kind`.
+    ///
+    /// | method and path, with `path` = `/flagz` | answers |
+    /// |---|---|
+    /// | `GET /flagz` | what `show` says without a name, and all overrides of the kind |
+    /// | `GET /flagz/{name}` | what `show` says of that name, and its override |
+    /// | `PUT /flagz/{name}/override` | sets it, and answers as `GET /flagz/{name}` |
+    /// | `DELETE /flagz/{name}/override` | ends it, and answers likewise, with `ended` |
+    ///
+    /// The body of a `PUT` is one object. `ttl` says for how long (1 h if it does not, at most
+    /// 24 h); every other field is handed to the items as one of the settings of a
+    /// [`Patch`](crate::inspect::Patch). A name is percent-encoded where it has to be, also each
+    /// `/` in it. Who may is decided as for `/policyz`.
+    ///
+    /// `show` gets the name, decoded, or `None` for all, and the request, for its query. It
+    /// answers `Ok(None)` where nothing has that name, which becomes 404, and all that is wrong
+    /// with the query as `Err`, which becomes 400. After a change it is asked without a query. It
+    /// is called by the thread that serves the port: it must not wait for anything. The entries
+    /// `override` and `overrides` are put in by the page.
+    ///
+    /// ```
+    /// # use octostack_core::admin::Admin;
+    /// # use octostack_core::health::Health;
+    /// # use octostack_core::inspect::Value;
+    /// # use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+    /// # use octostack_core::{Identity, Registry};
+    /// # let registry = Registry::new();
+    /// # let lifecycle = Lifecycle::new(LifecycleConfig::default(), &registry);
+    /// # let health = Health::new(&registry);
+    /// # let identity = Identity::new("orders", "1.0.0");
+    /// let admin = Admin::builder(&identity, &registry, &lifecycle, &health)
+    ///     .override_page("/flagz", "the flags", "flag", |_, name| {
+    ///         Ok(match name {
+    ///             None => Some(Value::map([("flags", vec!["dark"].into())])),
+    ///             Some("dark") => Some(Value::map([("name", Value::from("dark"))])),
+    ///             Some(_) => None,
+    ///         })
+    ///     })
+    ///     .build();
+    /// # assert!(admin.is_ok());
+    /// ```
+    pub fn override_page<F>(
+        mut self,
+        path: impl Into<String>,
+        about: impl Into<String>,
+        kind: &'static str,
+        show: F,
+    ) -> Self
+    where
+        F: Fn(&Parts, Option<&str>) -> Result<Option<Value>, Vec<Problem>> + Send + Sync + 'static,
+    {
+        let path = path.into();
+        let about = format!(
+            "{}; {path}/{{name}} shows one, PUT {path}/{{name}}/override changes it",
+            about.into()
+        );
+        let content = Content::Overrides(OverridePage { kind, show: Box::new(show) });
+        self.pages.push(Page { path, about, access: Access::Operators, content });
+        self
     }
 
     /// Adds a generation number to `/statusz`, such as that of `config`.
@@ -106,19 +165,7 @@ impl AdminBuilder {
     /// taken.
     pub fn build(self) -> Result<Admin, Vec<Problem>> {
         let mut problems = self.config.validate().err().unwrap_or_default();
-        for (i, page) in self.pages.iter().enumerate() {
-            let path = page.path.as_str();
-            let own =
-                matches!(path, "/" | "/statusz" | "/policyz") || path.starts_with("/policyz/");
-            let taken = self.pages[..i].iter().any(|earlier| earlier.path == path);
-            if own || taken || Probe::at(path).is_some() {
-                problems.push(Problem::new(path, "there is a page of this path already"));
-            }
-            if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-                let what = "a path starts with `/` and has neither `?`, `#` nor spaces";
-                problems.push(Problem::new(path, what));
-            }
-        }
+        problems.extend(paths(&self.pages));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -144,6 +191,28 @@ impl AdminBuilder {
             }),
         })
     }
+}
+
+/// What is wrong with the paths of pages, also between them.
+fn paths(pages: &[Page]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (i, page) in pages.iter().enumerate() {
+        let path = page.path.as_str();
+        let own = matches!(path, "/" | "/statusz" | "/policyz") || path.starts_with("/policyz/");
+        let clashes = |other: &Page| other.rest(path).is_some() || page.rest(&other.path).is_some();
+        if own || pages[..i].iter().any(clashes) || Probe::at(path).is_some() {
+            problems.push(Problem::new(path, "there is a page of this path already"));
+        }
+        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+            let what = "a path starts with `/` and has neither `?`, `#` nor spaces";
+            problems.push(Problem::new(path, what));
+        }
+        let has_more_below = matches!(page.content, Content::Overrides(_));
+        if has_more_below && path.len() > 1 && path.ends_with('/') {
+            problems.push(Problem::new(path, "a page with others below it has no `/` at its end"));
+        }
+    }
+    problems
 }
 
 impl fmt::Debug for AdminBuilder {

@@ -11,10 +11,10 @@
 //! | `/policyz`, `/policyz/{name}` | the policies; `PUT` changes one for a time, `DELETE` ends that |
 //! | `/` | the pages there are |
 //!
-//! Other crates add theirs with [`AdminBuilder::page`] and [`AdminBuilder::status_page`]. Who may
-//! see and do what is in one table, [`Access`]; in short: on loopback reading is free for whoever
-//! calls it by a loopback name, elsewhere it takes a token, and changes take the write token, save
-//! on loopback in development.
+//! Other crates add theirs with [`AdminBuilder::page`], [`AdminBuilder::status_page`] and, for what
+//! can be changed, [`AdminBuilder::override_page`]. Who may see and do what is in one table,
+//! [`Access`]; in short: on loopback reading is free for whoever calls it by a loopback name,
+//! elsewhere it takes a token, and changes take the write token, save on loopback in development.
 //!
 //! A change looks like this:
 //!
@@ -59,14 +59,17 @@
 //! ```
 mod access;
 mod builder;
+mod change;
 mod config;
 mod expiry;
 mod json;
 mod listener;
+mod override_page;
 mod page;
 mod policyz;
 mod service;
 mod statusz;
+mod wish;
 
 pub use access::Access;
 pub use builder::AdminBuilder;

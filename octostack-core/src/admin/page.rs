@@ -1,4 +1,5 @@
 //! Answers, and the pages that other crates add.
+use super::override_page::OverridePage;
 use super::{Access, json};
 use crate::inspect::{Problem, Value};
 use bytes::Bytes;
@@ -8,12 +9,29 @@ use http::{Response, StatusCode};
 
 pub(super) type Render = Box<dyn Fn(&Parts) -> Response<Bytes> + Send + Sync>;
 
-/// A page that is only read.
+/// A page that another crate has added.
 pub(super) struct Page {
     pub(super) path: String,
     pub(super) about: String,
     pub(super) access: Access,
-    pub(super) render: Render,
+    pub(super) content: Content,
+}
+
+/// What a page answers.
+pub(super) enum Content {
+    /// It is only read, at its path alone.
+    Own(Render),
+    /// What can be changed, at its path and below.
+    Overrides(OverridePage),
+}
+
+impl Page {
+    /// What follows the page's own path in `path`, if `path` belongs to it.
+    pub(super) fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(&*self.path)?;
+        let below = matches!(self.content, Content::Overrides(_)) && rest.starts_with('/');
+        (below || rest.is_empty()).then_some(rest)
+    }
 }
 
 pub(super) fn with_type(
@@ -69,4 +87,35 @@ pub(super) fn wrong_method(allowed: &'static str) -> Response<Bytes> {
     let allowed = HeaderValue::from_static(allowed);
     response.headers_mut().insert(header::ALLOW, allowed);
     response
+}
+
+/// Undoes percent encoding; `None` where it is broken.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_decoded;
+
+    #[test]
+    fn decodes_names() {
+        assert_eq!(percent_decoded("inventory.retry").as_deref(), Some("inventory.retry"));
+        assert_eq!(percent_decoded("a%20b%2Fc%C3%b6").as_deref(), Some("a b/cö"));
+        for broken in ["%", "%4", "%zz", "%ff", "a%+1"] {
+            assert_eq!(percent_decoded(broken), None, "{broken}");
+        }
+    }
 }

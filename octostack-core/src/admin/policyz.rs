@@ -1,111 +1,66 @@
 //! `/policyz`: the policies of the process, and the changes to them.
-use super::statusz::{entries, in_force};
-use super::{json, page};
-use crate::inspect::overrides::{Actor, DEFAULT_TTL, MAX_TTL, OverrideError};
-use crate::inspect::{Inspect, Mode, Patch, Problem, Registry, Value};
-use crate::{Clock, SystemClock, duration};
+use super::statusz::entries;
+use super::wish::Form;
+use super::{change, page};
+use crate::inspect::overrides::{Actor, POLICY, Target};
+use crate::inspect::{Inspect, Registry, Value};
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// `GET /policyz`.
 pub(super) fn list(registry: &Registry) -> Response<Bytes> {
-    let instances = policies(registry).iter().map(instance).collect();
-    let mut page = vec![("policies".into(), Value::List(instances))];
-    let now = SystemClock.now();
-    let overrides = registry.overrides().into_iter();
-    let overrides = overrides.map(|change| (change.name.clone(), in_force(&change, now)));
-    page.push(("overrides".into(), Value::map(overrides)));
-    page::status(&Value::Map(page))
+    let instances = registry.changeable(POLICY).iter().map(instance).collect();
+    page::status(&Value::map([
+        ("policies", Value::List(instances)),
+        ("overrides", change::all_shown(registry, POLICY)),
+    ]))
 }
 
 /// `GET /policyz/{name}`.
 pub(super) fn show(registry: &Registry, name: &str) -> Response<Bytes> {
-    match find(registry, name) {
+    match registry.targets(name) {
         Ok(found) => page::status(&describe(registry, name, &found)),
-        Err(unknown) => refuse(unknown),
+        Err(unknown) => change::refusal(unknown),
     }
 }
 
 /// `PUT /policyz/{name}`.
-pub(super) fn change(
-    registry: &Registry,
-    name: &str,
-    body: &[u8],
-    actor: &Actor,
-) -> Response<Bytes> {
-    let found = match find(registry, name) {
-        Ok(found) => found,
-        Err(unknown) => return refuse(unknown),
-    };
-    let before = registry.overrides().into_iter().find(|o| o.name == name);
-    let mut wish = Wish::read(body);
-    if wish.problems.is_empty() && wish.is_empty() && before.is_none() {
-        let what = "changes nothing: give mode, settings or both";
-        wish.problems.push(Problem::new("", what));
+pub(super) fn set(registry: &Registry, name: &str, body: &[u8], actor: &Actor) -> Response<Bytes> {
+    match change::set(registry, name.into(), Form::Policy, body, actor) {
+        Ok(()) => changed(registry, name, None),
+        Err(error) => change::refusal(error),
     }
-    if wish.problems.is_empty() {
-        let now = SystemClock.now();
-        return match registry.set_override(name, wish.patch, wish.ttl, actor, now) {
-            Ok(_) => page::status(&describe(registry, name, &found)),
-            Err(error) => refuse(error),
-        };
-    }
-    // It is refused already; what the policy itself would say belongs on the same list.
-    let mut merged = before.map(|o| o.patch).unwrap_or_default();
-    merged.merge(wish.patch);
-    for problem in found.iter().filter_map(|item| item.control()?.check(&merged).err()) {
-        wish.problems.extend(problem);
-    }
-    refuse(OverrideError::Invalid(wish.problems))
 }
 
 /// `DELETE /policyz/{name}`.
 pub(super) fn end(registry: &Registry, name: &str, actor: &Actor) -> Response<Bytes> {
     match registry.end_override(name, actor) {
-        Ok(ended) => {
-            let found = find(registry, name).unwrap_or_default();
-            let mut page = entries(describe(registry, name, &found));
-            page.insert(1, ("ended".into(), ended.into()));
-            page::status(&Value::Map(page))
-        }
-        Err(error) => refuse(error),
+        Ok(ended) => changed(registry, name, Some(ended)),
+        Err(error) => change::refusal(error),
     }
 }
 
-type Item = Arc<dyn Inspect>;
-
-fn policies(registry: &Registry) -> Vec<Item> {
-    let mut items = registry.items();
-    items.retain(|item| item.control().is_some());
-    items
-}
-
-fn find(registry: &Registry, name: &str) -> Result<Vec<Item>, OverrideError> {
-    let (found, others): (Vec<_>, Vec<_>) =
-        policies(registry).into_iter().partition(|item| item.name() == name);
-    if !found.is_empty() {
-        return Ok(found);
+/// The page of `name` after a change. An override may outlive all policies of its name.
+fn changed(registry: &Registry, name: &str, ended: Option<bool>) -> Response<Bytes> {
+    let found = registry.targets(name).unwrap_or_default();
+    let mut page = entries(describe(registry, name, &found));
+    if let Some(ended) = ended {
+        change::insert_ended(&mut page, ended);
     }
-    let mut known: Vec<_> = others.iter().map(|item| item.name().to_owned()).collect();
-    known.sort();
-    known.dedup();
-    Err(OverrideError::Unknown { name: name.to_owned(), known })
+    page::status(&Value::Map(page))
 }
 
-fn describe(registry: &Registry, name: &str, found: &[Item]) -> Value {
-    let now = SystemClock.now();
-    let change = registry.overrides().into_iter().find(|o| o.name == name);
+fn describe(registry: &Registry, name: &str, found: &[Arc<dyn Inspect>]) -> Value {
     Value::map([
         ("name", Value::from(name.to_owned())),
-        ("override", change.map(|change| in_force(&change, now)).into()),
+        ("override", change::shown(registry, Target::new(POLICY, name))),
         ("instances", Value::List(found.iter().map(instance).collect())),
     ])
 }
 
 /// Name and kind, then whatever the policy says of itself.
-fn instance(item: &Item) -> Value {
+fn instance(item: &Arc<dyn Inspect>) -> Value {
     let mut entry =
         vec![("name".into(), item.name().to_owned().into()), ("kind".into(), item.kind().into())];
     entry.extend(entries(item.status()));
@@ -113,145 +68,4 @@ fn instance(item: &Item) -> Value {
         entry.push(("abnormal".into(), why.into()));
     }
     Value::Map(entry)
-}
-
-fn refuse(error: OverrideError) -> Response<Bytes> {
-    match error {
-        OverrideError::Unknown { .. } => {
-            page::refusal(StatusCode::NOT_FOUND, &error.to_string(), &[])
-        }
-        OverrideError::Ttl(_) => {
-            let problem = Problem::new("ttl", error.to_string());
-            refuse(OverrideError::Invalid(vec![problem]))
-        }
-        OverrideError::Invalid(mut problems) => {
-            // Instances of one name see the same things.
-            let mut seen = Vec::new();
-            problems.retain(|p| {
-                !seen.contains(p) && {
-                    seen.push(p.clone());
-                    true
-                }
-            });
-            let detail = format!("nothing was changed; problems: {}", problems.len());
-            page::refusal(StatusCode::BAD_REQUEST, &detail, &problems)
-        }
-    }
-}
-
-/// What the body of a `PUT` asks for, and everything that is wrong with it.
-#[derive(Debug)]
-struct Wish {
-    patch: Patch,
-    ttl: Duration,
-    problems: Vec<Problem>,
-}
-
-impl Wish {
-    fn is_empty(&self) -> bool {
-        self.patch == Patch::default()
-    }
-
-    fn read(body: &[u8]) -> Self {
-        let mut wish = Self { patch: Patch::default(), ttl: DEFAULT_TTL, problems: Vec::new() };
-        let fields = match serde_json::from_slice(body) {
-            Ok(serde_json::Value::Object(fields)) => fields,
-            Ok(other) => {
-                let other = json::value(other);
-                wish.refuse("", format!("the body is {}, not an object", other.type_name()));
-                return wish;
-            }
-            Err(error) => {
-                wish.refuse("", format!("the body is not JSON: {error}"));
-                return wish;
-            }
-        };
-        for (key, value) in fields {
-            let value = json::value(value);
-            match key.as_str() {
-                "mode" => wish.mode(&value),
-                "settings" => wish.settings(value),
-                "ttl" => wish.ttl(&value),
-                _ => wish.refuse(&key, "no such field; there are mode, settings, ttl"),
-            }
-        }
-        wish
-    }
-
-    fn mode(&mut self, value: &Value) {
-        match value.as_str().map(str::parse::<Mode>) {
-            Some(Ok(mode)) => self.patch.mode = Some(mode),
-            Some(Err(why)) => self.refuse("mode", why),
-            None => {
-                let known = Mode::ALL.map(Mode::as_str).join(", ");
-                self.refuse("mode", format!("is {}, not one of {known}", value.type_name()));
-            }
-        }
-    }
-
-    fn settings(&mut self, value: Value) {
-        match value {
-            Value::Map(settings) => {
-                let settings = settings.into_iter();
-                self.patch.settings = settings.map(|(k, v)| (k.into_owned(), v)).collect();
-            }
-            other => self.refuse("settings", format!("is {}, not an object", other.type_name())),
-        }
-    }
-
-    fn ttl(&mut self, value: &Value) {
-        let Some(text) = value.as_str() else {
-            let what = format!("is {}; write it as `30s` or `1h`", value.type_name());
-            return self.refuse("ttl", what);
-        };
-        match duration::parse(text) {
-            Ok(ttl) if ttl.is_zero() || ttl > MAX_TTL => {
-                self.refuse("ttl", OverrideError::Ttl(ttl).to_string());
-            }
-            Ok(ttl) => self.ttl = ttl,
-            Err(why) => self.refuse("ttl", why),
-        }
-    }
-
-    fn refuse(&mut self, key: &str, message: impl Into<String>) {
-        self.problems.push(Problem::new(key, message));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(body: &str) -> Vec<String> {
-        Wish::read(body.as_bytes()).problems.iter().map(Problem::to_string).collect()
-    }
-
-    #[test]
-    fn reads_what_the_contract_says() {
-        let body = br#"{"mode": "shadow", "settings": {"rate": 0.5, "wait": "1s"}, "ttl": "2h"}"#;
-        let wish = Wish::read(body);
-        assert_eq!(wish.problems, []);
-        assert_eq!(wish.patch.mode, Some(Mode::Shadow));
-        let settings = [("rate".into(), 0.5.into()), ("wait".into(), "1s".into())];
-        assert_eq!(wish.patch.settings, settings);
-        assert_eq!(wish.ttl, Duration::from_secs(7_200));
-        assert_eq!(Wish::read(b"{}").ttl, DEFAULT_TTL);
-    }
-
-    #[test]
-    fn says_everything_that_is_wrong() {
-        let all = problems(r#"{"mode": "off", "settings": [], "ttl": "25h", "tll": 1}"#);
-        assert_eq!(all.len(), 4, "{all:?}");
-        let has = |text: &str| all.iter().any(|p| p.contains(text));
-        assert!(has("unknown mode `off`; the modes are enforce, shadow"));
-        assert!(has("settings: is a list, not an object"));
-        assert!(has("ttl: ttl 1day 1h is out of range"));
-        assert!(has("tll: no such field; there are mode, settings, ttl"));
-        assert!(problems(r#"{"ttl": 5}"#)[0].contains("is a whole number; write it as"));
-        assert!(problems(r#"{"ttl": "0s"}"#)[0].contains("out of range"));
-        assert!(problems(r#"{"mode": null}"#)[0].contains("is null, not one of"));
-        assert!(problems("[]")[0].contains("is a list, not an object"));
-        assert!(problems("{")[0].contains("not JSON: EOF"));
-        assert!(problems("")[0].contains("not JSON"));
-    }
 }

@@ -1,5 +1,7 @@
 use super::access::{self, Access, Facts, Token};
-use super::{Admin, Page, Shared, page, policyz, statusz};
+use super::override_page::{OverridePage, Place};
+use super::page::{self, Content, Page, Render};
+use super::{Admin, Shared, policyz, statusz};
 use crate::health::Probe;
 use crate::inspect::overrides::Actor;
 use crate::server::Peer;
@@ -34,7 +36,8 @@ enum Route<'a> {
     Status,
     Policies,
     Policy(String),
-    Page(&'a Page),
+    Page(&'a Page, &'a Render),
+    Overrides(&'a Page, &'a OverridePage, Place),
     Nothing,
 }
 
@@ -50,21 +53,32 @@ impl<'a> Route<'a> {
             _ => {}
         }
         if let Some(name) = path.strip_prefix("/policyz/") {
-            return percent_decoded(name).map_or(Self::Nothing, Self::Policy);
+            return page::percent_decoded(name).map_or(Self::Nothing, Self::Policy);
         }
-        let page = admin.pages.iter().find(|page| page.path == path);
-        page.map_or(Self::Nothing, Self::Page)
+        let found = admin.pages.iter().find_map(|page| Some((page, page.rest(path)?)));
+        match found.map(|(page, rest)| (page, &page.content, rest)) {
+            Some((page, Content::Own(render), _)) => Self::Page(page, render),
+            Some((page, Content::Overrides(things), rest)) => {
+                Place::of(rest).map_or(Self::Nothing, |place| Self::Overrides(page, things, place))
+            }
+            None => Self::Nothing,
+        }
     }
 
     const fn access(&self) -> Access {
         match self {
             Self::Probe(_) => Access::Anyone,
-            Self::Page(page) => page.access,
+            Self::Page(page, _) | Self::Overrides(page, ..) => page.access,
             // What is not there is told only to those who may see what is.
             Self::Index | Self::Status | Self::Policies | Self::Policy(_) | Self::Nothing => {
                 Access::Operators
             }
         }
+    }
+
+    /// Whether a `PUT` changes something here.
+    const fn can_be_set(&self) -> bool {
+        matches!(self, Self::Policy(_) | Self::Overrides(_, _, Place::Override(_)))
     }
 }
 
@@ -106,38 +120,56 @@ impl Shared {
             Err(no) => return page::refusal(no.status, no.detail, &[]),
         };
         drop(tokens); // so that a slow body does not keep old tokens alive
-        if let (Route::Policy(name), &Method::PUT) = (&route, &parts.method) {
-            return match read(body).await {
-                Ok(body) => policyz::change(&self.registry, name, &body, &actor(parts, token)),
-                Err(refusal) => refusal,
-            };
-        }
+        let body = if route.can_be_set() && parts.method == Method::PUT {
+            match read(body).await {
+                Ok(body) => body,
+                Err(refusal) => return refusal,
+            }
+        } else {
+            Bytes::new()
+        };
         // A page asks items of other crates. One that panics must not hide why the service fails
         // behind a closed connection.
-        let look = AssertUnwindSafe(|| self.look(&route, parts, token));
+        let look = AssertUnwindSafe(|| self.respond(&route, parts, &body, token));
         catch_unwind(look).unwrap_or_else(|_| {
             let detail = "the page panicked; the log says where";
             page::refusal(StatusCode::INTERNAL_SERVER_ERROR, detail, &[])
         })
     }
 
-    fn look(&self, route: &Route<'_>, parts: &Parts, token: Option<Token>) -> Response<Bytes> {
+    fn respond(
+        &self,
+        route: &Route<'_>,
+        parts: &Parts,
+        body: &[u8],
+        token: Option<Token>,
+    ) -> Response<Bytes> {
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         match route {
             Route::Probe(probe) => self.probes.answer(*probe, &parts.method),
-            Route::Policy(name) if parts.method == Method::DELETE => {
-                policyz::end(&self.registry, name, &actor(parts, token))
-            }
-            Route::Policy(_) if !reads => page::wrong_method("GET, HEAD, PUT, DELETE"),
             Route::Nothing => {
                 page::refusal(StatusCode::NOT_FOUND, "no such page; `/` lists them", &[])
             }
+            Route::Policy(name) => match parts.method {
+                Method::PUT => policyz::set(&self.registry, name, body, &actor(parts, token)),
+                Method::DELETE => policyz::end(&self.registry, name, &actor(parts, token)),
+                _ if reads => policyz::show(&self.registry, name),
+                _ => page::wrong_method("GET, HEAD, PUT, DELETE"),
+            },
+            Route::Overrides(_, things, Place::Override(name)) => match parts.method {
+                Method::PUT => things.set(&self.registry, parts, name, body, &actor(parts, token)),
+                Method::DELETE => things.end(&self.registry, parts, name, &actor(parts, token)),
+                _ => page::wrong_method("PUT, DELETE"),
+            },
             _ if !reads => page::wrong_method("GET, HEAD"),
             Route::Index => page::text(self.index()),
             Route::Status => page::status(&statusz::status(self)),
             Route::Policies => policyz::list(&self.registry),
-            Route::Policy(name) => policyz::show(&self.registry, name),
-            Route::Page(page) => (page.render)(parts),
+            Route::Page(_, render) => render(parts),
+            Route::Overrides(_, things, Place::List) => things.look(&self.registry, parts, None),
+            Route::Overrides(_, things, Place::One(name)) => {
+                things.look(&self.registry, parts, Some(name))
+            }
         }
     }
 
@@ -215,35 +247,9 @@ fn printable(name: &str) -> String {
     visible.take(MAX_ACTOR).collect()
 }
 
-/// Undoes percent encoding; `None` where it is broken.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{MAX_ACTOR, percent_decoded, printable};
-
-    #[test]
-    fn decodes_names() {
-        assert_eq!(percent_decoded("inventory.retry").as_deref(), Some("inventory.retry"));
-        assert_eq!(percent_decoded("a%20b%2Fc%C3%b6").as_deref(), Some("a b/cö"));
-        for broken in ["%", "%4", "%zz", "%ff", "a%+1"] {
-            assert_eq!(percent_decoded(broken), None, "{broken}");
-        }
-    }
+    use super::{MAX_ACTOR, printable};
 
     #[test]
     fn names_cannot_forge_lines() {

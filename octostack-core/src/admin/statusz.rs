@@ -32,8 +32,11 @@ fn abnormal(registry: &Registry, now: Instant) -> Vec<Value> {
     let mut list: Vec<_> = overrides
         .map(|change| {
             let details = entries(in_force(&change, now));
-            let head =
-                [("kind".into(), Value::from("override")), ("name".into(), change.name.into())];
+            let head = [
+                ("kind".into(), Value::from("override")),
+                ("target_kind".into(), change.kind.into()),
+                ("name".into(), change.name.into()),
+            ];
             Value::Map(head.into_iter().chain(details).collect())
         })
         .collect();

@@ -21,7 +21,7 @@ impl<T> Storage<T> {
     pub(super) fn replace(&self, value: T, publish: impl Fn(u64)) -> u64 {
         let writing = lock(&self.writer);
         let generation = self.load().generation + 1;
-        if cfg!(octostack_planted_bug) {
+        if cfg!(octostack_planted_bug) && generation.is_multiple_of(2) {
             publish(generation); // loom must notice: the number is out before the value
         }
         let old = self.swap(Arc::new(Versioned { generation, value }));

@@ -1,4 +1,5 @@
 use super::Value;
+use super::overrides::POLICY;
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,10 +66,10 @@ impl FromStr for Mode {
     }
 }
 
-/// A wish to change a policy: what is absent stays as it is.
+/// A wish to change an item: what is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patch {
-    /// The mode to take.
+    /// The mode to take, of items that have modes.
     pub mode: Option<Mode>,
     /// Settings to change, by name.
     pub settings: Vec<(String, Value)>,
@@ -125,6 +126,15 @@ impl std::error::Error for Problem {}
 /// those observers, must not themselves change an override of that registry, end one, or register
 /// an item that has a control, nor wait for a thread that does: that waits for itself.
 pub trait Control: Send + Sync {
+    /// As what operators know it, in `snake_case`: [`POLICY`] unless it says otherwise. A constant
+    /// of the type.
+    ///
+    /// An override has a kind and a name. A flag and a policy of one name do not disturb each
+    /// other; a breaker and a bulkhead of one name are both policies, and a change applies to both.
+    fn target_kind(&self) -> &'static str {
+        POLICY
+    }
+
     /// Says everything that is wrong with `patch` over the item's own settings.
     ///
     /// # Errors

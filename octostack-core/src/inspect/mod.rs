@@ -42,6 +42,7 @@
 //! drop(cache);
 //! assert!(registry.items().is_empty());
 //! ```
+mod changes;
 mod control;
 mod event;
 mod metric;
@@ -81,7 +82,8 @@ pub trait Inspect: Send + Sync {
 
     /// What may be changed while it runs; `None` for items that are only read.
     ///
-    /// An item that can be controlled is a policy: it is listed at `/policyz`.
+    /// As what it is changed says [`Control::target_kind`]: it is listed on the page of that kind,
+    /// which is `/policyz` unless it says otherwise.
     fn control(&self) -> Option<&dyn Control> {
         None
     }

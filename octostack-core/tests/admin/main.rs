@@ -1,9 +1,9 @@
-//! The admin pages as their users see them: without sockets in `pages` and `changes`, over real
-//! ones in `sockets`.
+//! The admin pages as their users see them: over real sockets in `sockets`, without in the others.
 #![cfg(feature = "admin")]
 #![allow(clippy::unwrap_used, reason = "in a helper too, it fails the test that called it")]
 
 mod changes;
+mod overrides;
 mod pages;
 mod sockets;
 

@@ -61,8 +61,13 @@ pub(super) fn list_of(len: usize, out: &mut Murmur3) {
 
 /// A text.
 pub(super) fn text(content: &str, out: &mut Murmur3) {
-    head(TEXT, content.len() as u64, out);
+    head_of_text(content.len(), out);
     out.write(content.as_bytes());
+}
+
+/// The head of a text, whose `len` bytes have to follow.
+pub(super) fn head_of_text(len: usize, out: &mut Murmur3) {
+    head(TEXT, len as u64, out);
 }
 
 fn integer(number: i64, out: &mut Murmur3) {

@@ -46,11 +46,16 @@ pub use split::{Split, SplitError};
 
 use murmur::Murmur3;
 use octostack_core::inspect::Value;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 /// A version of the bucketing arithmetic; see the [module docs](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "lowercase")
+)]
 #[non_exhaustive]
 pub enum Bucketing {
     /// Floating point, in steps of about 100 / 2³¹.
@@ -85,11 +90,7 @@ impl Bucketing {
     /// `None` if the unit is none in this version, and for the few hashes that V1 has no place
     /// for. The caller then serves the flag's default.
     pub fn part(self, unit: Unit<'_>, split: &Split) -> Option<usize> {
-        let hash = self.hash(unit)?;
-        match self {
-            Self::V1 => split.by_share(hash),
-            Self::V2 | Self::V3 => Some(split.by_projection(hash)),
-        }
+        self.part_of(self.hash(unit)?, split)
     }
 
     /// The hash of a unit, or `None` if the unit is none in this version.
@@ -102,6 +103,40 @@ impl Bucketing {
         Some(hash.finish())
     }
 
+    /// The part that `hash` falls into, of parts whose ends are computed as they are needed: the
+    /// sums of the weights up to each, the last of which is `total`.
+    pub(crate) fn place(
+        self,
+        hash: u32,
+        total: u32,
+        ends: impl Iterator<Item = u32>,
+    ) -> Option<usize> {
+        match self {
+            Self::V1 => split::by_share(hash, total, ends),
+            Self::V2 | Self::V3 => split::by_projection(hash, total, ends),
+        }
+    }
+
+    /// The part of a split whose hash is known.
+    pub(crate) fn part_of(self, hash: u32, split: &Split) -> Option<usize> {
+        match self {
+            Self::V1 => split.by_share(hash),
+            Self::V2 | Self::V3 => Some(split.by_projection(hash)),
+        }
+    }
+
+    /// As [`hash`](Self::hash) of a [`Unit::Text`] that is put together while it is hashed.
+    pub(crate) fn hash_display(self, text: impl fmt::Display) -> u32 {
+        let mut hash = Murmur3::new(0);
+        if self == Self::V3 {
+            let mut length = Length(0);
+            let _ = write!(length, "{text}"); // neither of the two writers can fail
+            cbor::head_of_text(length.0, &mut hash);
+        }
+        let _ = write!(hash, "{text}");
+        hash.finish()
+    }
+
     /// How it is written in settings.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -109,6 +144,16 @@ impl Bucketing {
             Self::V2 => "v2",
             Self::V3 => "v3",
         }
+    }
+}
+
+/// Counts the bytes of what is written.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
     }
 }
 

@@ -4,46 +4,46 @@
 /// A hash under way.
 pub(super) struct Murmur3 {
     state: u32,
-    /// Bytes that do not fill a block of four yet, and how many they are.
-    rest: [u8; 4],
-    rest_len: usize,
+    /// Bytes that do not fill a block of four yet, from the lowest, and how many bits they are.
+    rest: u32,
+    rest_bits: u32,
     /// All bytes so far; the algorithm wraps it at 2³².
     len: u32,
 }
 
 impl Murmur3 {
     pub(super) const fn new(seed: u32) -> Self {
-        Self { state: seed, rest: [0; 4], rest_len: 0, len: 0 }
+        Self { state: seed, rest: 0, rest_bits: 0, len: 0 }
     }
 
-    pub(super) fn write(&mut self, mut bytes: &[u8]) {
+    #[inline]
+    pub(super) fn write(&mut self, bytes: &[u8]) {
         #[allow(
             clippy::cast_possible_truncation,
             reason = "the algorithm takes the length modulo 2^32"
         )]
         let len = bytes.len() as u32;
         self.len = self.len.wrapping_add(len);
-        if self.rest_len > 0 {
-            let (now, later) = bytes.split_at(bytes.len().min(4 - self.rest_len));
-            self.keep(now);
-            bytes = later;
-            if self.rest_len < 4 {
-                return;
-            }
-            self.block(self.rest);
-            self.rest_len = 0;
-        }
         let (blocks, tail) = bytes.as_chunks::<4>();
         for block in blocks {
-            self.block(*block);
+            // In a wide word, as a shift by all 32 bits is none.
+            let word = u64::from(u32::from_le_bytes(*block)) << self.rest_bits;
+            self.block(self.rest | low(word));
+            self.rest = low(word >> 32);
         }
-        self.keep(tail);
+        for byte in tail {
+            self.rest |= u32::from(*byte) << self.rest_bits;
+            self.rest_bits += 8;
+            if self.rest_bits == 32 {
+                self.block(self.rest);
+                (self.rest, self.rest_bits) = (0, 0);
+            }
+        }
     }
 
     pub(super) fn finish(mut self) -> u32 {
-        if self.rest_len > 0 {
-            self.rest[self.rest_len..].fill(0);
-            self.state ^= scramble(u32::from_le_bytes(self.rest));
+        if self.rest_bits > 0 {
+            self.state ^= scramble(self.rest);
         }
         let mut hash = self.state ^ self.len;
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
@@ -51,16 +51,23 @@ impl Murmur3 {
         hash ^ (hash >> 16)
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        let end = self.rest_len + bytes.len();
-        self.rest[self.rest_len..end].copy_from_slice(bytes);
-        self.rest_len = end;
-    }
-
     #[inline]
-    fn block(&mut self, block: [u8; 4]) {
-        let mixed = (self.state ^ scramble(u32::from_le_bytes(block))).rotate_left(13);
+    fn block(&mut self, block: u32) {
+        let mixed = (self.state ^ scramble(block)).rotate_left(13);
         self.state = mixed.wrapping_mul(5).wrapping_add(0xe654_6b64);
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+const fn low(word: u64) -> u32 {
+    word as u32
+}
+
+/// So that text can be hashed while it is put together.
+impl std::fmt::Write for Murmur3 {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
     }
 }
 

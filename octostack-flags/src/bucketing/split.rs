@@ -37,29 +37,48 @@ impl Split {
 
     /// The part at `hash * total / 2³²`, which is below the total for every hash.
     pub(super) fn by_projection(&self, hash: u32) -> usize {
-        let place = (u64::from(hash) * u64::from(self.total())) >> 32;
+        let place = projected(hash, self.total());
         self.ends.partition_point(|end| u64::from(*end) <= place)
     }
 
-    /// The part by the share of the signed hash's size in that of the largest one, in percent.
-    ///
-    /// Kept to the letter, with its flaws: for the two or three largest hashes the share reaches
-    /// 100, which is in no part, and adding up percentages rounds.
+    /// The part by the share of the hash; see [`by_share`].
     pub(super) fn by_share(&self, hash: u32) -> Option<usize> {
-        let size = f64::from(hash.cast_signed()).abs();
-        let place = size / f64::from(i32::MAX) * 100.0;
-        let total = f64::from(self.total());
-        let mut begin = 0;
-        let mut percent = 0.0;
-        for (part, &end) in self.ends.iter().enumerate() {
-            percent += 100.0 * f64::from(end - begin) / total;
-            if place < percent {
-                return Some(part);
-            }
-            begin = end;
-        }
-        None
+        by_share(hash, self.total(), self.ends.iter().copied())
     }
+}
+
+/// As [`Split::by_projection`], of parts that end at `ends`.
+pub(super) fn by_projection(
+    hash: u32,
+    total: u32,
+    mut ends: impl Iterator<Item = u32>,
+) -> Option<usize> {
+    let place = projected(hash, total);
+    ends.position(|end| u64::from(end) > place)
+}
+
+fn projected(hash: u32, total: u32) -> u64 {
+    (u64::from(hash) * u64::from(total)) >> 32
+}
+
+/// The part by the share of the signed hash's size in that of the largest one, in percent.
+///
+/// Kept to the letter, with its flaws: for the two or three largest hashes the share reaches 100,
+/// which is in no part, and adding up percentages rounds.
+pub(super) fn by_share(hash: u32, total: u32, ends: impl Iterator<Item = u32>) -> Option<usize> {
+    let size = f64::from(hash.cast_signed()).abs();
+    let place = size / f64::from(i32::MAX) * 100.0;
+    let total = f64::from(total);
+    let mut begin = 0;
+    let mut percent = 0.0;
+    for (part, end) in ends.enumerate() {
+        percent += 100.0 * f64::from(end - begin) / total;
+        if place < percent {
+            return Some(part);
+        }
+        begin = end;
+    }
+    None
 }
 
 /// Why weights make no split.

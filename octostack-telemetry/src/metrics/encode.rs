@@ -5,8 +5,9 @@
 use octostack_core::inspect::{Metric, Sink};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
+/// What the `# TYPE` line of a histogram says.
+pub(super) const HISTOGRAM: &str = "histogram";
 const BUCKET: &str = "_bucket";
 const SUM: &str = "_sum";
 const COUNT: &str = "_count";
@@ -19,20 +20,20 @@ pub enum Reading {
     /// A counter's or a gauge's.
     Number(f64),
     /// A histogram's.
-    Durations {
-        /// Upper bounds in nanoseconds.
-        bounds: Arc<[u64]>,
+    Buckets {
+        /// Upper bounds, rising.
+        bounds: Vec<f64>,
         /// How many fell in each bucket, and above the last.
         counts: Vec<u64>,
-        /// Sum in nanoseconds.
-        sum: u64,
+        /// Sum of all values.
+        sum: f64,
     },
 }
 
 /// All samples of one metric.
 #[derive(Debug)]
-struct Group {
-    help: &'static str,
+struct Group<'a> {
+    help: &'a str,
     kind: &'static str,
     /// By the text of their labels.
     series: BTreeMap<String, Reading>,
@@ -40,19 +41,39 @@ struct Group {
 
 /// All samples of a scrape, in the order in which they will be written.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
-    groups: BTreeMap<&'static str, Group>,
+pub(super) struct Groups<'a> {
+    groups: BTreeMap<&'a str, Group<'a>>,
     refused: Vec<&'static str>,
 }
 
-impl Groups {
+impl<'a> Groups<'a> {
     /// Makes `name` mean this and nothing else.
-    pub(super) fn announce(&mut self, name: &'static str, help: &'static str, kind: &'static str) {
+    pub(super) fn announce(&mut self, name: &'a str, help: &'a str, kind: &'static str) {
         self.groups.entry(name).or_insert_with(|| Group { help, kind, series: BTreeMap::new() });
     }
 
+    /// Announces a metric unless one that is here already has samples of the same name. Tells
+    /// whether it did.
+    #[cfg(feature = "metrics")]
+    pub(super) fn announce_if_free(
+        &mut self,
+        name: &'a str,
+        help: &'a str,
+        kind: &'static str,
+    ) -> bool {
+        let sample_is_here = || {
+            let samples = HISTOGRAM_SAMPLES.map(|suffix| format!("{name}{suffix}"));
+            kind == HISTOGRAM && samples.iter().any(|name| self.groups.contains_key(&**name))
+        };
+        if self.groups.contains_key(name) || self.is_histogram_sample(name) || sample_is_here() {
+            return false;
+        }
+        self.announce(name, help, kind);
+        true
+    }
+
     /// Takes one series. The labels are written already.
-    pub(super) fn insert(&mut self, name: &'static str, labels: &str, reading: Reading) {
+    pub(super) fn insert(&mut self, name: &str, labels: &str, reading: Reading) {
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };
@@ -64,11 +85,11 @@ impl Groups {
         }
     }
 
-    /// Whether a histogram writes samples of this name. Histograms are ours only, and announced
-    /// before inspected items are asked.
+    /// Whether a histogram writes samples of this name. Inspected items have none, and those that
+    /// the program registers are announced before.
     fn is_histogram_sample(&self, name: &str) -> bool {
         let group = histogram_of(name).and_then(|histogram| self.groups.get(histogram));
-        group.is_some_and(|group| group.kind == "histogram")
+        group.is_some_and(|group| group.kind == HISTOGRAM)
     }
 
     /// Names of samples that could not be written, one entry for each sample.
@@ -93,7 +114,7 @@ impl Groups {
 
 /// The samples of inspected items. One that would make the whole page invalid is refused: a bad
 /// name, or a name that means something else already, be it a sample of a histogram.
-impl Sink for Groups {
+impl Sink for Groups<'_> {
     fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
         let kind = match metric.kind {
             octostack_core::inspect::MetricKind::Counter => "counter",
@@ -119,18 +140,18 @@ impl Sink for Groups {
 fn write_series(out: &mut String, name: &str, labels: &str, reading: &Reading) {
     match reading {
         Reading::Number(value) => write_sample(out, name, "", labels, *value),
-        Reading::Durations { bounds, counts, sum } => {
+        Reading::Buckets { bounds, counts, sum } => {
             let comma = if labels.is_empty() { "" } else { "," };
             let mut count = 0;
             for (i, n) in counts.iter().enumerate() {
                 count += n;
-                let le = bounds.get(i).map_or(f64::INFINITY, |bound| seconds(*bound));
+                let le = bounds.get(i).copied().unwrap_or(f64::INFINITY);
                 let mut labels = format!("{labels}{comma}le=\"");
                 write_number(&mut labels, le);
                 labels.push('"');
                 write_sample(out, name, BUCKET, &labels, count as f64);
             }
-            write_sample(out, name, SUM, labels, seconds(*sum));
+            write_sample(out, name, SUM, labels, *sum);
             write_sample(out, name, COUNT, labels, count as f64);
         }
     }
@@ -155,10 +176,6 @@ fn write_number(out: &mut String, value: f64) {
             let _ = write!(out, "{value}");
         }
     }
-}
-
-fn seconds(nanos: u64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 /// What stands between the braces.

@@ -137,8 +137,8 @@ impl<H, const N: usize> fmt::Debug for Family<H, N> {
 /// A family without its type, as the registry keeps it.
 pub(super) trait AnyFamily: Send + Sync {
     fn shape(&self) -> &Shape;
-    fn announce(&self, groups: &mut Groups);
-    fn collect(&self, groups: &mut Groups);
+    fn announce<'a>(&'a self, groups: &mut Groups<'a>);
+    fn collect(&self, groups: &mut Groups<'_>);
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -147,11 +147,11 @@ impl<H: Handle> AnyFamily for Core<H> {
         &self.shape
     }
 
-    fn announce(&self, groups: &mut Groups) {
+    fn announce<'a>(&'a self, groups: &mut Groups<'a>) {
         groups.announce(self.shape.name, self.shape.help, H::TYPE);
     }
 
-    fn collect(&self, groups: &mut Groups) {
+    fn collect(&self, groups: &mut Groups<'_>) {
         for (labels, handle) in &lock(&self.series).known {
             groups.insert(self.shape.name, labels, handle.read());
         }

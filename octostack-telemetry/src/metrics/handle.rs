@@ -1,4 +1,4 @@
-use super::encode::Reading;
+use super::encode::{HISTOGRAM, Reading};
 use super::shards::{Float, Shard, Shards};
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +35,10 @@ pub(super) mod private {
 #[derive(Clone, Debug)]
 pub struct Counter(Arc<Shards>);
 
+/// The words of a counter: what was added, in shards, and what it was raised by.
+const ADDED: usize = 0;
+const RAISED: usize = 1;
+
 impl Counter {
     /// Adds one.
     #[inline]
@@ -45,12 +49,31 @@ impl Counter {
     /// Adds `n`.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.0.add(Shard::current(), 0, n);
+        self.0.add(Shard::current(), ADDED, n);
+    }
+
+    /// Raises the count to at least `n`: for a count that somebody else keeps, such as a driver.
+    ///
+    /// A lower `n` changes nothing, so of several threads that read the same source the latest
+    /// reading wins. What is added meanwhile counts on top. Costs more than adding: it looks at
+    /// what all threads have added.
+    ///
+    /// ```
+    /// # use octostack_telemetry::metrics::Metrics;
+    /// # let metrics = Metrics::new();
+    /// let reads = metrics.counter("disk_reads_total", "Reads, as the disk counts.", [])?.with([]);
+    /// reads.raise_to(40);
+    /// reads.raise_to(30);
+    /// assert_eq!(reads.value(), 40);
+    /// # Ok::<(), octostack_telemetry::metrics::MetricError>(())
+    /// ```
+    pub fn raise_to(&self, n: u64) {
+        self.0.raise(RAISED, n.saturating_sub(self.0.sum(ADDED)));
     }
 
     /// What has been counted so far.
     pub fn value(&self) -> u64 {
-        self.0.sum(0)
+        self.0.sum(ADDED).wrapping_add(self.0.sum(RAISED))
     }
 }
 
@@ -59,7 +82,7 @@ impl private::Sealed for Counter {
     const TYPE: &'static str = "counter";
 
     fn new(_: &Spec) -> Self {
-        Self(Arc::new(Shards::new(1)))
+        Self(Arc::new(Shards::new(2)))
     }
 
     fn read(&self) -> Reading {
@@ -67,7 +90,7 @@ impl private::Sealed for Counter {
     }
 }
 
-/// A number that is set to what was measured.
+/// A number that is set to what was measured, or goes up and down.
 #[derive(Clone, Debug)]
 pub struct Gauge(Arc<Float>);
 
@@ -78,7 +101,13 @@ impl Gauge {
         self.0.set(value);
     }
 
-    /// The value that was set last, 0 before.
+    /// Adds `n`, which may be negative. For what comes and goes see [`InFlight`], which cannot leak.
+    #[inline]
+    pub fn add(&self, n: f64) {
+        self.0.add(n);
+    }
+
+    /// The value now, 0 at first.
     pub fn value(&self) -> f64 {
         self.0.get()
     }
@@ -210,7 +239,7 @@ impl Histogram {
 
 impl Handle for Histogram {}
 impl private::Sealed for Histogram {
-    const TYPE: &'static str = "histogram";
+    const TYPE: &'static str = HISTOGRAM;
 
     fn new(spec: &Spec) -> Self {
         Self(Arc::new(Durations {
@@ -221,10 +250,11 @@ impl private::Sealed for Histogram {
 
     fn read(&self) -> Reading {
         let Durations { shards, bounds } = &*self.0;
-        Reading::Durations {
-            bounds: bounds.clone(),
+        let seconds = |nanos: u64| nanos as f64 / 1e9;
+        Reading::Buckets {
+            bounds: bounds.iter().copied().map(seconds).collect(),
             counts: (0..=bounds.len()).map(|bucket| shards.sum(bucket)).collect(),
-            sum: shards.sum(bounds.len() + 1),
+            sum: seconds(shards.sum(bounds.len() + 1)),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Two sources meet in one page. What is on a hot path resolves a *handle* once and writes to
 //! its own cache lines from then on: no lock, no lookup, no allocation. What has numbers anyway
 //! (policies, checks, config) is an item of the [inspection registry](octostack_core::inspect) and
-//! is asked when someone reads the page.
+//! is asked when someone reads the page. With the feature `metrics` there is a third: a `Recorder`
+//! shows what libraries tell through the macros of the crate `metrics`.
 //!
 //! * [`Metrics`] registers metrics by name; names, labels and bounds are fixed then, and a mistake
 //!   is an error at start, not a page that Prometheus refuses at night.
@@ -42,15 +43,25 @@ mod encode;
 mod error;
 mod family;
 mod handle;
+#[cfg(feature = "metrics")]
+pub mod recorder;
 mod registry;
 pub(crate) mod shards;
 #[cfg(test)]
 #[cfg(not(octostack_loom))]
 mod tests;
 
+/// The crate `metrics` that a [`Recorder`] listens to.
+///
+/// A second version of it in a program has macros and a recorder of its own, of which nobody here
+/// hears. Take it from here, or check that `cargo tree --duplicates` does not list it.
+#[cfg(feature = "metrics")]
+pub use ::metrics as facade;
 pub use error::MetricError;
 pub use family::Family;
 pub use handle::{Counter, Entered, Gauge, Handle, Histogram, InFlight};
+#[cfg(feature = "metrics")]
+pub use recorder::Recorder;
 pub use registry::{Metrics, MetricsBuilder};
 
 use std::time::Duration;

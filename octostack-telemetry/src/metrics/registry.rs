@@ -1,6 +1,8 @@
 use super::encode::{Groups, HISTOGRAM_SAMPLES, histogram_of, is_label_name, is_metric_name};
 use super::family::{AnyFamily, Core, Family, Shape};
 use super::handle::{Handle, Spec};
+#[cfg(feature = "metrics")]
+use super::recorder::{Limits, Recorded};
 use super::{Counter, Gauge, Histogram, InFlight, MetricError};
 use octostack_core::sync::{Mutex, lock};
 use octostack_core::{Identity, Registry};
@@ -14,13 +16,15 @@ use std::time::Duration;
 /// Clones are cheap and share the contents.
 #[derive(Clone)]
 pub struct Metrics {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 type Families = BTreeMap<&'static str, Arc<dyn AnyFamily>>;
 
-struct Shared {
+pub(super) struct Shared {
     families: Mutex<Families>,
+    #[cfg(feature = "metrics")]
+    pub(super) recorded: Arc<Recorded>,
     inspected: Registry,
     limit: usize,
     dropped: Family<Counter, 1>,
@@ -34,6 +38,8 @@ pub struct MetricsBuilder {
     registry: Registry,
     identity: Option<Identity>,
     limit: usize,
+    #[cfg(feature = "metrics")]
+    names: usize,
 }
 
 impl MetricsBuilder {
@@ -51,8 +57,18 @@ impl MetricsBuilder {
 
     /// How many series a metric may have beside those that the program declares. Default: 2000,
     /// as in the OpenTelemetry SDKs.
+    ///
+    /// Of what comes through a `Recorder` (feature `metrics`) nothing is declared. All its metrics
+    /// together may have ten times as many series.
     pub const fn series_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// How many metrics may come through a [`Recorder`](super::recorder::Recorder). Default: 500.
+    #[cfg(feature = "metrics")]
+    pub const fn names_limit(mut self, limit: usize) -> Self {
+        self.names = limit;
         self
     }
 
@@ -75,8 +91,15 @@ impl MetricsBuilder {
         );
         let families: [Arc<dyn AnyFamily>; 2] = [dropped.core.clone(), series_dropped.core.clone()];
         let families = families.map(|family| (family.shape().name, family));
+        #[cfg(feature = "metrics")]
+        let recorded = {
+            let limits = Limits { names: self.names, series: self.limit };
+            Arc::new(Recorded::new(limits, series_dropped.clone(), self.registry.clone()))
+        };
         let shared = Shared {
             families: Mutex::new(families.into()),
+            #[cfg(feature = "metrics")]
+            recorded,
             inspected: self.registry,
             limit: self.limit,
             dropped,
@@ -97,7 +120,13 @@ impl Metrics {
 
     /// Metrics with other settings.
     pub fn builder() -> MetricsBuilder {
-        MetricsBuilder { registry: Registry::global().clone(), identity: None, limit: 2000 }
+        MetricsBuilder {
+            registry: Registry::global().clone(),
+            identity: None,
+            limit: 2000,
+            #[cfg(feature = "metrics")]
+            names: 500,
+        }
     }
 
     /// Registers a counter. Its name ends in `_total`.
@@ -185,6 +214,8 @@ impl Metrics {
     pub fn encode(&self) -> String {
         let shared = &*self.shared;
         let families: Vec<_> = lock(&shared.families).values().cloned().collect();
+        #[cfg(feature = "metrics")]
+        let recorded = shared.recorded.metrics();
         let mut groups = Groups::default();
         for family in &families {
             family.announce(&mut groups);
@@ -194,6 +225,9 @@ impl Metrics {
         for name in groups.take_refused() {
             shared.series_dropped.declare([name]).increment();
         }
+        // After all that it gives way to.
+        #[cfg(feature = "metrics")]
+        shared.recorded.collect(&recorded, &mut groups);
         for family in &families {
             family.collect(&mut groups);
         }

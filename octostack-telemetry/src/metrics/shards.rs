@@ -42,10 +42,26 @@ impl Shard {
         Self(shard.unwrap_or(0))
     }
 
+    /// Where this thread is among `count` others; `count` must be a power of two.
+    #[cfg(feature = "metrics")]
+    #[inline]
+    pub(super) const fn among(self, count: usize) -> usize {
+        self.0 & (count - 1)
+    }
+
     #[cfg(all(test, octostack_loom))]
     pub(super) const fn numbered(n: usize) -> Self {
         Self(n)
     }
+}
+
+/// How many shards there are: as many as threads run at a time, but at most eight. A power of two.
+pub(crate) fn count() -> usize {
+    static SHARDS: OnceLock<usize> = OnceLock::new();
+    *SHARDS.get_or_init(|| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        threads.next_power_of_two().min(8)
+    })
 }
 
 /// A number of words, each of them the sum over all shards.
@@ -57,14 +73,9 @@ pub(crate) struct Shards {
 }
 
 impl Shards {
-    /// Words that are all zero, in as many shards as threads run at a time, but at most eight.
+    /// Words that are all zero.
     pub(crate) fn new(words: usize) -> Self {
-        static SHARDS: OnceLock<usize> = OnceLock::new();
-        let shards = *SHARDS.get_or_init(|| {
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            threads.next_power_of_two().min(8)
-        });
-        Self::with_shards(words, shards)
+        Self::with_shards(words, count())
     }
 
     /// `shards` must be a power of two.
@@ -103,11 +114,56 @@ impl Shards {
         self.word(shard, word).fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Raises a word to at least `n`. It is one word for all threads, so it must not be added to.
+    pub(super) fn raise(&self, word: usize, n: u64) {
+        let word = self.word(Shard(0), word);
+        if cfg!(octostack_planted_bug) {
+            // loom must notice: puts a lower number over a higher one
+            if word.load(Ordering::Relaxed) < n {
+                word.store(n, Ordering::Relaxed);
+            }
+            return;
+        }
+        word.fetch_max(n, Ordering::Relaxed);
+    }
+
+    /// Adds to a word that holds an `f64`, which starts at 0.
+    #[cfg(any(feature = "metrics", all(test, octostack_loom)))]
+    #[inline]
+    pub(super) fn add_float(&self, shard: Shard, word: usize, n: f64) {
+        add_float(self.word(shard, word), n);
+    }
+
+    /// The sum of a word of `f64` over all shards.
+    #[cfg(any(feature = "metrics", all(test, octostack_loom)))]
+    pub(super) fn sum_float(&self, word: usize) -> f64 {
+        let of_shard =
+            |shard| f64::from_bits(self.word(Shard(shard), word).load(Ordering::Relaxed));
+        (0..=self.mask).map(of_shard).sum()
+    }
+
     /// The sum of a word over all shards.
     pub(crate) fn sum(&self, word: usize) -> u64 {
         (0..=self.mask)
             .map(|shard| self.word(Shard(shard), word).load(Ordering::Relaxed))
             .fold(0, u64::wrapping_add)
+    }
+}
+
+/// There is no addition of floats in hardware, so it is tried until nobody came between.
+#[inline]
+fn add_float(word: &AtomicU64, n: f64) {
+    let add = |bits| (f64::from_bits(bits) + n).to_bits();
+    if cfg!(octostack_planted_bug) {
+        // loom must notice: loses what another thread added meanwhile
+        word.store(add(word.load(Ordering::Relaxed)), Ordering::Relaxed);
+        return;
+    }
+    let mut now = word.load(Ordering::Relaxed);
+    while let Err(other) =
+        word.compare_exchange_weak(now, add(now), Ordering::Relaxed, Ordering::Relaxed)
+    {
+        now = other;
     }
 }
 
@@ -126,6 +182,11 @@ impl Float {
     }
 
     #[inline]
+    pub(crate) fn add(&self, n: f64) {
+        add_float(&self.0, n);
+    }
+
+    #[inline]
     pub(crate) fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))
     }
@@ -134,12 +195,12 @@ impl Float {
 #[cfg(test)]
 #[cfg(octostack_loom)]
 mod loom_tests {
-    use super::{Shard, Shards};
+    use super::{Float, Shard, Shards};
     use loom::thread;
     use octostack_core::sync::Arc;
 
     #[test]
-    fn no_addition_is_lost_in_a_shared_shard_or_beside_it() {
+    fn planted_no_addition_is_lost_in_a_shared_shard_or_beside_it() {
         loom::model(|| {
             let shards = Arc::new(Shards::with_shards(1, 2));
             let other = shards.clone();
@@ -184,6 +245,40 @@ mod loom_tests {
             assert!(seen <= 1, "shows {}", seen.cast_signed());
             entering.join().unwrap().join().unwrap();
             assert_eq!(shards.sum(0), 0);
+        });
+    }
+    #[test]
+    fn planted_a_word_that_is_raised_never_falls() {
+        loom::model(|| {
+            let shards = Arc::new(Shards::with_shards(2, 2));
+            let other = shards.clone();
+            let raising = thread::spawn(move || {
+                other.raise(1, 5);
+                other.sum(1)
+            });
+            shards.raise(1, 3);
+            assert!(shards.sum(1) >= 3);
+            assert_eq!(raising.join().unwrap(), 5);
+            assert_eq!(shards.sum(1), 5);
+        });
+    }
+
+    #[test]
+    fn planted_no_addition_of_floats_is_lost() {
+        loom::model(|| {
+            let shards = Arc::new(Shards::with_shards(1, 2));
+            let gauge = Arc::new(Float::new());
+            let (there, same) = (shards.clone(), gauge.clone());
+            let writing = thread::spawn(move || {
+                there.add_float(Shard::numbered(0), 0, 0.5);
+                there.add_float(Shard::numbered(1), 0, 0.25);
+                same.add(2.0);
+            });
+            shards.add_float(Shard::numbered(2), 0, 8.0); // the same as shard 0
+            gauge.add(-0.5);
+            writing.join().unwrap();
+            assert_eq!((shards.sum_float(0) - 8.75).abs(), 0.0);
+            assert_eq!((gauge.get() - 1.5).abs(), 0.0);
         });
     }
 }

@@ -1,7 +1,11 @@
 //! An HTTP/1.1 client that shows exactly what comes over the wire, and whether it was complete.
 use crate::process::PATIENCE;
+#[cfg(target_os = "linux")]
+use rustix::net;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+#[cfg(target_os = "linux")]
+use std::net::IpAddr;
 use std::net::{SocketAddr, TcpStream};
 
 /// One answer, complete.
@@ -42,7 +46,19 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr)?;
+        Self::over(TcpStream::connect(addr)?)
+    }
+
+    /// Opens one from this address of the machine, as another client would have.
+    #[cfg(target_os = "linux")] // elsewhere loopback has one address
+    pub fn open_from(source: IpAddr, addr: SocketAddr) -> io::Result<Self> {
+        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+        net::bind(&socket, &SocketAddr::new(source, 0))?;
+        net::connect(&socket, &addr)?;
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;

@@ -39,6 +39,28 @@ fn starts_with_nothing_configured() {
 }
 
 #[test]
+fn what_the_service_counts_itself_is_beside_the_rest() {
+    let orders = Orders::start(&[]);
+    let taken = || orders.metric("orders_received_total", &[("result", "taken")]);
+    assert_eq!(taken(), None);
+    let json = [("content-type", "application/json")];
+    for count in [1.0, 2.0, 3.0] {
+        let new = r#"{"article": "teacup", "quantity": 2}"#;
+        assert_eq!(ask(orders.public, "POST", "/orders", &json, new).status, 201);
+        assert_eq!(taken(), Some(count));
+    }
+    let page = get(orders.admin, "/metrics").text();
+    for line in [
+        "# HELP orders_received_total Orders that were taken, or refused for want of room.",
+        "# TYPE orders_received_total counter",
+        "orders_received_total{result=\"taken\"} 3",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+    }
+    assert_eq!(orders.metric("octostack_build_info", &[("service", "orders")]), Some(1.0));
+}
+
+#[test]
 fn log_lines_have_the_standard_fields() {
     let orders = Orders::start(&[]);
     let id = [("x-request-id", "checkout-17")];

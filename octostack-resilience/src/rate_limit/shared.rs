@@ -1,0 +1,151 @@
+use super::config::RateLimitConfig;
+use super::gcra::{Refused, Rules};
+use super::limiter::{LATEST, Limiter};
+use crate::error::{PolicyError, PolicyErrorKind};
+use crate::settings::{Live, SettingsError};
+use octostack_core::inspect::{Control, Inspect, Mode, Patch, Problem, Sink, Value};
+use octostack_core::{Clock, SystemClock};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Forced closed would be the same as disabled.
+pub(super) const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled, Mode::ForcedOpen];
+
+/// The state that all clones, layers and calls of a rate limit share.
+pub struct Shared {
+    name: Arc<str>,
+    limiter: Limiter,
+    live: Live<RateLimitConfig>,
+    origin: Origin,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: Arc<str>,
+        mode: Mode,
+        settings: RateLimitConfig,
+    ) -> Result<Self, SettingsError> {
+        let limiter = Limiter::new(rules(mode, &settings));
+        let live = Live::new(&name, mode, settings, MODES)?;
+        Ok(Self { name, limiter, live, origin: Origin::now() })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn settings(&self) -> RateLimitConfig {
+        self.live.now().1
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
+    }
+
+    #[inline]
+    pub(super) fn admit(&self, clock: &impl Clock) -> Result<(), PolicyError> {
+        self.limiter
+            .admit(|| self.origin.nanos(clock))
+            .map_err(|refused| rate_limited(&self.name, refused))
+    }
+
+    fn apply(&self, mode: Mode, settings: &RateLimitConfig) {
+        self.limiter.apply(rules(mode, settings), self.origin.nanos(&SystemClock));
+    }
+
+    pub(super) fn reconfigure(
+        &self,
+        mode: Option<Mode>,
+        settings: Option<RateLimitConfig>,
+    ) -> Result<(), SettingsError> {
+        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+fn rules(mode: Mode, settings: &RateLimitConfig) -> Rules {
+    Rules::new(mode, settings.limit, settings.period, settings.burst)
+}
+
+#[cold]
+pub(super) fn rate_limited(name: &Arc<str>, refused: Refused) -> PolicyError {
+    let error = PolicyError::new(name.clone(), PolicyErrorKind::RateLimited);
+    error.with_retry_after(refused.retry_after)
+}
+
+/// When a policy was built: its times are nanoseconds since then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin(Instant);
+
+impl Origin {
+    pub(super) fn now() -> Self {
+        Self(SystemClock.now())
+    }
+
+    #[inline]
+    pub(super) fn nanos(self, clock: &impl Clock) -> u64 {
+        let passed = clock.now().saturating_duration_since(self.0).as_nanos();
+        u64::try_from(passed).unwrap_or(LATEST).min(LATEST)
+    }
+}
+
+impl Inspect for Shared {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "rate_limit"
+    }
+
+    fn status(&self) -> Value {
+        let (rules, available) = self.limiter.available(self.origin.nanos(&SystemClock));
+        let limited = rules.interval > 0;
+        let [mode, settings, overridden] = self.live.status();
+        Value::map([
+            ("available", if limited { available.into() } else { Value::Null }),
+            mode,
+            overridden,
+            settings,
+            ("counters", self.limiter.totals().status()),
+        ])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        self.limiter.totals().collect(&self.name, self.kind(), sink);
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        unusual(self.mode())
+    }
+
+    fn control(&self) -> Option<&dyn Control> {
+        Some(self)
+    }
+}
+
+pub(super) fn unusual(mode: Mode) -> Option<String> {
+    match mode {
+        Mode::Enforce | Mode::Shadow => None,
+        mode => Some(format!("mode is {mode}")),
+    }
+}
+
+impl Control for Shared {
+    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
+        self.live.check_with(Some(patch), |_| Vec::new())
+    }
+
+    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("name", &self.name)
+            .field("settings", &self.live)
+            .finish_non_exhaustive()
+    }
+}

@@ -56,8 +56,9 @@ type OutboundStack = ClientTraceService<
 
 /// A gRPC channel in the standard outbound stack: give it to a generated client.
 ///
-/// Made by [`App::channel`]; see [`Endpoint`] for the policies. Clones are cheap and share
-/// connection and policies.
+/// Made by [`App::channel`]; see [`Endpoint`] for the policies. Around them each call is a span,
+/// whose place in the trace is handed on in `traceparent`. Clones are cheap and share connection
+/// and policies.
 #[derive(Clone, Debug)]
 pub struct Channel {
     stack: OutboundStack,

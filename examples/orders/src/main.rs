@@ -8,7 +8,7 @@
 //! curl localhost:8081/policyz/inventory.breaker   # what stands between it and the inventory
 //! ```
 //!
-//! Everything here is about orders. Config, logs, metrics, probes, the admin port, the policies on
+//! Everything here is about orders. Config, logs, metrics, traces, probes, the admin port, the policies on
 //! the way in and out and the end without loss come from `octostack::service!()`.
 
 mod inventory;

@@ -1,11 +1,13 @@
 //! Which trace a request belongs to, across the service and its inventory, and where spans go.
 use crate::collector::{Collector, hex};
-use crate::http;
+use crate::http::{self, Connection};
 use crate::process::{Exit, Orders, Process, now};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -111,6 +113,37 @@ fn spans_of_the_last_requests_are_not_lost() {
     };
     assert_eq!(ids("request"), sent(&requests));
     assert_eq!(ids("looking at the shelf"), sent(&answers));
+}
+
+#[test]
+fn a_service_that_ends_under_load_sends_the_spans_of_all_it_has_served() {
+    let collector = Collector::start();
+    let endpoint = collector.endpoint();
+    let room = ("OTEL_BSP_MAX_QUEUE_SIZE", "100000");
+    // Somebody else's machine may be slow.
+    let patience = ("ORDERS_LIFECYCLE_FLUSH_TIMEOUT", "20s");
+    let orders = Orders::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), room, patience]);
+    let (public, answered) = (orders.public, AtomicUsize::new(0));
+    let exit = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let Ok(mut connection) = Connection::open(public) else { return };
+                while connection.get("/orders/1").is_ok_and(|answer| !answer.closes()) {
+                    answered.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        orders.process.eventually("a load", || (answered.load(SeqCst) > 500).then_some(()));
+        orders.stop(Signal::TERM)
+    });
+    assert_eq!(exit.code, Some(0));
+    let spans = collector.spans();
+    let sent: BTreeSet<_> =
+        spans.iter().filter(|s| s.name == "GET /orders/{id}").map(|s| hex(&s.span_id)).collect();
+    let logged: BTreeSet<_> =
+        lines(&exit, "request").map(|line| id(line, "span_id").to_owned()).collect();
+    assert!(logged.len() > 500, "{}", logged.len());
+    assert_eq!(sent, logged);
 }
 
 #[test]

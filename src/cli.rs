@@ -125,6 +125,7 @@ const TRACES: &str = "  \
 /// What `--help` prints.
 pub(crate) fn help(me: &Identity) -> String {
     let (name, version, prefix) = (&me.name, &me.version, me.env_prefix());
+    let key = format!("{prefix}SOME_KEY");
     let traces = TRACES;
     format!(
         "\
@@ -134,7 +135,7 @@ Usage: {name} [run | check] [options]
 
 Commands:
   run      serve; the default
-  check    load and validate the config, print every problem
+  check    load and validate the config and the flags, print every problem
 
 Options:
   -c, --config FILE       a config file (TOML, YAML, JSON) over those of the directory; repeatable
@@ -144,7 +145,7 @@ Options:
   -V, --version           prints name and version
 
 Environment:
-  {prefix}SOME_KEY        sets some.key; {prefix}SOME_KEY_FILE reads it from a file
+  {key:<23} sets some.key; {key}_FILE reads it from a file
   HOST, PORT              where to listen; default: 127.0.0.1 (0.0.0.0 in a container), 8080
   ADMIN_ADDR              where the admin port listens; default: 127.0.0.1:8081
   ADMIN_TOKEN             may read and change at the admin port; ADMIN_READ_TOKEN may read

@@ -95,7 +95,12 @@ impl FlagFile {
         let mut wrong = None;
         loop {
             match file.next().await {
-                News::Changed(text) => wrong = self.flags.load(&text, &shown).err(),
+                News::Changed(text) => {
+                    // A hundred thousand rules take their time to compile.
+                    let (flags, shown) = (self.flags.clone(), shown.clone());
+                    let load = move || flags.load(&text, &shown).err();
+                    wrong = tokio::task::spawn_blocking(load).await.ok().flatten();
+                }
                 News::Failed(error) => self.flags.failed(&error.to_string()),
                 News::Recovered => match &wrong {
                     Some(error) => self.flags.failed(&format!("{shown}: {error}")),

@@ -5,6 +5,7 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use octostack_core::Registry;
+use octostack_flags::{Context, Flags, flags};
 use octostack_resilience::error::BoxError;
 use octostack_resilience::{Bulkhead, Chaos, CircuitBreaker, Retry, Timeout, Window};
 use octostack_telemetry::http::RedLayer;
@@ -15,7 +16,7 @@ use std::fmt::Display;
 use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -26,8 +27,9 @@ type Caller = Box<dyn FnMut()>;
 /// A name, and what makes its caller.
 type Scenario = (&'static str, fn() -> Caller);
 
-pub(crate) const SCENARIOS: [Scenario; 3] = [
+pub(crate) const SCENARIOS: [Scenario; 4] = [
     ("breaker/closed", breaker_closed),
+    ("flag/static", flag_static),
     ("red/http-server", red_http_server),
     ("stack/outbound", stack_outbound),
 ];
@@ -59,7 +61,7 @@ impl Service<u64> for Answers {
     type Future = Ready<Result<u64, BoxError>>;
 
     #[inline]
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -76,7 +78,7 @@ impl Service<Request<()>> for Answers {
     type Future = Ready<Result<Self::Response, Infallible>>;
 
     #[inline]
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
@@ -114,7 +116,7 @@ fn red_http_server() -> Caller {
     let layer = valid(RedLayer::new(&metrics)).leak().route_from(FixedRoute("/"));
     let mut service = layer.layer(Answers);
     Box::new(move || {
-        let mut cx = Context::from_waker(Waker::noop());
+        let mut cx = task::Context::from_waker(Waker::noop());
         let response = answer(black_box(&mut service), Request::new(()), &mut cx);
         let mut body = pin!(response.into_body());
         while let Some(frame) = done(body.as_mut().poll_frame(&mut cx)) {
@@ -123,18 +125,35 @@ fn red_http_server() -> Caller {
     })
 }
 
+flags! {
+    /// On for everybody.
+    SHOWN: bool = false, kind = ops, owner = "benches";
+}
+
+/// A request that pins its flags and reads one without a rule.
+fn flag_static() -> Caller {
+    let flags = Flags::builder().registry(&Registry::new()).build();
+    let file = br#"{"flags": {"shown": {
+        "state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}"#;
+    valid(flags.load(file, "flags.json"));
+    Box::new(move || {
+        let is_on = black_box(&flags).pin(Context::new()).scope(|| black_box(&SHOWN).is_on());
+        assert!(black_box(is_on));
+    })
+}
+
 fn calls_of<S>(mut service: S) -> Caller
 where
     S: Service<u64, Response = u64, Error: Display> + 'static,
 {
     Box::new(move || {
-        let mut cx = Context::from_waker(Waker::noop());
+        let mut cx = task::Context::from_waker(Waker::noop());
         black_box(answer(black_box(&mut service), black_box(7), &mut cx));
     })
 }
 
 #[inline]
-fn answer<S, Req>(service: &mut S, request: Req, cx: &mut Context<'_>) -> S::Response
+fn answer<S, Req>(service: &mut S, request: Req, cx: &mut task::Context<'_>) -> S::Response
 where
     S: Service<Req, Error: Display>,
 {

@@ -13,6 +13,7 @@
 //!   remains of it is a look at a thread-local for each allocation and each release.
 use crate::runtime;
 use octostack_core::{Clock, SystemClock};
+use octostack_flags::Pinned;
 use serde::Serialize;
 use std::hint::{black_box, spin_loop};
 use std::pin::{Pin, pin};
@@ -100,6 +101,25 @@ impl Subject {
                 for _ in 0..calls {
                     black_box(black_box(&ask)());
                 }
+            })
+        };
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+    }
+
+    /// As [`asked`](Self::asked), within a request that has its flags.
+    pub(crate) fn within<T>(
+        name: &'static str,
+        pinned: Pinned,
+        ask: impl Fn() -> T + Clone + Sync + 'static,
+    ) -> Self {
+        let caller = move || -> Caller {
+            let (pinned, ask) = (pinned.clone(), ask.clone());
+            Box::new(move |calls| {
+                pinned.clone().scope(|| {
+                    for _ in 0..calls {
+                        black_box(black_box(&ask)());
+                    }
+                });
             })
         };
         Self { name, caller: Box::new(caller), most_threads: usize::MAX }

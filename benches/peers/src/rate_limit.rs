@@ -5,6 +5,8 @@ use crate::valid;
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use octostack_core::Registry;
+use octostack_resilience::{KeyedRateLimit, RateLimit};
 use std::cell::Cell;
 use std::future::{Ready, ready};
 use std::num::NonZeroU32;
@@ -17,6 +19,8 @@ use tower_resilience::ratelimiter::RateLimiterLayer;
 
 /// Calls a second, and as many at once: more than any of them can make, so that all are admitted.
 const RATE: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("it is not zero");
+/// The most that ours takes; the burst has room for all the calls there are.
+const OUR_RATE: u32 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const TENANTS: usize = 1_000;
 
@@ -28,6 +32,8 @@ pub(crate) fn admitted() -> Scenario {
             let tower = || RateLimitLayer::new(u64::from(RATE.get()), SECOND).layer(Echo);
             vec![
                 echo::subject("baseline", Echo),
+                echo::subject("octostack", octostack().layer().layer(Echo)),
+                echo::subject("octostack-leaked", octostack().leak().layer().layer(Echo)),
                 echo::subject("governor", Direct::new(Echo)),
                 // It cannot be cloned; to share it there is a buffer, which is a queue and a task.
                 Subject::alone("tower", tower, echo::request, echo::consume),
@@ -42,9 +48,27 @@ pub(crate) fn admitted() -> Scenario {
 pub(crate) fn keyed() -> Scenario {
     Scenario {
         name: "rate-limit/keyed",
-        subjects: || vec![by_tenant("baseline", Echo), by_tenant("governor", Keyed::new(Echo))],
+        subjects: || {
+            let tenant = |request: &Request| Some(request.tenant);
+            vec![
+                by_tenant("baseline", Echo),
+                by_tenant("octostack", octostack_keyed().layer(tenant).layer(Echo)),
+                by_tenant("octostack-leaked", octostack_keyed().leak().layer(tenant).layer(Echo)),
+                by_tenant("governor", Keyed::new(Echo)),
+            ]
+        },
         between_rounds: || (),
     }
+}
+
+fn octostack() -> RateLimit {
+    let builder = RateLimit::builder("inventory").registry(&Registry::new());
+    valid(builder.limit(OUR_RATE).period(SECOND).burst(u32::MAX).build())
+}
+
+fn octostack_keyed() -> KeyedRateLimit {
+    let builder = KeyedRateLimit::builder("tenants").registry(&Registry::new());
+    valid(builder.limit(OUR_RATE).period(SECOND).burst(u32::MAX).build())
 }
 
 /// What a tenant asks.

@@ -11,7 +11,10 @@
 //! 6. `inbound.rate_limit`: 429 at once when too many come in a time, if there is a limit;
 //! 7. feature flags: one snapshot and one context for the whole request.
 //!
+//! A request in gRPC gets the answers of the policies as gRPC statuses.
+//!
 //! The part inside the router is one layer, since each `Router::layer` costs allocations.
+mod grpc;
 mod rate_limit;
 
 pub use rate_limit::{InboundRateLimit, LimitPer};
@@ -23,6 +26,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
+use grpc::GrpcAnswersLayer;
 use http::Request;
 use octostack_core::health::Probes;
 use octostack_core::server::RequestBody;
@@ -99,6 +103,7 @@ pub(crate) fn stack(
         .leak();
     let layers = (
         ObserveLayer::new((red, log)),
+        GrpcAnswersLayer,
         timeout.layer().respond_http(),
         bulkhead.layer().respond_http(),
     );

@@ -34,6 +34,13 @@ impl<B: From<Bytes>> From<Bytes> for PinnedBody<B> {
     }
 }
 
+/// As the body of an answer in gRPC, which is in the headers.
+impl<B: Default> Default for PinnedBody<B> {
+    fn default() -> Self {
+        Self::new(B::default(), None)
+    }
+}
+
 impl<B: Body> Body for PinnedBody<B> {
     type Data = B::Data;
     type Error = B::Error;

@@ -187,7 +187,10 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.policy, self.kind.describe())?;
         match self.retry_after {
-            Some(wait) => write!(f, "; try again in {:.1} s", wait.as_secs_f64()),
+            // Rounded up, as who comes too early is rejected again.
+            Some(wait) => {
+                write!(f, "; try again in {:.1} s", (wait.as_secs_f64() * 10.0).ceil() / 10.0)
+            }
             None => Ok(()),
         }
     }

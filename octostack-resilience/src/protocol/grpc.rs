@@ -2,7 +2,7 @@ use super::{Protocol, of_policy_error};
 use crate::error::{PolicyError, PolicyErrorKind};
 use crate::outcome::Outcome;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use std::time::Duration;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -54,6 +54,8 @@ impl<B: Default, Err> Protocol<Response<B>, Err> for Grpc {
         match status(response.headers()) {
             // No status in the headers: the answer has begun, and a call that fails does so there.
             None if response.status().is_server_error() => Outcome::Failure,
+            // Said by a proxy, or by a policy that does not know that this is gRPC.
+            None if response.status() == StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
             None | Some(0) => Outcome::Success,
             Some(code) => match response.extensions().get::<PolicyError>() {
                 Some(error) => of_policy_error(error),
@@ -120,7 +122,7 @@ mod tests {
         assert_eq!(response.headers()["grpc-retry-pushback-ms"], "2");
         assert_eq!(
             response.headers()["grpc-message"],
-            "inventory.breaker: the circuit is open; try again in 0.0 s"
+            "inventory.breaker: the circuit is open; try again in 0.1 s"
         );
         let output: Output = Ok(response);
         assert_eq!(Grpc.classify(&output), Outcome::Ignored);
@@ -139,6 +141,11 @@ mod tests {
         ] {
             assert_eq!(Grpc.classify(&answered(status)), outcome, "{status}");
         }
+        let of_http = |status| {
+            let output: Output = Ok(Response::builder().status(status).body(()).unwrap());
+            Grpc.classify(&output)
+        };
+        assert_eq!([429, 503].map(of_http), [Outcome::Overloaded, Outcome::Failure]);
         assert_eq!(Grpc.classify(&Output::Err("lost")), Outcome::Failure);
         assert_eq!(Grpc.classify(&Output::Ok(Response::new(()))), Outcome::Success);
         let injected: Output = Grpc.reject(PolicyError::new("c", PolicyErrorKind::Injected));

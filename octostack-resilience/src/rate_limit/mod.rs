@@ -18,8 +18,9 @@
 //!   window that starts anew and lets twice the limit through around its edge.
 //! * A call that is over the limit uses up nothing, never waits, and learns to the nanosecond when
 //!   the next one may pass. Answers round that up.
-//! * Another rate keeps what was used: 7 calls of a burst are 7 calls of the new burst. Who leaves
-//!   a slow rate does not wait for it.
+//! * Another rate keeps what was used: 7 calls of a burst are 7 calls of the new burst, or all of
+//!   it if it is smaller; what that cuts off is not taken back when it grows again. Who leaves a
+//!   slow rate does not wait for it.
 //! * What a call came to does not matter, nor how long it took: it counts when it starts.
 //!
 //! | mode | what happens |

@@ -73,7 +73,7 @@ impl Counter {
 
     /// What has been counted so far.
     pub fn value(&self) -> u64 {
-        self.0.sum(ADDED).wrapping_add(self.0.sum(RAISED))
+        self.0.sum(ADDED).saturating_add(self.0.sum(RAISED))
     }
 }
 

@@ -145,3 +145,18 @@ fn each_client_has_a_limit_of_its_own() {
     let evictions = orders.metric("octostack_rate_limit_evictions_total", &[("policy", POLICY)]);
     assert_eq!(evictions, Some(0.0));
 }
+
+#[test]
+fn grpc_is_answered_in_grpc() {
+    let orders = Orders::start(&FIVE);
+    hammer(&orders, 5);
+    let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+    let answer = ask(orders.public, "POST", "/shop.Orders/Show", &headers, "");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/grpc"));
+    assert_eq!(answer.header("grpc-status"), Some("8"), "RESOURCE_EXHAUSTED");
+    let wait: u64 = answer.header("grpc-retry-pushback-ms").expect("a wait").parse().unwrap();
+    assert!((1..=720_000).contains(&wait), "{wait}");
+    let json = [("content-type", "application/json")];
+    assert_eq!(ask(orders.public, "POST", "/orders", &json, "{}").status, 429);
+}

@@ -17,8 +17,8 @@
 //!   keys that were seen within the last `burst * period / limit`.
 //! * At most [`max_keys`](KeyedRateLimitConfig::max_keys), about 50 bytes each. When there is no
 //!   room for a new key, one of 16 others goes: one that has recovered if there is any, else the
-//!   one that has used least, which then starts with a whole burst. So a flood of new keys pushes
-//!   out its own kind, and those at their limit stay there.
+//!   one that has used least, which then starts with a whole burst. So a flood of new keys that
+//!   are used less than those at their limit pushes out its own kind, and those stay there.
 //!   `octostack_rate_limit_evictions_total` counts keys that were forgotten too early.
 //! * From 128 on, `max_keys` are divided among up to 32 parts, and keys fall into them by chance:
 //!   the first part is full a little before all are.

@@ -9,7 +9,8 @@
 //!
 //! When there is no room for a new key, the hand looks at the next few entries. One that has
 //! recovered goes; else the one that is nearest to it, which is the key that has used least. A
-//! flood of new keys therefore pushes out its own kind, and not those that are at their limit.
+//! flood of new keys therefore pushes out its own kind, and not those that are at their limit,
+//! unless it spends as much on each new key as those have spent.
 use super::super::gcra::{Refused, Rules, Stance};
 use crate::counters::Totals;
 use octostack_core::inspect::Mode;

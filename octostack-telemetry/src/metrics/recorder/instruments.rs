@@ -62,7 +62,8 @@ impl GaugeFn for Gauge {
 
 /// A histogram of any numbers, counted in buckets as they come: nothing is kept of a value.
 ///
-/// A value that is not finite would spoil the sum for ever, so it is refused and counted.
+/// A value that is not finite would spoil the sum for ever, so it is refused and counted; so is one
+/// that is recorded so many times that it becomes infinite.
 #[derive(Clone, Debug)]
 pub(super) struct Values(Arc<Buckets>);
 
@@ -83,7 +84,8 @@ impl Values {
     #[inline]
     fn add(&self, value: f64, times: u64) {
         let Buckets { shards, bounds, refused } = &*self.0;
-        if !value.is_finite() {
+        let sum = value * times as f64;
+        if !sum.is_finite() {
             refused.add(times);
             return;
         }
@@ -91,7 +93,7 @@ impl Values {
         let bucket = bounds.iter().map(|bound| usize::from(value > *bound)).sum();
         let shard = Shard::current();
         shards.add(shard, bucket, times);
-        shards.add_float(shard, bounds.len() + 1, value * times as f64);
+        shards.add_float(shard, bounds.len() + 1, sum);
     }
 
     fn read(&self) -> Reading {
@@ -99,7 +101,8 @@ impl Values {
         Reading::Buckets {
             bounds: bounds.to_vec(),
             counts: (0..=bounds.len()).map(|bucket| shards.sum(bucket)).collect(),
-            sum: shards.sum_float(bounds.len() + 1),
+            // What is too large to be told is told as the largest that can be.
+            sum: shards.sum_float(bounds.len() + 1).clamp(f64::MIN, f64::MAX),
         }
     }
 }

@@ -8,4 +8,4 @@ pub use axum::{Json, Router};
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 pub use std::process::ExitCode;
-pub use tracing::{Instrument, debug, error, info, warn};
+pub use tracing::{Instrument, Span, debug, error, info, info_span, warn};

@@ -50,7 +50,7 @@ impl Traces {
     /// Sends what is left when the service ends, for at most `limit`.
     pub(crate) fn flush_at_end(self, lifecycle: &Lifecycle, limit: Duration) {
         let Some(exporter) = self.exporter else { return };
-        let limit = limit.saturating_sub(LAST_WORD);
+        let limit = limit.saturating_sub(LAST_WORD.min(limit / 10));
         lifecycle.on_flush("traces", move || async move {
             // It blocks, on a thread on which nothing else waits.
             let flushed = tokio::task::spawn_blocking(move || {

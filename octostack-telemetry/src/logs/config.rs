@@ -102,7 +102,15 @@ impl TelemetryConfig {
         #[cfg(feature = "otlp")]
         let problems = {
             let endpoint = check_endpoint("otlp.endpoint", self.otlp.endpoint.as_deref());
-            problems.into_iter().chain(endpoint).collect::<Vec<_>>()
+            let mut problems: Vec<_> = problems.into_iter().chain(endpoint).collect();
+            // Where traces are switched off it does not matter where they would go.
+            if matches!(
+                self.traces_endpoint(),
+                Err(NotExported::Disabled | NotExported::NoExporter)
+            ) {
+                problems.retain(|problem| !problem.key.ends_with("endpoint"));
+            }
+            problems
         };
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }

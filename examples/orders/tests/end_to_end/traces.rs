@@ -5,7 +5,7 @@ use crate::process::{Exit, Orders, Process, now};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
@@ -206,6 +206,40 @@ fn a_collector_that_is_away_costs_its_spans_and_nothing_else() {
     assert_eq!(orders.stop(Signal::TERM).code, Some(0));
 }
 
+/// As when a node vanishes: the connection is there, and nothing comes through it.
+#[test]
+fn a_connection_that_hangs_is_given_up_for_another() {
+    let collector = Collector::start();
+    let place = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = format!("http://{}", place.local_addr().expect("it is bound"));
+    let beyond = collector.endpoint().replace("http://", "");
+    std::thread::spawn(move || {
+        let hung = place.accept();
+        for inside in place.incoming().map_while(Result::ok) {
+            let outside = TcpStream::connect(&beyond).expect("the collector listens");
+            for (mut from, mut to) in [
+                (inside.try_clone().expect("a handle"), outside.try_clone().expect("a handle")),
+                (outside, inside),
+            ] {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+        drop(hung);
+    });
+    let orders = Orders::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+        ("ORDERS_TELEMETRY_TRACES_DELAY", "10ms"),
+    ]);
+    orders.process.eventually("spans by another connection", || {
+        show(&orders, &[]);
+        (!collector.spans().is_empty()).then_some(())
+    });
+    let is_it = |l: &&Value| l["context"]["kind"] == "traces_export";
+    let again = orders.process.wait_for("the way back", |lines| lines.iter().find(is_it).cloned());
+    assert_eq!(again["message"], "the collector takes spans again");
+}
+
 #[test]
 fn what_cannot_work_is_said_before_it_runs() {
     for (variables, problem) in [
@@ -240,6 +274,10 @@ fn traces_can_be_switched_off() {
         (&[][..], "no endpoint is set"),
         (&[endpoint, ("OTEL_SDK_DISABLED", "true")], "is disabled"),
         (&[endpoint, ("OTEL_TRACES_EXPORTER", "none")], "the exporter is none"),
+        (
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://elsewhere"), ("OTEL_SDK_DISABLED", "true")],
+            "is disabled",
+        ),
     ] {
         let orders = Orders::start(variables);
         show(&orders, &[]);

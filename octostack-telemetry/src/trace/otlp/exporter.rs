@@ -1,6 +1,6 @@
 use super::bridge::Sampling;
 use super::otel::trace::TracerProvider as _;
-use super::otel::{Context, InstrumentationScope, KeyValue};
+use super::otel::{Context, InstrumentationScope, KeyValue, Value as OtelValue};
 use super::queue::{Limits, Queue, Tally};
 use crate::logs::{DROPPED, TelemetryConfig, UserIds, aloud, hash_user_id, is_quiet, quiet_thread};
 use octostack_core::inspect::{Event, Inspect, Sink, Value};
@@ -56,12 +56,11 @@ impl Exporter {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StartError(Wrong::Thread(error)))?;
         let resource = resource(identity);
-        let mut exporter = {
+        let exporter = {
             let _inside = runtime.enter(); // the channel belongs to it
-            SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()
+            connect(endpoint, &resource)
         }
         .map_err(|error| StartError(Wrong::Exporter(error)))?;
-        exporter.set_resource(&resource);
         let traces = &config.traces;
         let shared = Arc::new(Shared {
             queue: Queue::new(Limits {
@@ -74,7 +73,12 @@ impl Exporter {
             failing: Mutex::new(None),
             registry: registry.clone(),
         });
-        let worker = Worker { shared: Arc::clone(&shared), exporter, user_ids: config.user_ids };
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            exporter,
+            resource: resource.clone(),
+            user_ids: config.user_ids,
+        };
         // Nobody joins it: it may wait for a collector, and the process must end all the same.
         let thread = thread::Builder::new().name("octostack-traces".to_owned());
         let spawned = thread.spawn(move || {
@@ -138,6 +142,13 @@ impl Exporter {
     pub fn provider(&self) -> &SdkTracerProvider {
         &self.provider
     }
+}
+
+/// The exporter of the SDK. It connects with the first batch.
+fn connect(endpoint: &str, resource: &Resource) -> Result<SpanExporter, ExporterBuildError> {
+    let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    exporter.set_resource(resource);
+    Ok(exporter)
 }
 
 /// Lets through spans, but not those of the thread that sends: they would be sent as well, and make
@@ -238,6 +249,20 @@ impl Inspect for Shared {
     }
 }
 
+/// The most of a text that is sent, in bytes: as much as of a text in a log line. The SDK has no
+/// limit, and one large span costs the batch that it is in.
+const MAX_TEXT: usize = 8 * 1024;
+
+fn cut(attribute: &mut KeyValue) {
+    if let OtelValue::String(text) = &attribute.value
+        && text.as_str().len() > MAX_TEXT
+    {
+        let text = text.as_str();
+        let whole = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
+        attribute.value = text[..whole.unwrap_or_default()].to_owned().into();
+    }
+}
+
 /// Takes spans from the SDK.
 #[derive(Debug)]
 struct Processor(Arc<Shared>);
@@ -245,8 +270,9 @@ struct Processor(Arc<Shared>);
 impl SpanProcessor for Processor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
         if span.span_context.is_sampled() {
+            span.attributes.iter_mut().for_each(cut);
             self.0.queue.push(span);
         }
     }
@@ -266,11 +292,12 @@ impl SpanProcessor for Processor {
 struct Worker {
     shared: Arc<Shared>,
     exporter: SpanExporter,
+    resource: Resource,
     user_ids: UserIds,
 }
 
 impl Worker {
-    async fn run(self) {
+    async fn run(mut self) {
         while let Some(mut batch) = self.shared.queue.next().await {
             let count = batch.len();
             for span in &mut batch {
@@ -283,6 +310,10 @@ impl Worker {
                 Err(_) => Some(format!("no answer within {EXPORT_LIMIT:?}")),
             };
             let sent = problem.is_none();
+            // A connection that hangs stays open, and the next batch would hang in it as well.
+            if !sent && let Ok(fresh) = connect(&self.shared.endpoint, &self.resource) {
+                self.exporter = fresh;
+            }
             self.shared.told(problem, count);
             // Last, so that who waits for the batch finds everything said.
             self.shared.queue.finish(count, sent);
@@ -335,3 +366,23 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyValue, MAX_TEXT, OtelValue, cut};
+
+    #[test]
+    fn long_text_is_cut_between_two_letters() {
+        for (text, len) in [
+            ("a".repeat(MAX_TEXT), MAX_TEXT),
+            ("a".repeat(5_000_000), MAX_TEXT),
+            (format!("a{}", "ö".repeat(MAX_TEXT)), MAX_TEXT - 1),
+        ] {
+            let mut attribute = KeyValue::new("body", text.clone());
+            cut(&mut attribute);
+            let OtelValue::String(kept) = &attribute.value else { panic!("no text") };
+            assert_eq!(kept.as_str().len(), len);
+            assert!(text.starts_with(kept.as_str()));
+        }
+    }
+}

@@ -26,6 +26,9 @@ pub struct Context {
     attributes: Vec<(Cow<'static, str>, Value)>,
 }
 
+/// How deep the maps of a parsed context are: each level is a call on the stack.
+const MAX_DEPTH: usize = 32;
+
 /// Name of the targeting key in rules.
 pub(crate) const TARGETING_KEY: &str = "targetingKey";
 
@@ -43,6 +46,9 @@ impl Context {
     }
 
     /// Sets an attribute; an earlier value of that name is replaced.
+    ///
+    /// A rule takes dots in a name apart, so give `user.name` as the map `user` with its entry
+    /// `name`, or by [`parse`](Self::parse).
     ///
     /// Text for `targetingKey` sets the targeting key.
     #[must_use]
@@ -72,7 +78,8 @@ impl Context {
     /// A context out of names and texts, as a query string or a command line has them.
     ///
     /// A text that is a number, `true`, `false` or `null` in JSON is that, and so is one in double
-    /// quotes; any other is itself. Dots in a name lead into maps: `user.name`.
+    /// quotes; any other is itself. Dots in a name lead into maps: `user.name`, up to 32 deep; a
+    /// name with more of them is one name.
     ///
     /// ```
     /// use octostack_flags::Context;
@@ -97,9 +104,11 @@ impl Context {
             let value = json::parse(text.as_bytes()).ok();
             let value = value.filter(|value| !matches!(value, Value::List(_) | Value::Map(_)));
             let value = value.unwrap_or_else(|| text.to_owned().into());
-            let mut path = name.split('.');
-            let first = path.next().unwrap_or_default().to_owned();
-            let path: Vec<_> = path.collect();
+            let mut path: Vec<_> = name.split('.').collect();
+            if path.len() > MAX_DEPTH {
+                path = vec![name];
+            }
+            let first = path.remove(0).to_owned();
             let old = context.attribute(&first).cloned();
             context.set(first, nested(old, &path, value));
         }
@@ -178,6 +187,15 @@ mod tests {
         assert_eq!(at("user.names.first"), None);
         assert_eq!(at("user.age"), None);
         assert_eq!(at("other"), None);
+    }
+
+    #[test]
+    fn a_name_with_too_many_dots_is_one_name() {
+        let deep = vec!["a"; 100_000].join(".");
+        let context = Context::parse([(&*deep, "1"), ("a.b", "2"), ("a.c", "3")]);
+        assert_eq!(context.attribute(&deep), Some(&Value::Integer(1)));
+        let a = Value::map([("b", Value::Integer(2)), ("c", Value::Integer(3))]);
+        assert_eq!(context.attribute("a"), Some(&a));
     }
 
     #[test]

@@ -6,10 +6,14 @@ use crate::json;
 use crate::variant::VariantValue;
 use octostack_core::inspect::{Problem, Value};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 /// The most bytes of a file: 16 MiB. Enough for a hundred thousand flags.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most variants of a flag.
+const MAX_VARIANTS: usize = 1_000;
 
 /// The longest key of a flag, and the longest name of a variant, in bytes: both become labels of
 /// metrics.
@@ -149,8 +153,9 @@ impl<'a> Definition<'a> {
             wrong.say("", format!("expected an object, found {}", flag.type_name()));
             return Err(wrong.problems);
         };
-        for (i, (name, _)) in entries.iter().enumerate() {
-            if entries[..i].iter().any(|(earlier, _)| earlier == name) {
+        let mut seen = HashSet::new();
+        for (name, _) in entries {
+            if !seen.insert(name) {
                 wrong.say(&format!(".{name}"), "is there twice".into());
             }
         }
@@ -195,14 +200,15 @@ impl Wrong<'_> {
             self.say(".variants", "expected an object with at least one variant".into());
             return Vec::new();
         };
-        if entries.is_empty() || entries.len() >= usize::from(u16::MAX) {
-            self.say(".variants", format!("expected 1 to {} variants", u16::MAX - 1));
+        if entries.is_empty() || entries.len() > MAX_VARIANTS {
+            self.say(".variants", format!("expected 1 to {MAX_VARIANTS} variants"));
+            return Vec::new();
         }
         let mut read: Vec<(&str, VariantValue)> = Vec::with_capacity(entries.len());
         for (name, value) in entries {
             let path = format!(".variants.{name}");
-            if name.len() > MAX_NAME {
-                self.say(".variants", format!("a name has at most {MAX_NAME} bytes"));
+            if name.is_empty() || name.len() > MAX_NAME {
+                self.say(".variants", format!("a name has 1 to {MAX_NAME} bytes"));
             }
             let Some(value) = VariantValue::read(value) else {
                 let found = value.type_name();

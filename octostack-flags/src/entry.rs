@@ -149,9 +149,13 @@ impl Control for Entry {
     }
 
     fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        // Whether there is such a variant was asked before; a reload may have come between, or the
+        // flag comes back without it.
         let variant = patch.map(wanted).transpose()?;
-        let store = self.store.upgrade();
-        store.map_or(Ok(()), |store| store.force(self.name(), variant))
+        if let Some(store) = self.store.upgrade() {
+            store.force(self.name(), variant);
+        }
+        Ok(())
     }
 }
 

@@ -238,6 +238,8 @@ impl CompiledFlag {
             .map(|rule| rule::compile(rule, &path, evaluators, &is_variant))
             .transpose();
         let (body, warnings) = match rule {
+            // To switch a flag off helps against a wrong rule too.
+            Err(problems) if !definition.enabled => (Body::Disabled, problems),
             Err(problems) => (Body::Broken(problems), Vec::new()),
             Ok(_) if !definition.enabled => (Body::Disabled, Vec::new()),
             Ok(None) => (Body::Static, Vec::new()),

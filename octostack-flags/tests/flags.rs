@@ -358,6 +358,21 @@ fn an_override_finds_a_flag_that_comes_back() {
 }
 
 #[test]
+fn an_override_waits_for_its_variant_over_any_reloads() {
+    let world = world(FILE);
+    world.choose("file-only", "a", 60).unwrap();
+    let reason = || world.flags.pin(Context::new()).evaluate("file-only").reason;
+    let without = FILE.replace("\"a\"", "\"b\"");
+    for file in [r#"{"flags": {}}"#, &without] {
+        world.flags.load(file.as_bytes(), "flags.json").unwrap();
+        assert_ne!(reason(), Reason::Override);
+    }
+    assert!(world.abnormal().join(" ").contains("overridden with `a`, which is gone"));
+    world.flags.load(FILE.as_bytes(), "flags.json").unwrap();
+    assert_eq!(reason(), Reason::Override);
+}
+
+#[test]
 fn overrides_that_make_no_sense_are_refused() {
     let world = world(FILE);
     let refused =
@@ -436,6 +451,17 @@ fn disabled_is_the_default_in_code_and_no_error() {
     let world = world(&FILE.replace("ENABLED", "DISABLED"));
     let details = world.with(pro(), || SUGGESTIONS.details());
     assert_eq!((details.value, details.reason, details.error), (5, Reason::Disabled, None));
+}
+
+#[test]
+fn switching_off_helps_against_a_wrong_rule() {
+    let rule = r#"{"if": [{"==": [{"var": "plan"}, "pro"]}, "on"]}"#;
+    let file = FILE.replace(rule, r#"{"maap": []}"#).replace("ENABLED", "DISABLED");
+    let world = world("");
+    let loaded = world.flags.load(file.as_bytes(), "flags.json").unwrap();
+    assert_eq!(loaded.problems, []);
+    assert!(loaded.warnings[0].message.contains("there is no operator `maap`"));
+    assert_eq!(world.with(pro(), || CHECKOUT.details().reason), Reason::Disabled);
 }
 
 #[test]

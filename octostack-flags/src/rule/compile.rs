@@ -1,6 +1,7 @@
 //! From JSON to a [`Program`]. Whatever a rule can get wrong is found here, all of it at once, so
 //! that an evaluation has nothing to complain about.
 use super::program::{Children, FLAG_KEY, Node, NodeId, Order, Program, TIMESTAMP};
+use super::steps::{self, MAX_STEPS};
 use crate::context::TARGETING_KEY;
 use octostack_core::inspect::{Problem, Value};
 use std::borrow::Cow;
@@ -44,6 +45,14 @@ pub(crate) fn compile(
         warnings: Vec::new(),
     };
     let root = compiler.node(rule);
+    if compiler.problems.is_empty()
+        && steps::most(&compiler.nodes, &compiler.children, root) > MAX_STEPS
+    {
+        compiler.problem(format!(
+            "the rule can take more than {MAX_STEPS} steps; nest `cat`, lists and computed weights \
+             less deeply"
+        ));
+    }
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }

@@ -8,6 +8,7 @@ mod evaluate;
 mod fractional;
 mod operand;
 mod program;
+mod steps;
 mod trace;
 
 #[cfg(test)]

@@ -215,6 +215,33 @@ fn rules_are_bounded_in_depth_and_size() {
     assert!(found.len() < 50, "{} problems", found.len());
 }
 
+/// What is computed at each look doubles with each level. None of these may be evaluated.
+#[test]
+fn rules_that_would_take_for_ever_are_refused() {
+    let nested = |depth: usize, inner: &str, outer: &dyn Fn(&str) -> String| {
+        (0..depth).fold(inner.to_owned(), |rule, _| outer(&rule))
+    };
+    let weights = |rule: &str| format!(r#"{{"fractional": ["k", [1, {rule}]]}}"#);
+    let joined = |rule: &str| format!(r#"{{"cat": [{{"or": [{rule}, ""]}}]}}"#);
+    let looked_for = |rule: &str| {
+        format!(r#"{{"cat": [{{"in": [{rule}, [1, 2, 3, {{"var": "a"}}]]}}, {rule}]}}"#)
+    };
+    for rule in [
+        nested(30, r#"{"var": "w"}"#, &weights),
+        nested(25, r#"{"var": "a"}"#, &joined),
+        nested(6, r#"{"cat": ["a"]}"#, &looked_for),
+    ] {
+        let found = problems(&rule);
+        assert!(found[0].contains("more than 100000 steps"), "{found:?}");
+    }
+    // As deep as anybody writes them.
+    for rule in [nested(5, "1", &weights), nested(3, r#"{"var": "a"}"#, &joined)] {
+        assert!(evaluate_with(&value(&rule), &Context::new(), Bucketing::V2).is_ok());
+    }
+    let long = format!(r#"{{"==": [{{"cat": [{}"z"]}}, "z"]}}"#, r#"{"var": "a"}, "#.repeat(5_000));
+    assert_eq!(evaluate(&long, "{}"), Value::Bool(true));
+}
+
 #[test]
 fn evaluators_may_use_each_other_but_not_themselves() {
     let evaluators = [

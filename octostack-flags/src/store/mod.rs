@@ -1,23 +1,25 @@
+mod compile;
 #[cfg(all(test, octostack_loom))]
 mod loom_tests;
 mod page;
 
 use crate::bucketing::Bucketing;
 use crate::context::Context;
-use crate::declared::{Declaration, Declared};
+use crate::declared::Declaration;
 use crate::definition::{Document, LoadError};
 use crate::entry::Entry;
 use crate::evaluation::ErrorCode;
 use crate::pin::{Current, Pinned};
 use crate::snapshot::{CompiledFlag, Slot, Snapshot};
 use crate::variant::{Counts, VariantValue};
+use compile::compile;
 use octostack_core::Dynamic;
 use octostack_core::inspect::{Event, Problem, Registry, Value};
 use octostack_core::sync::{Mutex, MutexGuard, lock};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 /// The flags of a process: what the code declares, as the file that was loaded last defines it.
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) current: Dynamic<Snapshot>,
     pub(crate) unknown: Arc<Counts>,
     pub(crate) state: Mutex<State>,
+    /// Held by a load from its beginning to its end; taken before `state`.
+    loading: Mutex<()>,
 }
 
 /// Keys and values of a file, in its order.
@@ -113,6 +117,7 @@ impl FlagsBuilder {
                     forced: BTreeMap::new(),
                     source: Source::default(),
                 }),
+                loading: Mutex::new(()),
             }
         });
         shared.registry.register(&shared);
@@ -264,9 +269,13 @@ impl Flags {
         let shared = &self.shared;
         let mut fresh = Vec::new();
         let (generation, flags) = {
-            let mut state = lock(&shared.state);
+            // One load after the other, and not under the lock that pages take: to compile takes
+            // its time.
+            let _loading = lock(&shared.loading);
+            let known = lock(&shared.state).flags.clone();
             let store = Arc::downgrade(shared);
-            let flags = compile(&store, &state.flags, definitions, evaluators, &mut fresh);
+            let flags = compile(&store, &known, definitions, evaluators, &mut fresh);
+            let mut state = lock(&shared.state);
             let is_there = |key: &str| flags.binary_search_by(|f| f.entry.name().cmp(key)).is_ok();
             state.forced.retain(|key, _| is_there(key));
             state.flags.clone_from(&flags);
@@ -299,18 +308,15 @@ impl Shared {
 
     /// Lets everybody have `variant`, or each what the flag says.
     ///
-    /// A reload may take the variant away. Then the flag is evaluated again until it is back.
-    pub(crate) fn force(&self, key: &str, variant: Option<&str>) -> Result<(), Vec<Problem>> {
-        if let Some(variant) = variant {
-            self.check_variant(key, variant)?;
-        }
+    /// There may be no such variant, as a reload may take it away. Then the flag is evaluated as
+    /// without, until it is there.
+    pub(crate) fn force(&self, key: &str, variant: Option<&str>) {
         let mut state = lock(&self.state);
         match variant {
             Some(variant) => state.forced.insert(key.to_owned(), variant.to_owned()),
             None => state.forced.remove(key),
         };
         self.publish(state);
-        Ok(())
     }
 
     /// Says what is wrong with `variant` as a choice for everybody.
@@ -338,53 +344,6 @@ impl Shared {
 
 fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// The flags of a file, beside those that only the code declares, by key. An entry that is in
-/// `known` goes on; the others are made, and listed in `fresh`.
-fn compile(
-    store: &Weak<Shared>,
-    known: &[Arc<CompiledFlag>],
-    definitions: &Entries,
-    evaluators: &Entries,
-    fresh: &mut Vec<Arc<Entry>>,
-) -> Vec<Arc<CompiledFlag>> {
-    let mut declared: BTreeMap<&str, &'static dyn Declared> =
-        Declaration::all().into_iter().map(|flag| (flag.key(), flag)).collect();
-    let known: HashMap<&str, &Arc<Entry>> =
-        known.iter().map(|flag| (flag.entry.name(), &flag.entry)).collect();
-    let mut entry_of = |key: &str, declared| {
-        if let Some(entry) = known.get(key) {
-            return Arc::clone(entry);
-        }
-        let entry = Arc::new(Entry::new(key, declared, store.clone()));
-        fresh.push(entry.clone());
-        entry
-    };
-    let mut twice = BTreeSet::new();
-    let mut seen = BTreeSet::new();
-    for (key, _) in definitions {
-        if !seen.insert(&**key) {
-            twice.insert(key.clone().into_owned());
-        }
-    }
-    let mut flags = Vec::with_capacity(definitions.len());
-    for (key, definition) in definitions {
-        if !seen.remove(&**key) {
-            continue; // the second of two
-        }
-        let entry = entry_of(key, declared.remove(&**key));
-        flags.push(Arc::new(if twice.contains(&**key) {
-            CompiledFlag::ambiguous(entry)
-        } else {
-            CompiledFlag::compile(entry, definition, evaluators)
-        }));
-    }
-    for (key, flag) in declared {
-        flags.push(Arc::new(CompiledFlag::undefined(entry_of(key, Some(flag)))));
-    }
-    flags.sort_by(|a, b| a.entry.name().cmp(b.entry.name()));
-    flags
 }
 
 impl fmt::Debug for Flags {

@@ -7,7 +7,6 @@ use crate::bucketing::Bucketing;
 use crate::context::Context;
 use crate::declared::Declaration;
 use crate::definition::{Document, LoadError};
-use crate::entry::Entry;
 use crate::evaluation::ErrorCode;
 use crate::pin::{Current, Pinned};
 use crate::snapshot::{CompiledFlag, Slot, Snapshot};

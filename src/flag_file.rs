@@ -88,8 +88,8 @@ impl FlagFile {
     }
 
     /// Takes what the file says later, for as long as the future is polled.
-    pub(crate) async fn follow(self) {
-        let Some(mut file) = self.file else { return };
+    pub(crate) async fn follow(mut self) {
+        let Some(mut file) = self.file.take() else { return };
         let shown = file.path().display().to_string();
         // What is wrong is noted by the flags, and what was good stays.
         let mut wrong = None;
@@ -97,17 +97,26 @@ impl FlagFile {
             match file.next().await {
                 News::Changed(text) => {
                     // A hundred thousand rules take their time to compile.
-                    let (flags, shown) = (self.flags.clone(), shown.clone());
-                    let load = move || flags.load(&text, &shown).err();
-                    wrong = tokio::task::spawn_blocking(load).await.ok().flatten();
+                    let (flags, origin) = (self.flags.clone(), shown.clone());
+                    let load = move || flags.load(&text, &origin).err().map(|e| e.to_string());
+                    wrong = match tokio::task::spawn_blocking(load).await {
+                        Ok(wrong) => wrong,
+                        Err(_) => Some("cannot be compiled; the log says where".to_owned()),
+                    };
+                    self.note(&shown, wrong.as_deref());
                 }
                 News::Failed(error) => self.flags.failed(&error.to_string()),
-                News::Recovered => match &wrong {
-                    Some(error) => self.flags.failed(&format!("{shown}: {error}")),
-                    None => self.flags.recovered(),
-                },
+                News::Recovered => self.note(&shown, wrong.as_deref()),
                 _ => {}
             }
+        }
+    }
+
+    /// Says how it is with what the file holds. What is known already is not said again.
+    fn note(&self, shown: &str, wrong: Option<&str>) {
+        match wrong {
+            Some(error) => self.flags.failed(&format!("{shown}: {error}")),
+            None => self.flags.recovered(),
         }
     }
 

@@ -55,7 +55,7 @@ impl About {
     /// Kind, owner, the day after which the flag should be gone (`YYYY-MM-DD`), and what it is for.
     ///
     /// # Panics
-    /// If `expires` is no such day, or a release or experiment flag has none. In a `static`, as
+    /// If there is no owner, `expires` is no such day, or a release or experiment flag has none. In a `static`, as
     /// [`flags!`](crate::flags) makes it, that is an error of the compiler.
     pub const fn new(
         kind: FlagKind,
@@ -63,6 +63,7 @@ impl About {
         expires: Option<&'static str>,
         doc: &'static str,
     ) -> Self {
+        assert!(!owner.is_empty(), "a flag needs an `owner`, to be asked when it is to go");
         match expires {
             None => assert!(
                 !kind.is_temporary(),
@@ -298,6 +299,12 @@ mod tests {
     #[should_panic(expected = "needs `expires")]
     fn a_release_has_to_end() {
         let _ = About::new(FlagKind::Release, "shop", None, "");
+    }
+
+    #[test]
+    #[should_panic(expected = "needs an `owner`")]
+    fn somebody_has_to_own_it() {
+        let _ = About::new(FlagKind::Ops, "", None, "");
     }
 
     #[test]

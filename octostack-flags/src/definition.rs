@@ -2,6 +2,7 @@
 //!
 //! A file that is no JSON, or has no flags where flags should be, is refused whole. Whatever is
 //! wrong with one flag is wrong with that flag alone.
+use crate::evaluation::OTHER;
 use crate::json;
 use crate::variant::VariantValue;
 use octostack_core::inspect::{Problem, Value};
@@ -148,6 +149,9 @@ impl<'a> Definition<'a> {
         let mut wrong = Wrong { flag: key, problems: Vec::new() };
         if key.is_empty() || key.len() > MAX_NAME {
             wrong.say("", format!("a key has 1 to {MAX_NAME} bytes"));
+        }
+        if key == OTHER {
+            wrong.say("", "is the name of all flags that are unknown".into());
         }
         let Value::Map(entries) = flag else {
             wrong.say("", format!("expected an object, found {}", flag.type_name()));

@@ -1,4 +1,5 @@
 use crate::declared::Declared;
+use crate::evaluation::OTHER;
 use crate::store::Shared;
 use crate::variant::{Counts, Text};
 use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
@@ -14,9 +15,6 @@ pub(crate) const FLAG: &str = "flag";
 /// The most variants of one flag that are counted by name over the life of the process; a file
 /// that invents new ones at each reload must not fill the memory.
 const MAX_COUNTED: usize = 100;
-
-/// What variants past that are counted as.
-const OTHER: &str = "_OTHER";
 
 pub(crate) static EVALUATIONS: Metric = Metric::counter(
     "octostack_flag_evaluations_total",

@@ -1,5 +1,9 @@
 use std::fmt;
 
+/// As what is counted whatever has no name of its own: unknown flags, whose keys come from who
+/// knows where, and variants past those that are counted by name.
+pub(crate) const OTHER: &str = "_OTHER";
+
 /// Why a flag has the value that it has. OpenFeature's reasons, and one more for what an operator
 /// has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

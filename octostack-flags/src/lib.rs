@@ -46,8 +46,10 @@
 //! rule with any other operator is an error of its flag.
 //!
 //! # What it costs
-//! No lock, and no allocation: a text that a rule puts together with `cat` is hashed and compared
-//! without being put together, and allocates only where it is searched or ordered.
+//! An evaluation takes no lock and does not allocate: a text that a rule puts together with `cat` is
+//! hashed and compared without being put together. It allocates only where such a text is searched
+//! or ordered, and where V3 hashes a map. What a rule may cost is bounded when it is compiled. To
+//! pin takes a short lock.
 //!
 //! # Features
 //!

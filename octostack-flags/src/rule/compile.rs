@@ -100,9 +100,7 @@ impl<'a> Compiler<'a> {
                     self.problem(format!("an operation has one operator, this has {count}"))
                 }
             }
-            Value::List(items) if !items.iter().all(is_constant) => {
-                Node::List(self.all(items, |path, i| write!(path, "[{i}]")))
-            }
+            Value::List(items) if !items.iter().all(is_constant) => Node::List(self.items(items)),
             constant => Node::Constant(constant.clone()),
         };
         self.depth -= 1;
@@ -250,18 +248,10 @@ impl<'a> Compiler<'a> {
         self.at(|path| write!(path, "[{index}]"), |this| this.node(operand))
     }
 
+    /// The operands of the operator that we are in, or the items of a list.
     fn items(&mut self, list: &'a [Value]) -> Children {
-        self.all(list, |path, i| write!(path, "[{i}]"))
-    }
-
-    fn all(
-        &mut self,
-        list: &'a [Value],
-        step: impl Fn(&mut String, usize) -> std::fmt::Result,
-    ) -> Children {
-        let nodes = list.iter().enumerate();
-        let ids: Vec<_> =
-            nodes.map(|(i, item)| self.at(|path| step(path, i), |this| this.node(item))).collect();
+        let operands = list.iter().enumerate();
+        let ids: Vec<_> = operands.map(|(i, operand)| self.child(operand, i)).collect();
         self.keep(&ids)
     }
 

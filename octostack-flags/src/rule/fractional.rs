@@ -28,7 +28,7 @@ impl<'a> Compiler<'a> {
                 weights.push(weight);
             }
         }
-        let Some(weights) = self.weights(weights) else {
+        let Some(weights) = self.weights(weights, offset) else {
             return Node::Constant(Value::Null);
         };
         let outcomes = self.keep(&outcomes);
@@ -51,11 +51,14 @@ impl<'a> Compiler<'a> {
 
     /// Weights that are known now, or nodes that compute them. `None` for weights that make the
     /// whole split null, as flagd has it.
-    fn weights(&mut self, weights: Vec<Option<&'a Value>>) -> Option<Weights> {
+    fn weights(&mut self, weights: Vec<Option<&'a Value>>, offset: usize) -> Option<Weights> {
         const ONE: &Value = &Value::Integer(1);
         let weights: Vec<_> = weights.into_iter().map(|weight| weight.unwrap_or(ONE)).collect();
         if weights.iter().any(|weight| matches!(weight, Value::Map(_))) {
-            let nodes: Vec<_> = weights.into_iter().map(|weight| self.node(weight)).collect();
+            let place = |i| move |path: &mut String| write!(path, "[{i}][1]");
+            let numbered = weights.into_iter().zip(offset..);
+            let nodes: Vec<_> =
+                numbered.map(|(weight, i)| self.at(place(i), |this| this.node(weight))).collect();
             return Some(Weights::Computed(self.keep(&nodes)));
         }
         let mut numbers = Vec::with_capacity(weights.len());

@@ -179,6 +179,10 @@ fn what_is_wrong_is_told_with_its_place_all_at_once() {
         (r#"{"fractional": []}"#, "rule.fractional: expected at least one part"),
         (r#"{"fractional": [["on", 1, 2]]}"#, "rule.fractional[0]: expected a variant and its"),
         (
+            r#"{"fractional": ["k", ["on", 1], ["off", {"maap": 1}]]}"#,
+            "rule.fractional[2][1].maap: there is no operator `maap`",
+        ),
+        (
             r#"{"fractional": [{"var": "a"}, "on"]}"#,
             "rule.fractional[1]: expected a variant and its weight",
         ),

@@ -1,6 +1,7 @@
 //! What operators see of the flags.
 use super::{Shared, Source};
 use crate::declared::{Declaration, is_day};
+use crate::evaluation::OTHER;
 use crate::snapshot::{Body, CompiledFlag, Slot, Snapshot};
 use octostack_core::dynamic::Versioned;
 use octostack_core::inspect::{Inspect, Metric, Problem, Sink, Value};
@@ -22,9 +23,6 @@ static TIMESTAMP: Metric = Metric::gauge(
 );
 static BROKEN: Metric =
     Metric::gauge("octostack_flags_broken", "Flags of the file that are wrong there.");
-
-/// What unknown flags are counted as: their keys come from who knows where.
-const OTHER: &str = "_OTHER";
 
 impl Shared {
     /// The page of all flags.

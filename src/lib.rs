@@ -133,6 +133,18 @@ mod book {
     mod operating {}
     #[doc = include_str!("../docs/policies.md")]
     mod policies {}
+    #[doc = include_str!("../docs/policies/circuit-breaker.md")]
+    mod policy_circuit_breaker {}
+    #[doc = include_str!("../docs/policies/bulkhead.md")]
+    mod policy_bulkhead {}
+    #[doc = include_str!("../docs/policies/rate-limit.md")]
+    mod policy_rate_limit {}
+    #[doc = include_str!("../docs/policies/retry.md")]
+    mod policy_retry {}
+    #[doc = include_str!("../docs/policies/timeout.md")]
+    mod policy_timeout {}
+    #[doc = include_str!("../docs/policies/chaos.md")]
+    mod policy_chaos {}
     #[doc = include_str!("../docs/telemetry.md")]
     mod telemetry {}
 }

@@ -52,6 +52,7 @@ pub mod bulkhead;
 #[cfg(feature = "tokio")]
 pub mod chaos;
 mod counters;
+pub mod deadline;
 pub mod error;
 mod handle;
 mod outcome;

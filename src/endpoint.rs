@@ -70,7 +70,7 @@ impl Endpoint {
     /// # Errors
     /// Everything that is wrong; keys are relative to the endpoint.
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
-        let timeout = |timeout| TimeoutConfig { timeout }.validate();
+        let timeout = |timeout| TimeoutConfig { timeout, ..TimeoutConfig::default() }.validate();
         let parts = [
             ("deadline", timeout(self.deadline)),
             ("timeout", timeout(self.timeout)),

@@ -72,7 +72,7 @@ pub struct InboundConfig {
 impl Default for InboundConfig {
     fn default() -> Self {
         Self {
-            timeout: TimeoutConfig { timeout: Duration::from_secs(30) },
+            timeout: TimeoutConfig { timeout: Duration::from_secs(30), ..TimeoutConfig::default() },
             bulkhead: BulkheadConfig { max_concurrent: 1_000, ..BulkheadConfig::default() },
             rate_limit: InboundRateLimit::default(),
         }

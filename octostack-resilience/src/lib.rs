@@ -54,6 +54,7 @@ pub mod chaos;
 mod counters;
 pub mod deadline;
 pub mod error;
+pub mod extent;
 mod handle;
 mod outcome;
 mod padded;
@@ -72,7 +73,7 @@ pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Win
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
 #[cfg(feature = "tokio")]
 pub use chaos::{Chaos, ChaosConfig, ChaosLayer};
-pub use error::{Error, FromPolicy, PolicyError, PolicyErrorKind};
+pub use error::{Error, FromPolicy, Phase, PolicyError, PolicyErrorKind};
 pub use handle::Handle;
 pub use octostack_core::inspect::Mode;
 pub use outcome::Outcome;

@@ -58,28 +58,46 @@ macro_rules! policy_handle {
 pub(crate) use policy_handle;
 
 /// The layer of a policy and how it makes its service, which has the fields `inner`, `policy` and
-/// `protocol`.
+/// `protocol`. With `reach = $default` both have one more: how far a call reaches.
 macro_rules! policy_layer {
-    ($(#[$doc:meta])* $layer:ident, $service:ident, $policy:ident) => {
+    (
+        $(#[$doc:meta])*
+        $layer:ident, $service:ident, $policy:ident $(, reach = $default:ty)?
+    ) => {
+        crate::policy::policy_layer! {
+            @with $(#[$doc])* $layer, $service, $policy $(, X: $default)?
+        }
+    };
+    (
+        @with $(#[$doc:meta])*
+        $layer:ident, $service:ident, $policy:ident $(, $x:ident: $default:ty)?
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
-        pub struct $layer<P = crate::Plain, H = std::sync::Arc<Shared>> {
+        pub struct $layer<P = crate::Plain, H = std::sync::Arc<Shared> $(, $x = $default)?> {
             policy: $policy<H>,
             protocol: P,
+            $(reach: $x,)?
         }
 
         impl<H> $layer<crate::Plain, H> {
             pub(super) fn new(policy: $policy<H>) -> Self {
-                Self { policy, protocol: crate::Plain }
+                Self { policy, protocol: crate::Plain $(, reach: <$default>::default())? }
             }
         }
 
-        impl<S, P: Clone, H: crate::Handle<Shared>> tower_layer::Layer<S> for $layer<P, H> {
-            type Service = $service<S, P, H>;
+        impl<S, P: Clone, H: crate::Handle<Shared> $(, $x: Clone)?> tower_layer::Layer<S>
+            for $layer<P, H $(, $x)?>
+        {
+            type Service = $service<S, P, H $(, $x)?>;
 
             fn layer(&self, inner: S) -> Self::Service {
-                let Self { policy, protocol } = self;
-                $service { inner, policy: policy.clone(), protocol: protocol.clone() }
+                $service {
+                    inner,
+                    policy: self.policy.clone(),
+                    protocol: self.protocol.clone(),
+                    $(reach: <$x as Clone>::clone(&self.reach),)?
+                }
             }
         }
     };

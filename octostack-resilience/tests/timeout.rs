@@ -5,7 +5,7 @@ use octostack_core::inspect::{Metric, Mode, Patch, Registry, Sink};
 use octostack_core::testing::{Probe, check};
 use octostack_core::{Clock, SystemClock};
 use octostack_resilience::timeout::TimeoutBuilder;
-use octostack_resilience::{Error, PolicyError, PolicyErrorKind, Timeout, TimeoutConfig};
+use octostack_resilience::{Error, Phase, PolicyError, PolicyErrorKind, Timeout, TimeoutConfig};
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,7 +41,8 @@ async fn panicking() -> Result<(), Infallible> {
 }
 
 fn timed_out() -> Failure {
-    Error::Policy(PolicyError::new("inventory.timeout", PolicyErrorKind::TimedOut))
+    let word = PolicyError::new("inventory.timeout", PolicyErrorKind::TimedOut);
+    Error::Policy(word.with_phase(Phase::Head))
 }
 
 /// Outcomes that are not zero, and decisions; names without labels that never change.
@@ -204,7 +205,12 @@ async fn a_change_counts_for_calls_that_start_after_it() {
 #[tokio::test]
 async fn a_future_that_uses_up_its_budget_cannot_keep_the_timer_from_firing() {
     let (_registry, timeout) = timeout();
-    timeout.reconfigure(TimeoutConfig { timeout: Duration::from_millis(20) }).unwrap();
+    timeout
+        .reconfigure(TimeoutConfig {
+            timeout: Duration::from_millis(20),
+            ..TimeoutConfig::default()
+        })
+        .unwrap();
     let greedy = poll_fn(|cx| {
         // Each poll of this channel that is ready costs budget, until there is none.
         let (to, mut from) = tokio::sync::mpsc::unbounded_channel();

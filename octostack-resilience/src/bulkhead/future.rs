@@ -2,6 +2,7 @@ use super::permit::Permit;
 use super::wait::{Asked, Wait};
 use super::{Bulkhead, Shared};
 use crate::error::{FromPolicy, PolicyError};
+use crate::extent::{Extent, Head};
 use crate::handle::Handle;
 use crate::protocol::Protocol;
 use pin_project_lite::pin_project;
@@ -12,10 +13,11 @@ use tower_service::Service;
 pin_project! {
     /// The future of a [`BulkheadService`](super::BulkheadService).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S: Service<Req>, Req, P, H: Handle<Shared>> {
+    pub struct ResponseFuture<S: Service<Req>, Req, P, H: Handle<Shared>, X = Head> {
         #[pin]
         state: State<S, Req, S::Future, H>,
         protocol: P,
+        reach: X,
     }
 }
 
@@ -30,28 +32,32 @@ pin_project! {
     }
 }
 
-impl<S: Service<Req>, Req, P, H: Handle<Shared>> ResponseFuture<S, Req, P, H> {
+impl<S: Service<Req>, Req, P, H: Handle<Shared>, X> ResponseFuture<S, Req, P, H, X> {
     #[inline]
-    pub(super) fn running(future: S::Future, permit: Permit<H>, protocol: P) -> Self {
-        Self { state: State::Running { future, permit: Some(permit) }, protocol }
+    pub(super) fn running(future: S::Future, permit: Permit<H>, form: (P, X)) -> Self {
+        let (protocol, reach) = form;
+        Self { state: State::Running { future, permit: Some(permit) }, protocol, reach }
     }
 
-    pub(super) fn waiting(wait: Wait<H>, inner: S, request: Req, protocol: P) -> Self {
-        Self { state: State::Waiting { wait, next: Some((inner, request)) }, protocol }
+    pub(super) fn waiting(wait: Wait<H>, inner: S, request: Req, form: (P, X)) -> Self {
+        let (protocol, reach) = form;
+        Self { state: State::Waiting { wait, next: Some((inner, request)) }, protocol, reach }
     }
 
-    pub(super) fn rejected(error: PolicyError, protocol: P) -> Self {
-        Self { state: State::Rejected { error: Some(error) }, protocol }
+    pub(super) fn rejected(error: PolicyError, form: (P, X)) -> Self {
+        let (protocol, reach) = form;
+        Self { state: State::Rejected { error: Some(error) }, protocol, reach }
     }
 }
 
-impl<S, Req, P, H> Future for ResponseFuture<S, Req, P, H>
+impl<S, Req, P, H, X> Future for ResponseFuture<S, Req, P, H, X>
 where
     S: Service<Req>,
     P: Protocol<S::Response, S::Error>,
     H: Handle<Shared>,
+    X: Extent<S::Response, Permit<H>>,
 {
-    type Output = Result<S::Response, S::Error>;
+    type Output = Result<X::Response, S::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -60,12 +66,12 @@ where
             let next = match this.state.as_mut().project() {
                 StateProjection::Running { future, permit } => {
                     let output = ready!(future.poll(cx));
-                    drop(permit.take());
-                    return Poll::Ready(output);
+                    let permit = taken(permit);
+                    return Poll::Ready(output.map(|answer| this.reach.finish(answer, permit)));
                 }
                 StateProjection::Rejected { error } => {
-                    let error = taken(error);
-                    return Poll::Ready(this.protocol.reject(error));
+                    let answer = this.protocol.reject(taken(error));
+                    return Poll::Ready(answer.map(|answer| this.reach.pass(answer)));
                 }
                 // ## Waiting => Readying, Rejected
                 StateProjection::Waiting { wait, next } => match ready!(wait.poll(cx)) {

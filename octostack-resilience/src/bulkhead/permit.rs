@@ -1,4 +1,5 @@
 use super::Shared;
+use crate::extent::{Ending, Guard};
 use crate::handle::Handle;
 use std::fmt;
 
@@ -15,6 +16,12 @@ impl<H: Handle<Shared>> Permit<H> {
     pub(super) fn new(handle: H, placed: bool) -> Self {
         Self { handle, placed }
     }
+}
+
+impl<H: Handle<Shared>> Guard for Permit<H> {
+    /// However the call ended, its place is free.
+    #[inline]
+    fn end(self, _: Ending<'_>) {}
 }
 
 impl<H: Handle<Shared>> Drop for Permit<H> {

@@ -56,9 +56,9 @@ mod scope;
 
 #[cfg(feature = "http")]
 pub use header::DeadlineHeader;
-pub(crate) use scope::Scope;
+pub(crate) use scope::{Entered, Scope};
 
-use octostack_core::{Clock, SystemClock};
+use octostack_core::SystemClock;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll};

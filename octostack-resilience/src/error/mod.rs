@@ -91,6 +91,31 @@ pub struct PolicyError {
     pub kind: PolicyErrorKind,
     /// When to try again, if the policy knows.
     pub retry_after: Option<Duration>,
+    /// What was waited for when a call was out of time.
+    pub phase: Option<Phase>,
+}
+
+/// What a call was waiting for when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// For the service to get ready; the call had not begun.
+    Readiness,
+    /// For the answer to begin; without a body, for the answer.
+    Head,
+    /// For the rest of the body of an answer that had begun.
+    Body,
+}
+
+impl Phase {
+    /// Its name in logs and problem documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Readiness => "readiness",
+            Self::Head => "head",
+            Self::Body => "body",
+        }
+    }
 }
 
 /// The sorts of [`PolicyError`].
@@ -162,7 +187,13 @@ impl fmt::Display for PolicyErrorKind {
 impl PolicyError {
     /// The word of the policy called `policy`.
     pub fn new(policy: impl Into<Arc<str>>, kind: PolicyErrorKind) -> Self {
-        Self { policy: policy.into(), kind, retry_after: None }
+        Self { policy: policy.into(), kind, retry_after: None, phase: None }
+    }
+
+    /// Sets what was waited for.
+    pub fn with_phase(mut self, phase: impl Into<Option<Phase>>) -> Self {
+        self.phase = phase.into();
+        self
     }
 
     /// Sets when to try again.
@@ -186,6 +217,11 @@ impl PolicyError {
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.policy, self.kind.describe())?;
+        f.write_str(match self.phase {
+            Some(Phase::Readiness) => " before the service was ready",
+            Some(Phase::Body) => " in the body of the answer",
+            Some(Phase::Head) | None => "",
+        })?;
         match self.retry_after {
             // Rounded up, as who comes too early is rejected again.
             Some(wait) => {

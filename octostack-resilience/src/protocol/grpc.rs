@@ -22,7 +22,7 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// response's extensions, so that layers further out recognise it.
 ///
 /// The verdict is read from the response's headers, where a call that fails without a message has
-/// its status. A status in the trailers of a stream that had begun well is not seen. A call failed
+/// its status; layers that go on to the end of the body read the trailers too. A call failed
 /// if it is an `Err` or has one of the statuses that speak of the server: `UNKNOWN`,
 /// `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` (the list of the
 /// OpenTelemetry semantic conventions); `RESOURCE_EXHAUSTED` counts as overloaded.
@@ -34,15 +34,7 @@ impl<B: Default, Err> Protocol<Response<B>, Err> for Grpc {
         let mut response = Response::new(B::default());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(STATUS, HeaderValue::from_static(status_of(error.kind)));
-        // Policy names and our own words are ASCII without `%`, so nothing needs escaping.
-        if let Ok(message) = HeaderValue::try_from(error.to_string()) {
-            headers.insert(MESSAGE, message);
-        }
-        if let Some(wait) = error.retry_after {
-            let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-            headers.insert(PUSHBACK, millis.into());
-        }
+        write(headers, &error);
         response.extensions_mut().insert(error);
         Ok(response)
     }
@@ -72,6 +64,24 @@ impl<B: Default, Err> Protocol<Response<B>, Err> for Grpc {
         let millis = response.headers().get(PUSHBACK)?.to_str().ok()?.parse().ok()?;
         Some(Duration::from_millis(millis))
     }
+}
+
+/// The status that says what a policy said, in the headers of an answer or in its trailers.
+pub(super) fn write(to: &mut HeaderMap, error: &PolicyError) {
+    to.insert(STATUS, HeaderValue::from_static(status_of(error.kind)));
+    // Policy names and our own words are ASCII without `%`, so nothing needs escaping.
+    if let Ok(message) = HeaderValue::try_from(error.to_string()) {
+        to.insert(MESSAGE, message);
+    }
+    if let Some(wait) = error.retry_after {
+        let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        to.insert(PUSHBACK, millis.into());
+    }
+}
+
+/// The verdict on a call whose status is in these trailers. Without one there is none to blame.
+pub(super) fn of_trailers(trailers: &HeaderMap) -> Outcome {
+    status(trailers).map_or(Outcome::Success, of_status)
 }
 
 fn status(headers: &HeaderMap) -> Option<u16> {

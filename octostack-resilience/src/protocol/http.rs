@@ -79,8 +79,10 @@ fn problem(status: StatusCode, error: &PolicyError) -> String {
     let code = status.as_u16();
     let title = status.canonical_reason().unwrap_or("Error");
     let PolicyError { policy, kind, .. } = error;
+    let phase = error.phase.map(|phase| format!(r#","phase":"{}""#, phase.as_str()));
+    let phase = phase.unwrap_or_default();
     format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{error}","policy":"{policy}","code":"{kind}"}}"#
+        r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{error}","policy":"{policy}","code":"{kind}"{phase}}}"#
     )
 }
 

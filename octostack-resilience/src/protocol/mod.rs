@@ -13,12 +13,16 @@
 //! `.classify(closure)` on a layer replaces the verdict and keeps the answer;
 //! `.respond_with(closure)` replaces the answer and keeps the verdict.
 #[cfg(feature = "http")]
+mod body;
+#[cfg(feature = "http")]
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
 mod retry_after;
 
+#[cfg(feature = "http")]
+pub use self::body::BodyProtocol;
 #[cfg(feature = "http")]
 pub use self::grpc::Grpc;
 #[cfg(feature = "http")]
@@ -124,19 +128,20 @@ where
 
 /// The methods with which every layer chooses how it answers.
 ///
-/// A layer has the fields `policy` and `protocol`; the types are `$layer<Protocol, Handle>`.
+/// A layer has the fields `policy` and `protocol`; the types are `$layer<Protocol, Handle>`. With
+/// `$x`, the name of a further parameter, there is a field `reach` too.
 macro_rules! choose_answer {
-    ($layer:ident) => {
-        impl<P, H> $layer<P, H> {
+    ($layer:ident $(, $x:ident)?) => {
+        impl<P, H $(, $x)?> $layer<P, H $(, $x)?> {
             /// Answers with HTTP responses; see [`Http`](crate::Http).
             #[cfg(feature = "http")]
-            pub fn respond_http(self) -> $layer<crate::Http, H> {
+            pub fn respond_http(self) -> $layer<crate::Http, H $(, $x)?> {
                 self.protocol(crate::Http)
             }
 
             /// Answers with gRPC statuses; see [`Grpc`](crate::Grpc).
             #[cfg(feature = "http")]
-            pub fn respond_grpc(self) -> $layer<crate::Grpc, H> {
+            pub fn respond_grpc(self) -> $layer<crate::Grpc, H $(, $x)?> {
                 self.protocol(crate::Grpc)
             }
 
@@ -144,18 +149,24 @@ macro_rules! choose_answer {
             pub fn respond_with<Res, Err, F>(
                 self,
                 respond: F,
-            ) -> $layer<crate::protocol::Responding<P, F>, H>
+            ) -> $layer<crate::protocol::Responding<P, F>, H $(, $x)?>
             where
                 F: Fn(crate::PolicyError) -> Result<Res, Err> + Clone,
             {
-                let Self { policy, protocol } = self;
-                let protocol = crate::protocol::Responding { protocol, respond };
-                $layer { policy, protocol }
+                self.with_protocol(|protocol| crate::protocol::Responding { protocol, respond })
             }
 
             /// Answers and judges by a protocol of your own.
-            pub fn protocol<Q>(self, protocol: Q) -> $layer<Q, H> {
-                $layer { policy: self.policy, protocol }
+            pub fn protocol<Q>(self, protocol: Q) -> $layer<Q, H $(, $x)?> {
+                self.with_protocol(|_| protocol)
+            }
+
+            fn with_protocol<Q>(self, change: impl FnOnce(P) -> Q) -> $layer<Q, H $(, $x)?> {
+                $layer {
+                    policy: self.policy,
+                    protocol: change(self.protocol),
+                    $(reach: std::convert::identity::<$x>(self.reach),)?
+                }
             }
         }
     };
@@ -164,21 +175,19 @@ pub(crate) use choose_answer;
 
 /// As [`choose_answer!`], for the layers of policies that judge how a call ended.
 macro_rules! choose_protocol {
-    ($layer:ident) => {
-        crate::protocol::choose_answer!($layer);
+    ($layer:ident $(, $x:ident)?) => {
+        crate::protocol::choose_answer!($layer $(, $x)?);
 
-        impl<P, H> $layer<P, H> {
+        impl<P, H $(, $x)?> $layer<P, H $(, $x)?> {
             /// Judges as the closure says and answers as before.
             pub fn classify<Res, Err, F>(
                 self,
                 classify: F,
-            ) -> $layer<crate::protocol::Classified<P, F>, H>
+            ) -> $layer<crate::protocol::Classified<P, F>, H $(, $x)?>
             where
                 F: Fn(&Result<Res, Err>) -> crate::Outcome + Clone,
             {
-                let Self { policy, protocol } = self;
-                let protocol = crate::protocol::Classified { protocol, classify };
-                $layer { policy, protocol }
+                self.with_protocol(|protocol| crate::protocol::Classified { protocol, classify })
             }
         }
     };

@@ -33,6 +33,12 @@ impl TimeoutBuilder {
         self
     }
 
+    /// By how much earlier the next service has to give up: at most 1 minute.
+    pub fn margin(mut self, margin: Duration) -> Self {
+        self.settings.margin = margin;
+        self
+    }
+
     /// Builds it and registers it.
     ///
     /// # Errors

@@ -1,153 +1,111 @@
 use super::Shared;
-use super::limit::Limit;
+use super::reach::Clocked;
+use super::readiness::{Calling, Ready};
+use super::run::{Run, fires_at};
 use crate::error::PolicyError;
+use crate::extent::{Extent, Head};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
 use crate::protocol::{Plain, Protocol};
 use crate::unwind::ending_on_panic;
-use octostack_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
 
-/// One call that has begun; counts how it ended, also when it is dropped.
-pub(super) struct Run<H: Handle<Shared>> {
-    handle: H,
-    limit: Limit,
-    ended: bool,
-}
-
-impl<H: Handle<Shared>> Run<H> {
-    #[inline]
-    pub(super) fn start(handle: H) -> Self {
-        let limit = handle.gauge.limit();
-        Self { handle, limit, ended: false }
-    }
-
-    #[inline]
-    fn end(&mut self, outcome: Outcome) {
-        self.ended = true;
-        self.handle.gauge.end(outcome);
-    }
-
-    /// A panic came neither in time nor too late.
-    #[cold]
-    fn panicked(&mut self) {
-        if !self.ended {
-            self.end(Outcome::Ignored);
-        }
-    }
-}
-
-impl<H: Handle<Shared>> Drop for Run<H> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.ended {
-            // A panic in `poll` has ended it before; this one came from the inner `call`.
-            let panics = std::thread::panicking();
-            self.end(if panics { Outcome::Ignored } else { Outcome::Cancelled });
-        }
-    }
-}
-
-pin_project! {
-    /// A future, and the timer that ends it.
-    struct Timed<F, H: Handle<Shared>> {
-        #[pin]
-        future: F,
-        #[pin]
-        sleep: Option<Sleep>,
-        run: Run<H>,
-    }
-}
-
-impl<F: Future, H: Handle<Shared>> Timed<F, H> {
-    #[inline]
-    fn poll_in_time(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<F::Output, PolicyError>> {
-        let this = self.project();
-        // The future first: an answer that is there wins over a deadline that has passed.
-        if let Poll::Ready(output) =
-            ending_on_panic(this.run, Run::panicked, || this.future.poll(cx))
-        {
-            this.run.end(Outcome::Success);
-            return Poll::Ready(Ok(output));
-        }
-        poll_timer(this.sleep, this.run, cx).map(Err)
-    }
-}
-
-/// The call is pending: arms the timer, and says whether time is up.
-fn poll_timer<H: Handle<Shared>>(
-    mut sleep: Pin<&mut Option<Sleep>>,
-    run: &mut Run<H>,
-    cx: &mut Context<'_>,
-) -> Poll<PolicyError> {
-    let Some(timeout) = run.limit.duration() else {
-        return Poll::Pending;
-    };
-    if sleep.is_none() {
-        sleep.set(Some(tokio::time::sleep(timeout)));
-    }
-    let Some(mut timer) = sleep.as_mut().as_pin_mut() else {
-        return Poll::Pending;
-    };
-    // A future that uses up the task's budget each time it is polled keeps the timer from firing:
-    // so the clock decides too.
-    let is_up =
-        timer.as_mut().poll(cx).is_ready() || SystemClock.now() >= timer.deadline().into_std();
-    if !is_up {
-        return Poll::Pending;
-    }
-    if run.limit.is_enforced() {
-        run.end(Outcome::Failure);
-        return Poll::Ready(run.handle.timed_out());
-    }
-    run.handle.gauge.over_in_shadow();
-    run.limit = Limit::NONE;
-    sleep.set(None);
-    Poll::Pending
-}
-
 pin_project! {
     /// The future of a [`TimeoutService`](super::TimeoutService).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, P, H: Handle<Shared>> {
+    pub struct ResponseFuture<F, P, H: Handle<Shared>, X = Head> {
         #[pin]
-        timed: Timed<F, H>,
+        state: State<F, H>,
         protocol: P,
+        extent: X,
     }
 }
 
-impl<F, P, H: Handle<Shared>> ResponseFuture<F, P, H> {
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, H: Handle<Shared>> {
+        Running {
+            #[pin] future: F,
+            #[pin] sleep: Option<Sleep>,
+            // There until the call has ended.
+            run: Option<Run<H>>,
+        },
+        Rejected { error: Option<PolicyError> },
+    }
+}
+
+impl<F, P, H: Handle<Shared>, X> ResponseFuture<F, P, H, X> {
     #[inline]
-    pub(super) fn new(run: Run<H>, future: F, protocol: P) -> Self {
-        Self { timed: Timed { future, sleep: None, run }, protocol }
+    pub(super) fn running(run: Run<H>, future: F, protocol: P, extent: X) -> Self {
+        let state = State::Running { future, sleep: None, run: Some(run) };
+        Self { state, protocol, extent }
+    }
+
+    pub(super) fn rejected(error: PolicyError, protocol: P, extent: X) -> Self {
+        Self { state: State::Rejected { error: Some(error) }, protocol, extent }
     }
 }
 
-impl<F, P, H, Res, Err> Future for ResponseFuture<F, P, H>
+impl<F, P, H, X, Res, Err> Future for ResponseFuture<F, P, H, X>
 where
-    F: Future<Output = Result<Res, Err>>,
+    F: Calling<Output = Result<Res, Err>>,
     P: Protocol<Res, Err>,
     H: Handle<Shared>,
+    X: Extent<Res, Clocked<P, H>>,
 {
-    type Output = Result<Res, Err>;
+    type Output = Result<X::Response, Err>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let protocol = &*this.protocol;
-        this.timed.poll_in_time(cx).map(|ended| match ended {
-            Ok(output) => output,
-            Err(error) => protocol.reject(error),
-        })
+        let error = match this.state.project() {
+            StateProjection::Running { mut future, sleep, run: slot } => {
+                let run = taken(slot.as_mut());
+                let until = fires_at(sleep.as_ref().get_ref().as_ref());
+                // The future first: an answer that is there wins over a deadline that has passed.
+                let entered = run.enter(until);
+                let output = ending_on_panic(run, Run::panicked, || future.as_mut().poll(cx));
+                drop(entered);
+                match output {
+                    Poll::Ready(Ok(answer)) => {
+                        let clocked = Clocked::new(taken(slot.take()), until, this.protocol);
+                        return Poll::Ready(Ok(this.extent.finish(answer, clocked)));
+                    }
+                    Poll::Ready(Err(error)) => {
+                        run.end(Outcome::Success);
+                        return Poll::Ready(Err(error));
+                    }
+                    Poll::Pending => match run.poll_timer(sleep, || future.phase(), cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(error) => error,
+                    },
+                }
+            }
+            StateProjection::Rejected { error } => taken(error.take()),
+        };
+        Poll::Ready(this.protocol.reject(error).map(|answer| this.extent.pass(answer)))
     }
+}
+
+#[allow(clippy::expect_used, reason = "the contract of `Future` forbids it")]
+#[inline]
+fn taken<T>(slot: Option<T>) -> T {
+    slot.expect("polled after it was ready")
 }
 
 /// The future of [`Timeout::around`](super::Timeout::around), and around a
 /// [`MapError`](crate::error::MapError) that of [`Timeout::call`](super::Timeout::call).
-pub type Call<'a, F> = ResponseFuture<F, Plain, &'a Shared>;
+pub type Call<'a, F> = ResponseFuture<Ready<F>, Plain, &'a Shared>;
+
+impl<'a, F> Call<'a, F> {
+    #[inline]
+    pub(super) fn new(shared: &'a Shared, future: F) -> Self {
+        match Run::start(shared, || None) {
+            Ok(run) => Self::running(run, Ready { future }, Plain, Head),
+            Err(error) => Self::rejected(error, Plain, Head),
+        }
+    }
+}

@@ -58,24 +58,36 @@
 //! # Ok(())
 //! # }
 //! ```
+#[cfg(feature = "http")]
+mod body;
 mod builder;
 mod config;
 mod future;
 mod layer;
 mod limit;
+mod reach;
+mod readiness;
+mod run;
 mod shared;
+mod travel;
 
+#[cfg(feature = "http")]
+pub use body::{BodyInTime, TimedBody};
 pub use builder::TimeoutBuilder;
 pub use config::TimeoutConfig;
 pub use future::{Call, ResponseFuture};
 pub use layer::{TimeoutLayer, TimeoutService};
+pub use reach::{Clocked, Reach};
+pub use readiness::{Before, Calling, Readiness, Ready, Readying, Within};
 pub use shared::Shared;
+#[cfg(feature = "http")]
+pub use travel::{Accepted, Forwarded};
+pub use travel::{Travel, Unsaid};
 
 use crate::error::{FromPolicy, MapError};
 use crate::handle::Handle;
 use crate::policy::policy_handle;
 use crate::protocol::Plain;
-use future::Run;
 use std::sync::Arc;
 
 /// A timeout; see the [module docs](self).
@@ -123,6 +135,6 @@ impl<H: Handle<Shared>> Timeout<H> {
         F: Future<Output = Result<T, E>>,
         E: FromPolicy,
     {
-        ResponseFuture::new(Run::start(&*self.shared), future, Plain)
+        Call::new(&self.shared, future)
     }
 }

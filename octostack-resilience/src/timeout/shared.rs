@@ -1,6 +1,6 @@
 use super::config::TimeoutConfig;
 use super::limit::{Gauge, Limit};
-use crate::error::{PolicyError, PolicyErrorKind};
+use crate::error::{Phase, PolicyError, PolicyErrorKind};
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Control, Inspect, Mode, Patch, Problem, Sink, Value};
 use std::fmt;
@@ -22,7 +22,7 @@ impl Shared {
         mode: Mode,
         settings: TimeoutConfig,
     ) -> Result<Self, SettingsError> {
-        let gauge = Gauge::new(Limit::new(mode, settings.timeout));
+        let gauge = Gauge::new(Limit::new(mode, settings.timeout), settings.margin);
         let live = Live::new(&name, mode, settings, MODES)?;
         Ok(Self { name, gauge, live })
     }
@@ -40,8 +40,19 @@ impl Shared {
     }
 
     #[cold]
-    pub(super) fn timed_out(&self) -> PolicyError {
-        PolicyError::new(self.name.clone(), PolicyErrorKind::TimedOut)
+    pub(super) fn timed_out(&self, phase: Phase) -> PolicyError {
+        PolicyError::new(self.name.clone(), PolicyErrorKind::TimedOut).with_phase(phase)
+    }
+
+    /// Refuses a call whose caller has given up already.
+    #[cold]
+    pub(super) fn too_late(&self) -> PolicyError {
+        self.gauge.reject();
+        PolicyError::new(self.name.clone(), PolicyErrorKind::DeadlinePassed)
+    }
+
+    fn apply(&self, mode: Mode, settings: &TimeoutConfig) {
+        self.gauge.apply(Limit::new(mode, settings.timeout), settings.margin);
     }
 
     pub(super) fn reconfigure(
@@ -49,9 +60,7 @@ impl Shared {
         mode: Option<Mode>,
         settings: Option<TimeoutConfig>,
     ) -> Result<(), SettingsError> {
-        self.live.change(&self.name, mode, settings, |mode, settings| {
-            self.gauge.set_limit(Limit::new(mode, settings.timeout));
-        })
+        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
     }
 }
 
@@ -91,9 +100,7 @@ impl Control for Shared {
     }
 
     fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.set_override(patch, |mode, settings| {
-            self.gauge.set_limit(Limit::new(mode, settings.timeout));
-        })
+        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
     }
 }
 

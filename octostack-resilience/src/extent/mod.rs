@@ -1,0 +1,117 @@
+//! How far a call reaches: to the head of its answer, or to the end of its body.
+//!
+//! To most callers a call is over when its answer begins. But a place in a bulkhead that is given
+//! back then does not count what still streams, and a breaker that judges then does not see what
+//! breaks off. The layers of the bulkhead, the breaker and the timeout therefore have
+//! `until_body_end()`, for answers that are [`http::Response`]: the place is held, the verdict
+//! waits and the time runs until the body has ended, has failed or is dropped.
+//!
+//! The body is then of another type, [`GuardedBody`]; apply it outside of what needs the old one.
+//!
+//! ```
+//! # #[cfg(feature = "http")] {
+//! use bytes::Bytes;
+//! use http::Response;
+//! use http_body_util::{BodyExt, Full};
+//! use octostack_resilience::{Bulkhead, Error};
+//! use std::convert::Infallible;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bulkhead = Bulkhead::builder("downloads").max_concurrent(10).build()?;
+//! let download = ServiceBuilder::new()
+//!     .layer(bulkhead.layer().until_body_end())
+//!     .service(service_fn(|_: &str| async {
+//!         Ok::<_, Error<Infallible>>(Response::new(Full::new(Bytes::from("a long file"))))
+//!     }));
+//!
+//! let answer = download.oneshot("/file").await?;
+//! assert_eq!(bulkhead.in_flight(), 1, "the body is still to come");
+//! answer.into_body().collect().await?;
+//! assert_eq!(bulkhead.in_flight(), 0);
+//! # Ok(())
+//! # }
+//! # main().unwrap();
+//! # }
+//! ```
+#[cfg(feature = "http")]
+mod guarded;
+
+#[cfg(feature = "http")]
+pub use guarded::GuardedBody;
+
+/// How far the calls through a layer reach.
+pub trait Extent<Res, G: Guard>: Clone {
+    /// What becomes of the answer.
+    type Response;
+
+    /// The answer of a call that was guarded until now.
+    fn finish(&self, answer: Res, guard: G) -> Self::Response;
+
+    /// An answer that needs no guard, as of a policy that rejected the call.
+    fn pass(&self, answer: Res) -> Self::Response;
+}
+
+/// What is kept for a call and wants to know how it ended. One that is dropped before it is told
+/// was given up by the caller.
+pub trait Guard {
+    /// The call ended like this.
+    fn end(self, ending: Ending<'_>);
+}
+
+/// Where and how an answer that had begun well ended.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Ending<'a> {
+    /// With its head: the rest is of no interest.
+    Head,
+    /// With its body, all of which was read.
+    Body,
+    /// With its body, and these trailers after it.
+    #[cfg(feature = "http")]
+    Trailers(&'a http::HeaderMap),
+    /// With an error in its body.
+    Broken,
+    /// Holds the lifetime where there are no trailers.
+    #[doc(hidden)]
+    #[cfg(not(feature = "http"))]
+    Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
+}
+
+/// A call ends when its answer begins; the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head;
+
+impl<Res, G: Guard> Extent<Res, G> for Head {
+    type Response = Res;
+
+    #[inline]
+    fn finish(&self, answer: Res, guard: G) -> Res {
+        guard.end(Ending::Head);
+        answer
+    }
+
+    #[inline]
+    fn pass(&self, answer: Res) -> Res {
+        answer
+    }
+}
+
+/// A call ends with the body of its answer; made by `until_body_end()` on a layer.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BodyEnd;
+
+#[cfg(feature = "http")]
+impl<B: http_body::Body, G: Guard> Extent<http::Response<B>, G> for BodyEnd {
+    type Response = http::Response<GuardedBody<B, G>>;
+
+    fn finish(&self, answer: http::Response<B>, guard: G) -> Self::Response {
+        answer.map(|body| GuardedBody::new(body, guard))
+    }
+
+    fn pass(&self, answer: http::Response<B>) -> Self::Response {
+        answer.map(GuardedBody::unguarded)
+    }
+}

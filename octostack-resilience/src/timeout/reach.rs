@@ -1,0 +1,43 @@
+//! How far a timeout reaches: what it takes from a request and tells it, what it times.
+use super::Shared;
+use super::readiness::Before;
+use super::run::Run;
+use super::travel::Unsaid;
+use crate::extent::{Ending, Guard, Head};
+use crate::handle::Handle;
+use crate::outcome::Outcome;
+use std::time::Instant;
+
+/// What the calls through a layer have to do with a timeout: whether deadlines come and go with
+/// requests ([`Travel`](super::Travel)), whether the wait for readiness is timed
+/// ([`Readiness`](super::Readiness)), and where a call ends ([`Extent`](crate::extent::Extent)).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach<T = Unsaid, R = Before, X = Head> {
+    pub(super) travel: T,
+    pub(super) readiness: R,
+    pub(super) extent: X,
+}
+
+/// A call whose answer has begun while its time runs.
+#[derive(Debug)]
+pub struct Clocked<P, H: Handle<Shared>> {
+    pub(super) run: Run<H>,
+    /// When its time is up; until the first wait that is open.
+    pub(super) until: Option<Instant>,
+    pub(super) protocol: P,
+}
+
+impl<P: Clone, H: Handle<Shared>> Clocked<P, H> {
+    #[inline]
+    pub(super) fn new(run: Run<H>, until: Option<Instant>, protocol: &P) -> Self {
+        Self { run, until, protocol: protocol.clone() }
+    }
+}
+
+impl<P, H: Handle<Shared>> Guard for Clocked<P, H> {
+    /// However it ended, it did so in time.
+    #[inline]
+    fn end(mut self, _: Ending<'_>) {
+        self.run.end(Outcome::Success);
+    }
+}

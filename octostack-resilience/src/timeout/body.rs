@@ -32,7 +32,7 @@ where
     }
 
     fn pass(&self, answer: Response<B>) -> Self::Response {
-        answer.map(|body| TimedBody { body: Some(body), sleep: None, clocked: None })
+        answer.map(|body| TimedBody { body: Some(body), timer: None, clocked: None })
     }
 }
 
@@ -44,8 +44,8 @@ pin_project! {
         // `None` once it was cut off.
         #[pin]
         body: Option<B>,
-        #[pin]
-        sleep: Option<Sleep>,
+        // Made at the first wait; in a box, so that a body that can be moved still can.
+        timer: Option<Pin<Box<Option<Sleep>>>>,
         // There until the call has ended.
         clocked: Option<Clocked<P, H>>,
     }
@@ -59,21 +59,21 @@ impl<B: Body, P, H: Handle<Shared>> TimedBody<B, P, H> {
         } else {
             Some(clocked)
         };
-        Self { body: Some(body), sleep: None, clocked }
+        Self { body: Some(body), timer: None, clocked }
     }
 }
 
 /// For answers that layers outside make themselves.
 impl<B: Default, P, H: Handle<Shared>> Default for TimedBody<B, P, H> {
     fn default() -> Self {
-        Self { body: Some(B::default()), sleep: None, clocked: None }
+        Self { body: Some(B::default()), timer: None, clocked: None }
     }
 }
 
 /// For answers that layers outside make themselves.
 impl<B: From<Bytes>, P, H: Handle<Shared>> From<Bytes> for TimedBody<B, P, H> {
     fn from(bytes: Bytes) -> Self {
-        Self { body: Some(bytes.into()), sleep: None, clocked: None }
+        Self { body: Some(bytes.into()), timer: None, clocked: None }
     }
 }
 
@@ -96,17 +96,16 @@ where
         let Some(clocked) = this.clocked.as_mut() else {
             return body.poll_frame(cx).map_err(Into::into);
         };
-        let until = fires_at(this.sleep.as_ref().get_ref().as_ref()).or(clocked.until);
-        let entered = clocked.run.enter(until);
+        let entered = clocked.run.enter(clocked.until);
         let frame =
             ending_on_panic(&mut clocked.run, Run::panicked, || body.as_mut().poll_frame(cx));
         drop(entered);
         let Poll::Ready(frame) = frame else {
             // The time goes on from where the head of the answer left it.
-            if let (None, Some(until)) = (this.sleep.as_ref().get_ref(), clocked.until) {
-                this.sleep.set(Some(tokio::time::sleep_until(until.into())));
-            }
-            let cut = clocked.run.poll_timer(this.sleep.as_mut(), || Phase::Body, cx);
+            let until = clocked.until.map(|until| tokio::time::sleep_until(until.into()));
+            let timer = this.timer.get_or_insert_with(|| Box::pin(until));
+            let cut = clocked.run.poll_timer(timer.as_mut(), || Phase::Body, cx);
+            clocked.until = fires_at(timer.as_ref().get_ref().as_ref());
             return cut.map(|error| {
                 let cut = clocked.protocol.cut(error);
                 this.body.set(None);

@@ -7,7 +7,7 @@ use octostack_core::lifecycle::{Step, Stopper};
 use octostack_core::server::{HttpService, Server, ServerConfig};
 use octostack_resilience::breaker::{CircuitBreakerService, State};
 use octostack_resilience::bulkhead::BulkheadService;
-use octostack_resilience::chaos::ChaosService;
+use octostack_resilience::chaos::{Aim, ChaosService, HttpRequests};
 use octostack_resilience::retry::{GrpcRequests, ReplayBody, RetryService};
 use octostack_resilience::timeout::TimeoutService;
 use octostack_resilience::{
@@ -35,7 +35,7 @@ const BESIDE_END: Duration = Duration::from_millis(500);
 type Attempt = CircuitBreakerService<
     BulkheadService<
         TimeoutService<
-            ChaosService<Transport, Grpc, &'static chaos::Shared>,
+            ChaosService<Transport, Grpc, &'static chaos::Shared, Aim<HttpRequests, HttpRequests>>,
             Grpc,
             &'static timeout::Shared,
         >,

@@ -4,6 +4,7 @@ use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
 use octostack_core::lifecycle::{Lifecycle, Stop};
 use octostack_flags::{Context, Flags};
+use octostack_resilience::ChaosSwitch;
 use octostack_telemetry::metrics::Metrics;
 use std::fmt;
 use std::future::Future;
@@ -24,6 +25,7 @@ struct Parts<S> {
     lifecycle: Lifecycle,
     health: Health,
     chaos: bool,
+    chaos_switch: ChaosSwitch,
     flags: Flags,
     flag_context: FlagContext,
 }
@@ -39,6 +41,7 @@ impl<S> App<S> {
                 lifecycle: run.lifecycle.clone(),
                 health: run.health.clone(),
                 chaos: run.chaos,
+                chaos_switch: ChaosSwitch::new(&run.registry),
                 flags: run.flags.clone(),
                 flag_context: FlagContext::default(),
             }),
@@ -142,6 +145,12 @@ impl<S> App<S> {
     /// Whether faults may be injected on purpose (`chaos.enabled`): for chaos policies of your own.
     pub fn chaos_enabled(&self) -> bool {
         self.parts.chaos
+    }
+
+    /// The switch that stops all chaos of the service (`PUT /policyz/chaos`): for chaos policies of
+    /// your own, and for code that knows when it is enough.
+    pub fn chaos_switch(&self) -> &ChaosSwitch {
+        &self.parts.chaos_switch
     }
 }
 

@@ -7,7 +7,7 @@ use octostack_core::lifecycle::{Step, Stopper};
 use octostack_core::server::{HttpService, Server, ServerConfig};
 use octostack_resilience::breaker::{CircuitBreakerService, State};
 use octostack_resilience::bulkhead::BulkheadService;
-use octostack_resilience::chaos::ChaosService;
+use octostack_resilience::chaos::{Aim, ChaosService, ChaosSwitch, HttpRequests};
 use octostack_resilience::retry::{GrpcRequests, ReplayBody, RetryService};
 use octostack_resilience::timeout::TimeoutService;
 use octostack_resilience::{
@@ -35,7 +35,7 @@ const BESIDE_END: Duration = Duration::from_millis(500);
 type Attempt = CircuitBreakerService<
     BulkheadService<
         TimeoutService<
-            ChaosService<Transport, Grpc, &'static chaos::Shared>,
+            ChaosService<Transport, Grpc, &'static chaos::Shared, Aim<HttpRequests, HttpRequests>>,
             Grpc,
             &'static timeout::Shared,
         >,
@@ -71,7 +71,7 @@ impl Channel {
         name: &str,
         endpoint: &Endpoint,
         channel: transport::Channel,
-        chaos: bool,
+        chaos: (bool, &ChaosSwitch),
         registry: &Registry,
     ) -> Result<(Self, CircuitBreaker<&'static breaker::Shared>), BoxError> {
         let named = |policy: &str| format!("{name}.{policy}");
@@ -98,7 +98,8 @@ impl Channel {
             .build()?;
         let chaos = Chaos::builder(named("chaos"))
             .settings(endpoint.chaos.clone())
-            .enabled(chaos)
+            .enabled(chaos.0)
+            .switch(chaos.1)
             .registry(registry)
             .build()?;
         let layers = (
@@ -216,8 +217,8 @@ impl<S> App<S> {
             .map_err(|error| format!("{name}.url is no URL such as http://host:50051: {error}"))?;
         let channel = address.connect_timeout(endpoint.connect_timeout).connect_lazy();
         let registry = self.registry();
-        let (channel, breaker) =
-            Channel::new(name, endpoint, channel, self.chaos_enabled(), registry)?;
+        let chaos = (self.chaos_enabled(), self.chaos_switch());
+        let (channel, breaker) = Channel::new(name, endpoint, channel, chaos, registry)?;
         self.health().passive(name, CheckKind::Shared, move || match breaker.state() {
             State::Closed => Ok(()),
             state => Err(format!("{} is {}", breaker.name(), state.as_str())),

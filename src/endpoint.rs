@@ -83,6 +83,10 @@ impl Endpoint {
         if let Some(message) = self.url.as_deref().and_then(wrong_address) {
             problems.push(Problem::new("url", message));
         }
+        if !self.chaos.tenant.is_empty() {
+            let message = "a channel cannot tell the tenant of a call; use chaos.header";
+            problems.push(Problem::new("chaos.tenant", message));
+        }
         for (part, result) in parts {
             let within = |p: Problem| Problem::new(format!("{part}.{}", p.key), p.message);
             problems.extend(result.err().into_iter().flatten().map(within));

@@ -72,7 +72,7 @@ mod unwind;
 pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Window};
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
 #[cfg(feature = "tokio")]
-pub use chaos::{Chaos, ChaosConfig, ChaosLayer};
+pub use chaos::{Chaos, ChaosConfig, ChaosLayer, ChaosSwitch};
 pub use error::{Error, FromPolicy, Phase, PolicyError, PolicyErrorKind};
 pub use handle::Handle;
 pub use octostack_core::inspect::Mode;

@@ -86,6 +86,15 @@ impl Field for bool {
     }
 }
 
+impl Field for String {
+    fn to_value(&self) -> Value {
+        self.clone().into()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.as_str().map(str::to_owned).ok_or_else(|| expected("a string", value))
+    }
+}
+
 impl Field for Duration {
     fn to_value(&self) -> Value {
         (*self).into()

@@ -227,3 +227,163 @@ async fn a_call_that_is_held_back_holds_no_slot() {
     drop(tokio_task(ServiceExt::<()>::ready(&mut service).await.unwrap().call(())));
     assert_eq!(probe.reserved(), 0);
 }
+
+type Target = octostack_resilience::chaos::ChaosBuilder;
+
+/// What an operator changes, as `PUT` does it.
+fn put(
+    registry: &Registry,
+    name: &str,
+    mode: Option<Mode>,
+    settings: &[(&str, octostack_core::inspect::Value)],
+) -> Result<(), String> {
+    let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    let (ttl, actor) = (Duration::from_secs(30), Actor::default());
+    registry
+        .set_override(name, Patch { mode, settings }, ttl, &actor, SystemClock.now())
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn only_requests_that_have_all_that_is_given_meet_a_fault() {
+    use http::{Request, Response};
+    let registry = Registry::new();
+    let chaos = chaos(&registry).build().unwrap();
+    let by_tenant = |r: &Request<()>| r.headers().get("x-tenant").cloned();
+    let service = chaos.layer().tenant_by(by_tenant).respond_http().layer(service_fn(
+        |_: Request<()>| async { Ok::<_, Infallible>(Response::new(bytes::Bytes::new())) },
+    ));
+    put(
+        &registry,
+        "inventory.chaos",
+        None,
+        &[
+            ("error_rate", 1.0.into()),
+            ("route", "/inventory.Inventory/*".into()),
+            ("header", "x-chaos: on".into()),
+            ("tenant", "acme".into()),
+        ],
+    )
+    .unwrap();
+    let status = |path: &str, chaos: &str, tenant: &str| {
+        let request = Request::get(path).header("x-chaos", chaos).header("x-tenant", tenant);
+        let call = service.clone().oneshot(request.body(()).unwrap());
+        async { call.await.unwrap().status().as_u16() }
+    };
+    assert_eq!(status("/inventory.Inventory/Check", "on", "acme").await, 503);
+    assert_eq!(status("/inventory.Prices/Check", "on", "acme").await, 200);
+    assert_eq!(status("/inventory.Inventory/Check", "off", "acme").await, 200);
+    assert_eq!(status("/inventory.Inventory/Check", "on", "other").await, 200);
+    assert_eq!(
+        registry.items()[0].abnormal().as_deref(),
+        Some(
+            "injects errors into 100 % of calls (route /inventory.Inventory/*, header x-chaos: \
+             on, tenant acme)"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_target_that_no_layer_can_tell_is_refused() {
+    let registry = Registry::new();
+    let chaos = chaos(&registry).build().unwrap();
+    let tenant = [("error_rate", 1.0.into()), ("tenant", "acme".into())];
+    let refused = put(&registry, "inventory.chaos", None, &tenant).unwrap_err();
+    assert!(refused.contains("settings.tenant: no layer of this policy"), "{refused}");
+    let wish = ChaosConfig { tenant: "acme".to_owned(), ..ChaosConfig::default() };
+    assert!(chaos.reconfigure(wish).is_err());
+
+    // A request of any type will do, if a closure looks into it.
+    let calls = Arc::default();
+    let by_tenant = |n: &u32| (*n == 7).then_some("acme");
+    let service = chaos.layer().tenant_by(by_tenant).layer(counting(&calls));
+    put(&registry, "inventory.chaos", None, &tenant).unwrap();
+    assert!(matches!(service.clone().oneshot(7).await, Err(Error::Policy(_))));
+    assert_eq!(service.oneshot(8).await, Ok(8));
+}
+
+#[test]
+fn a_target_that_nobody_can_tell_yet_injects_nothing_and_says_so() {
+    let registry = Registry::new();
+    let chaos = chaos(&registry).error_rate(1.0).tenant("acme").build().unwrap();
+    assert!(chaos.draw().error.is_none());
+    let abnormal = registry.items()[0].abnormal().unwrap();
+    assert!(abnormal.starts_with("injects nothing: settings.tenant"), "{abnormal}");
+}
+
+#[tokio::test]
+async fn calls_by_hand_say_what_they_are_about() {
+    use octostack_resilience::chaos::Subject;
+    let registry = Registry::new();
+    let builder: Target = chaos(&registry).by_hand(true).error_rate(1.0);
+    let chaos = builder.route("prices/*").build().unwrap();
+    let prices = Subject::new().route("prices/read");
+    assert!(chaos.draw_for(&prices).error.is_some());
+    assert!(chaos.draw().error.is_none());
+    let call = |subject| chaos.call_for(subject, async { Ok::<_, &str>(1) });
+    assert!(matches!(call(&prices).await, Err(Error::Policy(_))));
+    assert_eq!(call(&Subject::new().route("stock")).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_expires_and_says_so() {
+    let registry = Registry::new();
+    let ten = Duration::from_secs(10);
+    let chaos = chaos(&registry).error_rate(1.0).expires_after(ten).build().unwrap();
+    let state = || registry.items()[0].status().get("state").unwrap().clone();
+    assert!(chaos.draw().error.is_some());
+    tokio::time::advance(ten).await;
+    assert_eq!(state(), "expired".into());
+    assert!(chaos.draw().error.is_none());
+    assert_eq!(registry.items()[0].abnormal(), None);
+
+    // An override has its own time; what is under it does not begin once more at its end.
+    put(&registry, "inventory.chaos", None, &[("latency", "1s".into())]).unwrap();
+    assert!(chaos.draw().error.is_some());
+    registry.end_override("inventory.chaos", &Actor::default()).unwrap();
+    assert!(chaos.draw().error.is_none());
+    assert_eq!(state(), "expired".into());
+}
+
+#[test]
+fn a_seed_that_is_put_again_gives_the_same_run() {
+    let registry = Registry::new();
+    let chaos = chaos(&registry).build().unwrap();
+    let run = || -> Vec<bool> {
+        let half = [("error_rate", 0.5.into()), ("seed", 7_u32.into())];
+        put(&registry, "inventory.chaos", None, &half).unwrap();
+        (0..100).map(|_| chaos.draw().error.is_some()).collect()
+    };
+    let first = run();
+    assert_eq!(run(), first);
+    let seed = registry.items()[0].status().get("run").unwrap().get("seed").cloned();
+    assert_eq!(seed, Some(7_u32.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_switch_stops_all_and_lets_go_who_is_held() {
+    use octostack_resilience::ChaosSwitch;
+    let registry = Registry::new();
+    let switch = ChaosSwitch::new(&registry);
+    let minute = Duration::from_secs(60);
+    let chaos = chaos(&registry).switch(&switch).latency(minute).build().unwrap();
+    let mut held = tokio_task(chaos.call(async { Ok::<_, &str>(1) }));
+    put(&registry, "chaos", Some(Mode::Disabled), &[]).unwrap();
+    tokio::time::advance(Duration::from_millis(100)).await;
+    assert_eq!(held.poll(), Some(Ok(1)), "let go");
+    assert_eq!(chaos.draw().latency, Duration::ZERO);
+    assert!(sample(&registry, "octostack_chaos_stopped{}") > 0.0);
+
+    // An operator does not release what the program stopped.
+    switch.kill();
+    let refused = put(&registry, "chaos", Some(Mode::Enforce), &[]).unwrap_err();
+    assert!(refused.contains("only the program can allow it"), "{refused}");
+    registry.end_override("chaos", &Actor::default()).unwrap();
+    assert!(switch.is_killed() && chaos.draw().latency.is_zero());
+    switch.allow();
+    assert_eq!(chaos.draw().latency, minute);
+    let told = registry.events().iter().filter(|event| event.kind == "chaos_switch").count();
+    assert_eq!(told, 2);
+}

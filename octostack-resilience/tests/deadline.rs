@@ -34,7 +34,7 @@ fn request(header: &str, value: &str) -> Request<()> {
     Request::builder().header(header, value).body(()).unwrap()
 }
 
-fn fine() -> Answer {
+async fn fine() -> Answer {
     Ok(Response::new(Full::default()))
 }
 
@@ -84,7 +84,7 @@ async fn modes_that_do_not_enforce_say_nothing() {
         let layer = timeout.layer().accept_deadline(DeadlineHeader::grpc());
         let service = layer.layer(service_fn(|_: Request<()>| async {
             assert_eq!(deadline::current(), None, "nobody ends this work");
-            fine()
+            fine().await
         }));
         service.oneshot(request("grpc-timeout", "0S")).await.unwrap();
     }
@@ -101,7 +101,7 @@ async fn the_caller_may_shorten_the_time_and_not_lengthen_it() {
         let begun = request.headers().len();
         tokio::time::sleep(SECOND * 10).await;
         let _ = begun;
-        fine()
+        fine().await
     }));
     for (header, value, waited) in [
         ("grpc-timeout", "250m", SECOND / 4),
@@ -131,7 +131,7 @@ async fn work_whose_deadline_has_passed_is_refused_before_it_starts() {
     let layer = timeout.layer().accept_deadline(DeadlineHeader::grpc());
     let mut service = layer.layer(service_fn(move |_: Request<()>| {
         counted.fetch_add(1, Relaxed);
-        async { fine() }
+        fine()
     }));
     let answer = service.ready().await.unwrap().call(request("grpc-timeout", "0m")).await;
     assert_eq!(answer.err(), Some(too_late()));

@@ -48,8 +48,8 @@ fn scripted() -> (UnboundedSender<Step>, Response<Scripted>) {
     (to, Response::new(Scripted { steps: Some(from), panics: false }))
 }
 
-fn data() -> Step {
-    Ok(Frame::data(Bytes::from_static(b"part")))
+fn data() -> Frame<Bytes> {
+    Frame::data(Bytes::from_static(b"part"))
 }
 
 fn bulkhead() -> Bulkhead {
@@ -92,7 +92,7 @@ async fn a_place_is_held_until_the_body_has_ended_in_whatever_way() {
         (to, answer.into_body())
     };
     let (to, mut body) = held().await;
-    to.send(data()).unwrap();
+    to.send(Ok(data())).unwrap();
     body.frame().await.unwrap().unwrap();
     assert_eq!(bulkhead.in_flight(), 1, "more may come");
     drop(to);
@@ -184,7 +184,7 @@ async fn a_body_that_does_not_end_in_time_is_cut_off() {
     let answer = answer(timeout.layer().until_body_end(), response).await.unwrap();
     assert_eq!(outcomes(&registry), [], "it has not ended");
     let mut body = answer.into_body();
-    to.send(data()).unwrap();
+    to.send(Ok(data())).unwrap();
     body.frame().await.unwrap().unwrap();
     let error = body.frame().await.unwrap().unwrap_err();
     let word = error.downcast_ref::<PolicyError>().unwrap();
@@ -233,7 +233,7 @@ async fn a_body_that_ends_in_time_or_is_dropped_is_counted_as_that() {
     let layer = timeout.layer().until_body_end();
     let (to, response) = scripted();
     let answered = answer(layer.clone(), response).await.unwrap();
-    to.send(data()).unwrap();
+    to.send(Ok(data())).unwrap();
     drop(to);
     answered.into_body().collect().await.unwrap();
     assert_eq!(outcomes(&registry), [("success".to_owned(), 1.0)]);

@@ -1,42 +1,137 @@
-use super::machine::Draw;
-use super::{Chaos, Shared};
-use crate::error::{FromPolicy, PolicyError};
+use super::hold::Hold;
+#[cfg(feature = "http")]
+use super::target::{HEADER, HttpRequests, OrHttp};
+use super::target::{ROUTE, TENANT};
+use super::{Aim, By, Chaos, Shared, Source};
+use crate::error::PolicyError;
 use crate::handle::Handle;
-use crate::policy::policy_layer;
-use crate::protocol::{Plain, Protocol, choose_answer};
+use crate::protocol::{Plain, Protocol, Responding};
+use octostack_core::SystemClock;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::time::{Sleep, sleep};
+use tower_layer::Layer;
 use tower_service::Service;
 
-policy_layer!(
-    /// Puts a [`Chaos`] policy around a service; made by [`Chaos::layer`].
-    ChaosLayer, ChaosService, Chaos
-);
-choose_answer!(ChaosLayer);
+/// Puts a [`Chaos`] policy around a service; made by [`Chaos::layer`].
+///
+/// It has a protocol, in which it answers, and an [`Aim`], which tells whom a request is for. By
+/// itself it looks into no request, and takes any.
+#[derive(Clone, Copy, Debug)]
+pub struct ChaosLayer<P = Plain, H = Arc<Shared>, A = Aim> {
+    policy: Chaos<H>,
+    protocol: P,
+    aim: A,
+}
+
+impl<H> ChaosLayer<Plain, H> {
+    pub(super) fn new(policy: Chaos<H>) -> Self {
+        Self { policy, protocol: Plain, aim: Aim::default() }
+    }
+}
+
+impl<P, H, A> ChaosLayer<P, H, A> {
+    /// Answers as the closure says.
+    pub fn respond_with<Res, Err, F>(self, respond: F) -> ChaosLayer<Responding<P, F>, H, A>
+    where
+        F: Fn(PolicyError) -> Result<Res, Err> + Clone,
+    {
+        let Self { policy, protocol, aim } = self;
+        ChaosLayer { policy, protocol: Responding { protocol, respond }, aim }
+    }
+
+    /// Answers by a protocol of your own.
+    pub fn protocol<Q>(self, protocol: Q) -> ChaosLayer<Q, H, A> {
+        ChaosLayer { policy: self.policy, protocol, aim: self.aim }
+    }
+}
+
+#[cfg(feature = "http")]
+impl<P, H: Handle<Shared>, R: OrHttp, X, T> ChaosLayer<P, H, Aim<R, X, T>> {
+    /// Answers with HTTP responses, see [`Http`](crate::Http), and looks into requests as
+    /// [`http_requests`](Self::http_requests) says.
+    pub fn respond_http(self) -> ChaosLayer<crate::Http, H, Aim<R::Source, HttpRequests, T>> {
+        self.http_requests().protocol(crate::Http)
+    }
+
+    /// Answers with gRPC statuses, see [`Grpc`](crate::Grpc), and looks into requests as
+    /// [`http_requests`](Self::http_requests) says.
+    pub fn respond_grpc(self) -> ChaosLayer<crate::Grpc, H, Aim<R::Source, HttpRequests, T>> {
+        self.http_requests().protocol(crate::Grpc)
+    }
+
+    /// Looks into `http::Request`s, so that the settings `route` and `header` can be used: the
+    /// route is the path, unless [`route_by`](Self::route_by) says another.
+    pub fn http_requests(self) -> ChaosLayer<P, H, Aim<R::Source, HttpRequests, T>> {
+        self.policy.shared.sees(ROUTE | HEADER);
+        let Self { policy, protocol, aim: Aim { route, tenant, .. } } = self;
+        let aim = Aim { route: route.or_http(), header: HttpRequests, tenant };
+        ChaosLayer { policy, protocol, aim }
+    }
+}
+
+impl<P, H: Handle<Shared>, R, X, T> ChaosLayer<P, H, Aim<R, X, T>> {
+    /// The route of a request is what the closure says, so that the setting `route` can be used:
+    /// the template of the path, for instance, as the router knows it. Called only while there is
+    /// something to inject into calls of a route.
+    pub fn route_by<Req, K, F>(self, route: F) -> ChaosLayer<P, H, Aim<By<F>, X, T>>
+    where
+        F: Fn(&Req) -> Option<K> + Clone,
+        K: AsRef<[u8]>,
+    {
+        self.policy.shared.sees(ROUTE);
+        let Self { policy, protocol, aim: Aim { header, tenant, .. } } = self;
+        ChaosLayer { policy, protocol, aim: Aim { route: By(route), header, tenant } }
+    }
+
+    /// A request is of the tenant that the closure says, so that the setting `tenant` can be used.
+    /// Called only while there is something to inject into calls of a tenant. The closure that
+    /// finds the key of a [`KeyedRateLimit`](crate::rate_limit::keyed) fits, if the key is text.
+    pub fn tenant_by<Req, K, F>(self, tenant: F) -> ChaosLayer<P, H, Aim<R, X, By<F>>>
+    where
+        F: Fn(&Req) -> Option<K> + Clone,
+        K: AsRef<[u8]>,
+    {
+        self.policy.shared.sees(TENANT);
+        let Self { policy, protocol, aim: Aim { route, header, .. } } = self;
+        ChaosLayer { policy, protocol, aim: Aim { route, header, tenant: By(tenant) } }
+    }
+}
+
+impl<S, P: Clone, H: Handle<Shared>, A: Clone> Layer<S> for ChaosLayer<P, H, A> {
+    type Service = ChaosService<S, P, H, A>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let Self { policy, protocol, aim } = self.clone();
+        ChaosService { inner, policy, protocol, aim }
+    }
+}
 
 /// A service behind a chaos policy.
 ///
 /// A call that is held back gives the readiness of the inner service back and waits for it again
 /// afterwards, on a clone.
 #[derive(Clone, Copy, Debug)]
-pub struct ChaosService<S, P = Plain, H = Arc<Shared>> {
+pub struct ChaosService<S, P = Plain, H = Arc<Shared>, A = Aim> {
     inner: S,
     policy: Chaos<H>,
     protocol: P,
+    aim: A,
 }
 
-impl<S, Req, P, H> Service<Req> for ChaosService<S, P, H>
+impl<S, Req, P, H, R, X, T> Service<Req> for ChaosService<S, P, H, Aim<R, X, T>>
 where
     S: Service<Req> + Clone,
     P: Protocol<S::Response, S::Error>,
     H: Handle<Shared>,
+    R: Source<Req>,
+    X: Source<Req>,
+    T: Source<Req>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, S::Future, P>;
+    type Future = ResponseFuture<S, Req, S::Future, P, H>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -46,8 +141,10 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let protocol = self.protocol.clone();
+        let shared = &self.policy.shared;
+        let drawn = shared.draw(|only| self.aim.meets(&request, only), &SystemClock);
         // Each arm makes the whole future: a state that both arms lead to is copied in pieces.
-        match self.policy.shared.draw() {
+        match drawn {
             None => {
                 let future = self.inner.call(request);
                 ResponseFuture { state: State::Calling { future }, protocol }
@@ -55,47 +152,43 @@ where
             Some(draw) => {
                 // The clone takes the place of the readied service, whose slot is thereby free.
                 self.inner = self.inner.clone();
-                let error = draw.error.then(|| self.policy.shared.error());
+                let error = draw.error.then(|| shared.error());
                 let request = error.is_none().then(|| (self.inner.clone(), request));
-                let state = State::Held { sleep: delay(draw), error, request };
+                let state = State::Held { hold: Hold::new(shared, draw), error, request };
                 ResponseFuture { state, protocol }
             }
         }
     }
 }
 
-/// A timer, unless there is nothing to wait for.
-fn delay(draw: Draw) -> Option<Sleep> {
-    (!draw.latency.is_zero()).then(|| sleep(draw.latency))
-}
-
 pin_project! {
     /// The future of a [`ChaosService`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, Req, F, P> {
+    pub struct ResponseFuture<S, Req, F, P, H> {
         #[pin]
-        state: State<S, Req, F>,
+        state: State<S, Req, F, H>,
         protocol: P,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<S, Req, F> {
+    enum State<S, Req, F, H> {
         Calling { #[pin] future: F },
         // Exactly one of `error` and `request` is there until it is used.
         Held {
-            #[pin] sleep: Option<Sleep>,
+            #[pin] hold: Option<Hold<H>>,
             error: Option<PolicyError>,
             request: Option<(S, Req)>,
         },
     }
 }
 
-impl<S, Req, P> Future for ResponseFuture<S, Req, S::Future, P>
+impl<S, Req, P, H> Future for ResponseFuture<S, Req, S::Future, P, H>
 where
     S: Service<Req>,
     P: Protocol<S::Response, S::Error>,
+    H: Handle<Shared>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -103,13 +196,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let (mut sleep, error, request) = match this.state.as_mut().project() {
+            let (mut hold, error, request) = match this.state.as_mut().project() {
                 StateProjection::Calling { future } => return future.poll(cx),
-                StateProjection::Held { sleep, error, request } => (sleep, error, request),
+                StateProjection::Held { hold, error, request } => (hold, error, request),
             };
-            if let Some(timer) = sleep.as_mut().as_pin_mut() {
-                ready!(timer.poll(cx));
-                sleep.set(None);
+            if let Some(wait) = hold.as_mut().as_pin_mut() {
+                ready!(wait.poll(cx));
+                hold.set(None);
             }
             if let Some(error) = error.take() {
                 return Poll::Ready(this.protocol.reject(error));
@@ -122,52 +215,6 @@ where
                 let future = inner.call(request);
                 this.state.set(State::Calling { future });
             }
-        }
-    }
-}
-
-pin_project! {
-    /// The future of [`Chaos::around`], and around a [`MapError`](crate::error::MapError) that of
-    /// [`Chaos::call`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Call<F> {
-        #[pin]
-        sleep: Option<Sleep>,
-        error: Option<PolicyError>,
-        #[pin]
-        future: F,
-    }
-}
-
-impl<F> Call<F> {
-    #[inline]
-    pub(super) fn new(shared: &Shared, future: F) -> Self {
-        match shared.draw() {
-            None => Self { sleep: None, error: None, future },
-            Some(draw) => {
-                Self { sleep: delay(draw), error: draw.error.then(|| shared.error()), future }
-            }
-        }
-    }
-}
-
-impl<F, T, E> Future for Call<F>
-where
-    F: Future<Output = Result<T, E>>,
-    E: FromPolicy,
-{
-    type Output = Result<T, E>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let Some(timer) = this.sleep.as_mut().as_pin_mut() {
-            ready!(timer.poll(cx));
-            this.sleep.set(None);
-        }
-        match this.error.take() {
-            Some(error) => Poll::Ready(Err(error.into())),
-            None => this.future.poll(cx),
         }
     }
 }

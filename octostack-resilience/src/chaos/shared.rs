@@ -1,36 +1,53 @@
 use super::config::ChaosConfig;
 use super::machine::{Draw, Machine};
-use crate::counters::Totals;
+use super::only::Only;
+use super::switch::ChaosSwitch;
+use super::target::Sight;
 use crate::error::{PolicyError, PolicyErrorKind};
-use crate::settings::{Live, SettingsError};
-use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
+use crate::settings::{Live, SettingsError, require};
+use octostack_core::inspect::{Mode, Patch, Problem};
+use octostack_core::{Clock, SystemClock};
 use std::fmt;
-use std::sync::Arc;
-
-static INJECTED: Metric =
-    Metric::counter("octostack_chaos_injected_total", "Faults that chaos injected into calls.");
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The state that all clones and layers of a chaos policy share.
 pub struct Shared {
-    name: Arc<str>,
-    machine: Machine,
+    pub(super) name: Arc<str>,
+    pub(super) machine: Machine,
     pub(super) live: Live<ChaosConfig>,
-    enabled: bool,
-    seed: Option<u64>,
+    pub(super) enabled: bool,
+    pub(super) sight: Sight,
+    switch: Option<ChaosSwitch>,
+    since: Mutex<Since>,
+}
+
+/// From when on settings are in force. Held while they change.
+struct Since {
+    /// The policy's own: when they were built or changed.
+    own: Instant,
+    /// The override's, while there is one. When it ends, what is under it has the time that is
+    /// left of its own, and not all of it once more.
+    over: Option<Instant>,
 }
 
 impl Shared {
     /// The modes that make sense here.
-    pub(super) const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled];
+    const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled];
 
     pub(super) fn new(
         name: Arc<str>,
-        machine: Machine,
-        live: Live<ChaosConfig>,
+        mode: Mode,
+        settings: &ChaosConfig,
         enabled: bool,
-        seed: Option<u64>,
-    ) -> Self {
-        Self { name, machine, live, enabled, seed }
+        switch: Option<ChaosSwitch>,
+    ) -> Result<Self, SettingsError> {
+        let live = Live::new(&name, mode, settings.clone(), Self::MODES)?;
+        check_gate(&name, enabled, settings)?;
+        let own = SystemClock.now();
+        let machine = Machine::new(mode, settings, seed(settings), own);
+        let since = Mutex::new(Since { own, over: None });
+        Ok(Self { name, machine, live, enabled, sight: Sight::default(), switch, since })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -49,46 +66,39 @@ impl Shared {
         self.enabled
     }
 
-    /// What to do to the next call; `None` for nothing.
+    /// Takes note of what can be told of a call from now on.
+    pub(super) fn sees(&self, what: u8) {
+        self.sight.add(what);
+    }
+
+    /// What to do to the next call; `None` for nothing. `meant` says whether the call has what it
+    /// must have.
     #[inline]
-    pub(super) fn draw(&self) -> Option<Draw> {
-        if self.machine.armed() { self.draw_armed() } else { None }
+    pub(super) fn draw(
+        &self,
+        meant: impl FnOnce(&Only) -> bool,
+        clock: &impl Clock,
+    ) -> Option<Draw> {
+        if self.machine.armed() { self.draw_armed(meant, clock) } else { None }
     }
 
     #[cold]
-    fn draw_armed(&self) -> Option<Draw> {
-        let draw = match self.seed {
-            None => self.machine.draw(fastrand::f64),
-            Some(seed) => {
-                let mut chance = fastrand::Rng::with_seed(self.machine.next_seed(seed));
-                self.machine.draw(|| chance.f64())
-            }
-        };
-        (draw != Draw::default()).then_some(draw)
+    fn draw_armed(&self, meant: impl FnOnce(&Only) -> bool, clock: &impl Clock) -> Option<Draw> {
+        if self.is_killed() { None } else { self.machine.draw(meant, clock) }
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.switch.as_ref().is_some_and(ChaosSwitch::is_killed)
+    }
+
+    /// Whether a call that was held back by the rules of this generation still has to wait.
+    pub(super) fn lasts(&self, generation: u64) -> bool {
+        self.machine.lasts(generation) && !self.is_killed()
     }
 
     #[cold]
     pub(super) fn error(&self) -> PolicyError {
         PolicyError::new(self.name.clone(), PolicyErrorKind::Injected)
-    }
-
-    /// Settings that inject need the gate open.
-    pub(super) fn check_gate(
-        name: &str,
-        enabled: bool,
-        settings: &ChaosConfig,
-    ) -> Result<(), SettingsError> {
-        let mut problems = Vec::new();
-        for (key, injects) in [
-            ("settings.error_rate", settings.injects_errors()),
-            ("settings.latency", settings.injects_latency()),
-        ] {
-            crate::settings::require(&mut problems, enabled || !injects, key, gate_closed);
-        }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(SettingsError { policy: name.to_owned(), problems })
     }
 
     pub(super) fn reconfigure(
@@ -97,108 +107,71 @@ impl Shared {
         settings: Option<ChaosConfig>,
     ) -> Result<(), SettingsError> {
         if let Some(settings) = &settings {
-            Self::check_gate(&self.name, self.enabled, settings)?;
+            check_gate(&self.name, self.enabled, settings)?;
+            let problems = self.sight.problems(settings);
+            if !problems.is_empty() {
+                return Err(SettingsError { policy: self.name.to_string(), problems });
+            }
         }
+        let mut since = self.since();
+        let now = SystemClock.now();
+        let from = since.over.unwrap_or(now);
         self.live.change(&self.name, mode, settings, |mode, settings| {
-            self.machine.apply(mode, settings);
-        })
+            self.machine.apply(mode, settings, seed(settings), from);
+        })?;
+        since.own = now;
+        Ok(())
     }
 
     /// An override needs the gate open, whatever it says: one that does nothing now would hide
     /// that chaos cannot work here.
-    fn check_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+    pub(super) fn check_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
         if patch.is_some() && !self.enabled {
             return Err(vec![Problem::new("", gate_closed())]);
         }
-        self.live.check_with(patch, |_| Vec::new())
+        self.live.check_with(patch, |settings| match patch {
+            Some(_) => self.sight.problems(settings),
+            None => Vec::new(), // what was there before is taken back
+        })
     }
+
+    pub(super) fn override_by(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.check_override(patch)?;
+        let mut since = self.since();
+        let over = patch.map(|_| SystemClock.now());
+        let from = over.unwrap_or(since.own);
+        self.live.set_override(patch, |mode, settings| {
+            self.machine.apply(mode, settings, seed(settings), from);
+        })?;
+        since.over = over;
+        Ok(())
+    }
+
+    fn since(&self) -> MutexGuard<'_, Since> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The seed that is used: one by chance, if none is given.
+fn seed(settings: &ChaosConfig) -> u32 {
+    if settings.seed == 0 { fastrand::u32(1..) } else { settings.seed }
+}
+
+/// Settings that inject need the gate open.
+fn check_gate(name: &str, enabled: bool, settings: &ChaosConfig) -> Result<(), SettingsError> {
+    let mut problems = Vec::new();
+    for key in settings.culprits() {
+        require(&mut problems, enabled, &format!("settings.{key}"), gate_closed);
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(SettingsError { policy: name.to_owned(), problems })
 }
 
 fn gate_closed() -> String {
     "chaos is not enabled in this process: set `chaos.enabled = true` in its config to allow it"
         .to_owned()
-}
-
-impl Inspect for Shared {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "chaos"
-    }
-
-    fn status(&self) -> Value {
-        let counts = self.machine.counts();
-        let [mode, settings, overridden] = self.live.status();
-        let state = if self.machine.armed() { "armed" } else { "idle" };
-        Value::map([
-            ("state", state.into()),
-            ("enabled", self.enabled.into()),
-            mode,
-            overridden,
-            settings,
-            (
-                "counters",
-                Value::map([
-                    ("passed", counts.passed.into()),
-                    ("errors", counts.errors.into()),
-                    ("latencies", counts.delays.into()),
-                    ("shadow_errors", counts.shadow_errors.into()),
-                    ("shadow_latencies", counts.shadow_delays.into()),
-                ]),
-            ),
-        ])
-    }
-
-    fn collect(&self, sink: &mut dyn Sink) {
-        let counts = self.machine.counts();
-        for (fault, count) in [("error", counts.errors), ("latency", counts.delays)] {
-            let labels = [("policy", &*self.name), ("fault", fault)];
-            sink.sample(&INJECTED, &labels, count as f64);
-        }
-        let totals = Totals {
-            permitted: counts.passed,
-            rejected: counts.errors,
-            shadow_rejected: counts.shadow_errors,
-            outcomes: None,
-        };
-        totals.collect(&self.name, self.kind(), sink);
-    }
-
-    fn abnormal(&self) -> Option<String> {
-        let (mode, settings) = self.live.now();
-        if mode != Mode::Enforce {
-            return None;
-        }
-        let percent = |rate: f64| rate * 100.0;
-        let mut faults = Vec::new();
-        if settings.injects_errors() {
-            let share = percent(settings.error_rate);
-            faults.push(format!("errors into {share} % of calls"));
-        }
-        if settings.injects_latency() {
-            let latency = octostack_core::duration::format(settings.latency);
-            let share = percent(settings.latency_rate);
-            faults.push(format!("{latency} of latency into {share} % of calls"));
-        }
-        (!faults.is_empty()).then(|| format!("injects {}", faults.join(" and ")))
-    }
-
-    fn control(&self) -> Option<&dyn Control> {
-        Some(self)
-    }
-}
-
-impl Control for Shared {
-    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.check_override(Some(patch))
-    }
-
-    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.check_override(patch)?;
-        self.live.set_override(patch, |mode, settings| self.machine.apply(mode, settings))
-    }
 }
 
 impl fmt::Debug for Shared {

@@ -56,7 +56,9 @@ mod scope;
 
 #[cfg(feature = "http")]
 pub use header::DeadlineHeader;
-pub(crate) use scope::{Entered, Scope};
+#[cfg(feature = "tokio")]
+pub(crate) use scope::Entered;
+pub(crate) use scope::Scope;
 
 use octostack_core::SystemClock;
 use pin_project_lite::pin_project;

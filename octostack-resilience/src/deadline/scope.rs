@@ -39,6 +39,7 @@ impl Scope {
     }
 
     /// The same, or as long as `limit` from the first wait on if that ends earlier.
+    #[cfg(any(feature = "tokio", test))]
     #[inline]
     pub(crate) fn within(self, limit: Duration) -> Self {
         let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
@@ -70,6 +71,7 @@ impl Scope {
     }
 
     /// Whether nobody waits any more. Reads the clock only if there is a point in time.
+    #[cfg(any(feature = "tokio", test))]
     #[inline]
     pub(crate) fn has_passed(self, clock: &impl Clock) -> bool {
         self.at.is_some_and(|at| at <= clock.now())

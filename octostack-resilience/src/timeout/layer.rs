@@ -2,9 +2,9 @@ use super::future::ResponseFuture;
 use super::reach::{Clocked, Reach};
 use super::readiness::{Readiness, Within};
 use super::run::Run;
-use super::travel::{Travel, Unsaid};
+use super::travel::Travel;
 #[cfg(feature = "http")]
-use super::{Accepted, BodyInTime, Forwarded};
+use super::{Accepted, BodyInTime, Forwarded, Unsaid};
 use super::{Shared, Timeout};
 #[cfg(feature = "http")]
 use crate::deadline::DeadlineHeader;

@@ -20,10 +20,12 @@ pub struct Reach<T = Unsaid, R = Before, X = Head> {
 
 /// A call whose answer has begun while its time runs.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "without bodies nothing goes on"))]
 pub struct Clocked<P, H: Handle<Shared>> {
     pub(super) run: Run<H>,
     /// When its time is up; until the first wait that is open.
     pub(super) until: Option<Instant>,
+    /// How its body would be cut off.
     pub(super) protocol: P,
 }
 

@@ -24,7 +24,12 @@ const OPEN_FOR: Duration = Duration::from_secs(5);
 /// Opens at the second of two failures, and tries again with two calls.
 fn builder(registry: &Registry) -> CircuitBreakerBuilder {
     let builder = CircuitBreaker::builder("inventory.breaker").registry(registry);
-    builder.window(Window::calls(2)).minimum_calls(2).open_for(OPEN_FOR).half_open_calls(2)
+    builder
+        .window(Window::calls(2))
+        .minimum_calls(2)
+        .open_for(OPEN_FOR)
+        .open_jitter(0.0)
+        .half_open_calls(2)
 }
 
 fn small() -> (CircuitBreaker, Registry) {
@@ -385,7 +390,7 @@ fn the_metrics_tell_the_state_and_each_transition() {
     assert_eq!(state_gauge(&registry), ["state=open"]);
     assert_eq!(transitions(), counts(1, 1, 0, 1));
 
-    let later = later + OPEN_FOR;
+    let later = later + 2 * OPEN_FOR;
     let trials = [breaker.admit_at(&later).unwrap(), breaker.admit_at(&later).unwrap()];
     for trial in trials {
         trial.settle_at(Outcome::Success, &later);
@@ -428,7 +433,7 @@ fn an_operator_can_change_what_the_window_has_room_for() {
         registry.set_override("inventory.breaker", patch, minute, &Actor::default(), now)
     };
     let error = set("window", 65_535_u32.into()).expect_err("no room for it").to_string();
-    assert!(error.contains("while running it can grow to 1024"), "{error}");
+    assert!(error.contains("while running it can grow to 512"), "{error}");
     assert_eq!(breaker.settings().window, Window::calls(2));
     let control = registry.items()[0].clone();
     let patch = Patch { mode: None, settings: vec![("window".into(), 65_535_u32.into())] };

@@ -4,24 +4,29 @@
 //! call; a result of an older one feeds counters and never the state. So a call that was admitted
 //! before an outage cannot close, or open, what came after.
 //!
-//! A closed breaker admits with one load and settles in the ring, without a lock and without the
-//! clock. Everything else is rare and happens under one lock, which also guards every store to
-//! `state`.
+//! A closed breaker admits with one load and settles in the window, without a lock, and without the
+//! clock unless settings need it. Everything else is rare and happens under one lock, which also
+//! guards every store to `state`.
+#![allow(clippy::cast_possible_truncation, reason = "casts take fields out of packed words")]
 use super::config::CircuitBreakerConfig;
-use super::probes::{Probes, Verdict, reaches};
-use super::ring::{Recorded, Ring, Tally};
-use super::state::{State, next_generation, pack, unpack};
+use super::counts::{Counts, Told};
+use super::probes::{Probes, Terms, Verdict};
+use super::rules::{Rule, Rules, nanos};
+use super::state::{State, TIMED, Word, next_generation};
+use super::streak::Streak;
 use super::ticket::{Role, Ticket};
+use super::wait::Waits;
+use super::window::{History, Mark, Recorded, Tally};
 use crate::counters::Totals;
 use crate::outcome::Outcome;
-use crate::padded::Padded;
+use fastrand::Rng;
 use octostack_core::Clock;
 use octostack_core::inspect::Mode;
 use octostack_core::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use octostack_core::sync::{Mutex, lock};
+use octostack_core::sync::{Mutex, MutexGuard, lock};
 use std::time::{Duration, Instant};
 
 /// A change of state, for whoever wants to know.
@@ -29,6 +34,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Transition {
     pub(super) from: State,
     pub(super) to: State,
+    /// What opened it, if it opened.
+    pub(super) rule: Option<Rule>,
     pub(super) cause: String,
 }
 
@@ -39,117 +46,196 @@ pub(super) enum Admission {
     Rejected { retry_after: Option<Duration> },
 }
 
+/// What every call reads comes first, on cache lines that calls do not write to.
+#[repr(align(128))]
 pub(super) struct Machine {
-    state: Padded<AtomicU64>,
-    ring: Ring,
-    failure_rate: AtomicU64,
-    minimum_calls: AtomicU32,
+    state: AtomicU64,
+    history: History,
+    rules: Rules,
+    /// Whether a success only has to go into a window of calls.
+    plain: AtomicBool,
     /// When to try again, in nanoseconds since `epoch`: so that rejecting takes no lock.
     open_until: AtomicU64,
-    counts: Counts,
     epoch: Instant,
+    streak: Streak,
+    counts: Counts,
     cold: Mutex<Cold>,
 }
 
-/// What the ring does not know. Successes are what it recorded less the failures among them.
-#[derive(Default)]
-struct Counts {
-    /// Failures and overloads in the ring.
-    in_ring: AtomicU64,
-    /// By outcome; of successes only those that are not in the ring.
-    outcomes: [AtomicU64; 5],
-    rejected: AtomicU64,
-    shadow_rejected: AtomicU64,
-}
-
+/// Times are nanoseconds since the epoch.
 struct Cold {
     settings: CircuitBreakerConfig,
     probes: Probes,
     /// When it opened last.
-    opened_at: Instant,
+    opened_at: u64,
     /// When the last trial call began.
-    leased_at: Instant,
+    leased_at: u64,
+    /// Until when the service asked not to be called.
+    asked_until: u64,
+    /// How often it has opened again since it was closed.
+    again: u32,
+    /// Decides about the jitter of the wait that runs.
+    chance: f64,
+    dice: Rng,
     /// By state before and after.
     transitions: [[u64; 3]; 3],
-    /// Outcomes as they were told last, so that none is ever told smaller.
-    told: [u64; 5],
+    told: Told,
 }
 
 impl Machine {
-    pub(super) fn new(mode: Mode, settings: CircuitBreakerConfig, clock: &impl Clock) -> Self {
-        let epoch = clock.now();
-        // Room to grow to the usual sizes while running; 256 bytes.
-        let size = settings.window.size();
-        let ring = Ring::new(size, size.max(1_024));
-        ring.reset(1, size);
-        Self {
-            state: Padded(AtomicU64::new(pack(1, mode, State::Closed))),
-            ring,
-            failure_rate: AtomicU64::new(settings.failure_rate.to_bits()),
-            minimum_calls: AtomicU32::new(settings.minimum_calls),
+    pub(super) fn new(
+        mode: Mode,
+        settings: CircuitBreakerConfig,
+        dice: Rng,
+        clock: &impl Clock,
+    ) -> Self {
+        let first = Word {
+            generation: 1,
+            mode,
+            state: State::Closed,
+            timed: !settings.slow_call_duration.is_zero(),
+        };
+        let machine = Self {
+            state: AtomicU64::new(first.pack()),
+            history: History::new(settings.window),
+            rules: Rules::new(&settings),
+            plain: AtomicBool::new(settings.is_plain()),
             open_until: AtomicU64::new(0),
+            epoch: clock.now(),
+            streak: Streak::new(),
             counts: Counts::default(),
-            epoch,
             cold: Mutex::new(Cold {
                 settings,
                 probes: Probes::default(),
-                opened_at: epoch,
-                leased_at: epoch,
+                opened_at: 0,
+                leased_at: 0,
+                asked_until: 0,
+                again: 0,
+                chance: 0.0,
+                dice,
                 transitions: [[0; 3]; 3],
-                told: [0; 5],
+                told: Told::default(),
             }),
-        }
+        };
+        machine.history.reset(1, lock(&machine.cold).settings.window, 0);
+        machine.streak.reset(1, 0);
+        machine
     }
 
-    /// Asks to be admitted. Reads the clock only if the breaker is not closed.
+    /// Asks to be admitted. Reads the clock only if the breaker is not closed, or tells slow calls.
     #[inline]
     pub(super) fn admit(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
         let state = self.state.load(Acquire);
-        if state.trailing_zeros() >= 32 {
-            // closed and enforcing
-            let generation = (state >> 32) as u32;
-            return (Admission::Admitted(Ticket::new(generation, Role::Measured)), None);
+        let ticket = Ticket::new((state >> 32) as u32, Role::Measured);
+        match state as u32 {
+            0 => (Admission::Admitted(ticket), None), // closed and enforcing
+            TIMED => (Admission::Admitted(ticket.started(self.nanos(clock.now()))), None),
+            _ => self.admit_slowly(clock),
         }
-        self.admit_slowly(clock)
     }
 
-    /// Takes a result. Reads the clock only if it opens the breaker.
+    /// Takes a result, and when the service wants to be asked again. Reads the clock only if that
+    /// or the settings need it, or if it opens the breaker.
     #[inline]
     pub(super) fn settle(
         &self,
         ticket: Ticket,
         outcome: Outcome,
+        retry_after: Option<Duration>,
         clock: &impl Clock,
     ) -> Option<Transition> {
-        if outcome == Outcome::Success && ticket.role() == Role::Measured {
-            return match self.ring.record(ticket.generation(), false) {
+        if outcome != Outcome::Success {
+            return self.settle_slowly(ticket, outcome, retry_after, clock);
+        }
+        if ticket.is_plain() && self.plain.load(Relaxed) {
+            return match self.history.record(ticket.generation(), Mark::FINE) {
                 Recorded::Quiet => None,
-                Recorded::Evaluate(tally) => self.evaluate(ticket.generation(), tally, clock),
+                Recorded::Evaluate(tally) => self.evaluate(ticket.generation(), tally, 0, clock),
                 Recorded::Stale => {
-                    self.count(outcome);
+                    self.counts.count(outcome);
                     None
                 }
             };
         }
-        self.settle_slowly(ticket, outcome, clock)
+        if ticket.role() != Role::Measured {
+            return self.settle_slowly(ticket, outcome, retry_after, clock);
+        }
+        self.record(ticket, false, clock).unwrap_or_else(|Stale| {
+            self.counts.count(outcome);
+            None
+        })
+    }
+
+    /// Puts a result into the window and judges what it holds then.
+    #[inline]
+    fn record(
+        &self,
+        ticket: Ticket,
+        failed: bool,
+        clock: &impl Clock,
+    ) -> Result<Option<Transition>, Stale> {
+        let generation = ticket.generation();
+        let by_time = self.history.is_by_time();
+        if !by_time && !ticket.is_timed() {
+            let recorded = self.history.record(generation, Mark { failed, slow: false });
+            return self.judge(generation, failed, recorded, clock);
+        }
+        let time = clock.now();
+        let now = self.nanos(time);
+        let mark = Mark { failed, slow: ticket.is_slow(now, self.rules.slow_from()) };
+        let recorded = if by_time {
+            self.history.record_at(generation, mark, now, self.rules.minimum_calls())
+        } else {
+            self.history.record(generation, mark)
+        };
+        self.judge(generation, failed, recorded, &time)
+    }
+
+    #[inline]
+    fn judge(
+        &self,
+        generation: u32,
+        failed: bool,
+        recorded: Recorded,
+        clock: &impl Clock,
+    ) -> Result<Option<Transition>, Stale> {
+        let streak = match recorded {
+            Recorded::Stale => return Err(Stale),
+            _ if self.rules.has_streak() => self.streak.record(generation, failed),
+            _ => 0,
+        };
+        match recorded {
+            Recorded::Evaluate(tally) => Ok(self.evaluate(generation, tally, streak, clock)),
+            Recorded::Quiet | Recorded::Stale => Ok(None),
+        }
     }
 
     #[cold]
     fn admit_slowly(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
-        let (generation, mode, state) = unpack(self.state.load(Acquire));
-        let admitted = |role| Admission::Admitted(Ticket::new(generation, role));
-        let (admission, transition) = match (mode, state) {
+        let word = self.word();
+        if (word.mode, word.state) == (Mode::Enforce, State::Open) {
+            let wait = self.open_until.load(Acquire).saturating_sub(self.nanos(clock.now()));
+            if wait > 0 {
+                self.counts.rejected.fetch_add(1, Relaxed);
+                let retry_after = Some(Duration::from_nanos(wait));
+                return (Admission::Rejected { retry_after }, None);
+            }
+        }
+        let counted = || Admission::Admitted(Ticket::new(word.generation, Role::Counted));
+        let (admission, transition) = match (word.mode, word.state) {
             (Mode::Disabled, _) | (Mode::ForcedClosed, State::Open | State::HalfOpen) => {
-                (admitted(Role::Counted), None)
+                (counted(), None)
             }
             (Mode::ForcedOpen, _) => (Admission::Rejected { retry_after: None }, None),
-            (_, State::Closed) => (admitted(Role::Measured), None),
+            (_, State::Closed) => {
+                (Admission::Admitted(self.ticket(word, Role::Measured, clock)), None)
+            }
             (_, State::Open | State::HalfOpen) => self.probe(clock),
         };
-        match (admission, mode) {
+        match (admission, word.mode) {
             (Admission::Rejected { .. }, Mode::Shadow) => {
                 self.counts.shadow_rejected.fetch_add(1, Relaxed);
-                (admitted(Role::Counted), transition)
+                (counted(), transition)
             }
             (Admission::Rejected { retry_after }, _) => {
                 self.counts.rejected.fetch_add(1, Relaxed);
@@ -159,53 +245,57 @@ impl Machine {
         }
     }
 
+    fn ticket(&self, word: Word, role: Role, clock: &impl Clock) -> Ticket {
+        let ticket = Ticket::new(word.generation, role);
+        if word.timed { ticket.started(self.nanos(clock.now())) } else { ticket }
+    }
+
     /// Open or half-open: is it time to try, and is there a lease?
     fn probe(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
-        let now = clock.now();
-        let wait = self.open_until.load(Acquire).saturating_sub(self.nanos(now));
-        if wait > 0 && self.state() == State::Open {
+        let time = clock.now();
+        let now = self.nanos(time);
+        let wait = self.open_until.load(Acquire).saturating_sub(now);
+        if wait > 0 && self.word().state == State::Open {
             let retry_after = Some(Duration::from_nanos(wait));
             return (Admission::Rejected { retry_after }, None);
         }
         let mut cold = lock(&self.cold);
-        let (_, _, state) = unpack(self.state.load(Acquire));
-        let transition = match state {
+        let transition = match self.word().state {
             // ## Open => HalfOpen
-            State::Open if self.open_until.load(Relaxed) <= self.nanos(now) => {
-                Some(self.transit(&mut cold, State::HalfOpen, "the wait is over".into()))
+            State::Open if self.open_until.load(Relaxed) <= now => {
+                let cause = "the wait is over".to_owned();
+                Some(self.transit(&mut cold, now, State::HalfOpen, None, cause))
             }
             // Other settings may have decided what the results so far left open.
-            State::HalfOpen => self.decide(&mut cold, &now),
+            State::HalfOpen => self.decide(&mut cold, now),
             State::Open | State::Closed => None,
         };
-        let (generation, _, state) = unpack(self.state.load(Acquire));
-        let ticket = match state {
-            State::Closed => Some(Ticket::new(generation, Role::Measured)),
-            State::HalfOpen => self.lease(&mut cold, now),
+        let role = match self.word().state {
+            State::Closed => Some(Role::Measured),
+            State::HalfOpen => self.lease(&mut cold, now).then_some(Role::Probe),
             State::Open => None,
         };
-        match ticket {
-            Some(ticket) => (Admission::Admitted(ticket), transition),
+        match role {
+            Some(role) => (Admission::Admitted(self.ticket(self.word(), role, &time)), transition),
             None => (Admission::Rejected { retry_after: None }, transition),
         }
     }
 
-    /// A place among the trial calls.
-    fn lease(&self, cold: &mut Cold, now: Instant) -> Option<Ticket> {
+    /// Takes a place among the trial calls, if there is one.
+    fn lease(&self, cold: &mut Cold, now: u64) -> bool {
         let CircuitBreakerConfig { half_open_calls, half_open_timeout, .. } = cold.settings;
-        let since = now.saturating_duration_since(cold.leased_at);
+        let since = now.saturating_sub(cold.leased_at);
         if !cold.probes.lease(half_open_calls) {
-            if since < half_open_timeout || !cold.probes.reclaim() {
-                return None;
+            if since < nanos(half_open_timeout) || !cold.probes.reclaim() {
+                return false;
             }
             // ## HalfOpen => HalfOpen of the next generation: what hangs comes back too late
-            let (generation, mode, state) = unpack(self.state.load(Acquire));
-            self.state.store(pack(next_generation(generation), mode, state), Release);
+            let word = self.word();
+            self.store(Word { generation: next_generation(word.generation), ..word });
             cold.probes.lease(half_open_calls);
         }
         cold.leased_at = now;
-        let (generation, _, _) = unpack(self.state.load(Acquire));
-        Some(Ticket::new(generation, Role::Probe))
+        true
     }
 
     #[cold]
@@ -213,24 +303,34 @@ impl Machine {
         &self,
         ticket: Ticket,
         outcome: Outcome,
+        retry_after: Option<Duration>,
         clock: &impl Clock,
     ) -> Option<Transition> {
-        self.count(outcome);
-        match (ticket.role(), outcome) {
-            (Role::Probe, _) => self.settle_probe(ticket, outcome, clock),
-            (Role::Measured, Outcome::Failure | Outcome::Overloaded) => {
-                // Before it is in the ring: else it would look like a success for a moment.
-                self.counts.in_ring.fetch_add(1, Relaxed);
-                match self.ring.record(ticket.generation(), true) {
-                    Recorded::Evaluate(tally) => self.evaluate(ticket.generation(), tally, clock),
-                    Recorded::Quiet | Recorded::Stale => {
-                        self.counts.in_ring.fetch_sub(1, Relaxed);
-                        None
-                    }
-                }
+        self.counts.count(outcome);
+        let failed = matches!(outcome, Outcome::Failure | Outcome::Overloaded);
+        if let (true, Some(wait)) = (failed, retry_after) {
+            self.keep_off(ticket, wait, clock);
+        }
+        match ticket.role() {
+            Role::Probe => self.settle_probe(ticket, outcome, clock),
+            Role::Measured if failed => {
+                // Before it is in the window: else it would look like a success for a moment.
+                self.counts.measured.fetch_add(1, Relaxed);
+                self.record(ticket, true, clock).unwrap_or_else(|Stale| {
+                    self.counts.measured.fetch_sub(1, Relaxed);
+                    None
+                })
             }
-            (Role::Counted, _)
-            | (Role::Measured, Outcome::Success | Outcome::Ignored | Outcome::Cancelled) => None,
+            Role::Counted | Role::Measured => None,
+        }
+    }
+
+    /// The service said when it wants to be asked again.
+    fn keep_off(&self, ticket: Ticket, wait: Duration, clock: &impl Clock) {
+        let mut cold = lock(&self.cold);
+        if self.word().generation == ticket.generation() && ticket.role() != Role::Counted {
+            let until = self.nanos(clock.now()).saturating_add(nanos(wait));
+            cold.asked_until = cold.asked_until.max(until);
         }
     }
 
@@ -240,114 +340,149 @@ impl Machine {
         outcome: Outcome,
         clock: &impl Clock,
     ) -> Option<Transition> {
+        let now = self.nanos(clock.now());
         let mut cold = lock(&self.cold);
-        let (generation, _, state) = unpack(self.state.load(Acquire));
+        let Word { generation, state, .. } = self.word();
         if (generation, state) != (ticket.generation(), State::HalfOpen) {
             return None; // too late to have a say
         }
-        cold.probes.settle(outcome);
-        self.decide(&mut cold, clock)
+        cold.probes.settle(outcome, ticket.is_slow(now, self.rules.slow_from()));
+        self.decide(&mut cold, now)
     }
 
     /// Half-open: do the results so far decide it?
-    fn decide(&self, cold: &mut Cold, clock: &impl Clock) -> Option<Transition> {
-        let Probes { succeeded, failed, .. } = cold.probes;
-        let CircuitBreakerConfig { half_open_calls, failure_rate, .. } = cold.settings;
-        let cause = format!("{failed} of {} trial calls failed", succeeded + failed);
-        match cold.probes.verdict(half_open_calls, failure_rate) {
+    fn decide(&self, cold: &mut Cold, now: u64) -> Option<Transition> {
+        let Probes { done, failed, slow, .. } = cold.probes;
+        let verdict = cold.probes.verdict(Terms::new(&cold.settings));
+        let cause = || match slow {
+            0 => format!("{failed} of {done} trial calls failed"),
+            _ => format!("{failed} of {done} trial calls failed, {slow} were slow"),
+        };
+        match verdict {
             Verdict::Undecided => None,
             // ## HalfOpen => Closed
-            Verdict::Close => Some(self.transit(cold, State::Closed, cause)),
+            Verdict::Close => Some(self.transit(cold, now, State::Closed, None, cause())),
             // ## HalfOpen => Open
-            Verdict::Reopen => Some(self.open(cold, clock.now(), cause)),
+            Verdict::Reopen => {
+                cold.again = cold.again.saturating_add(1);
+                Some(self.open(cold, now, Rule::TrialCalls, cause()))
+            }
         }
     }
 
-    fn evaluate(&self, generation: u32, tally: Tally, clock: &impl Clock) -> Option<Transition> {
-        self.is_too_bad(tally).then(|| self.trip(generation, clock)).flatten()
-    }
-
-    fn is_too_bad(&self, tally: Tally) -> bool {
-        let rate = f64::from_bits(self.failure_rate.load(Relaxed));
-        tally.calls >= self.minimum_calls.load(Relaxed)
-            && tally.failures > 0
-            && reaches(tally.failures, tally.calls, rate)
+    #[inline]
+    fn evaluate(
+        &self,
+        generation: u32,
+        tally: Tally,
+        streak: u32,
+        clock: &impl Clock,
+    ) -> Option<Transition> {
+        self.rules.broken(tally, streak).and_then(|_| self.trip(generation, streak, clock))
     }
 
     #[cold]
-    fn trip(&self, generation: u32, clock: &impl Clock) -> Option<Transition> {
+    fn trip(&self, generation: u32, streak: u32, clock: &impl Clock) -> Option<Transition> {
+        let now = self.nanos(clock.now());
         let mut cold = lock(&self.cold);
-        let (now, mode, state) = unpack(self.state.load(Acquire));
-        let tally = self.ring.look(generation);
-        let held = matches!(mode, Mode::ForcedClosed | Mode::Disabled);
-        if now != generation || state != State::Closed || held || !self.is_too_bad(tally) {
+        let word = self.word();
+        let held = matches!(word.mode, Mode::ForcedClosed | Mode::Disabled);
+        if word.generation != generation || word.state != State::Closed || held {
             return None; // somebody else did it, or it is not to happen
         }
-        let Tally { calls, failures } = tally;
-        let limit = cold.settings.failure_rate * 100.0;
-        let cause = format!("{failures} of the last {calls} calls failed; the limit is {limit} %");
+        let tally = self.history.tally(generation, now);
+        let rule = self.rules.broken(tally, streak)?;
+        let cause = rule.describe(tally, streak, &cold.settings);
         // ## Closed => Open
-        Some(self.open(&mut cold, clock.now(), cause))
+        Some(self.open(&mut cold, now, rule, cause))
     }
 
-    fn open(&self, cold: &mut Cold, now: Instant, cause: String) -> Transition {
-        cold.opened_at = now;
+    fn open(&self, cold: &mut Cold, now: u64, rule: Rule, cause: String) -> Transition {
+        // Threads may read the clock in one order and come here in another.
+        cold.opened_at = now.max(cold.leased_at);
+        cold.chance = cold.dice.f64();
         self.set_open_until(cold);
-        self.transit(cold, State::Open, cause)
+        self.transit(cold, now, State::Open, Some(rule), cause)
     }
 
     fn set_open_until(&self, cold: &Cold) {
-        // A day at most, so it fits.
-        let wait = u64::try_from(cold.settings.open_for.as_nanos()).unwrap_or(u64::MAX);
-        self.open_until.store(self.nanos(cold.opened_at).saturating_add(wait), Release);
+        let asked = Duration::from_nanos(cold.asked_until.saturating_sub(cold.opened_at));
+        let wait = Waits::new(&cold.settings).wait(cold.again, cold.chance, asked);
+        self.open_until.store(cold.opened_at.saturating_add(nanos(wait)), Release);
     }
 
     /// The one place where the state changes.
-    fn transit(&self, cold: &mut Cold, to: State, cause: String) -> Transition {
-        let (generation, mode, from) = unpack(self.state.load(Acquire));
-        let next = next_generation(generation);
+    fn transit(
+        &self,
+        cold: &mut Cold,
+        now: u64,
+        to: State,
+        rule: Option<Rule>,
+        cause: String,
+    ) -> Transition {
+        let word = self.word();
+        let generation = next_generation(word.generation);
         cold.probes = Probes::default();
-        cold.transitions[from as usize][to as usize] += 1;
-        self.ring.reset(next, cold.settings.window.size());
-        self.state.store(pack(next, mode, to), Release);
-        Transition { from, to, cause }
+        if to != State::Open {
+            cold.asked_until = 0;
+        }
+        if to == State::Closed {
+            cold.again = 0;
+        }
+        cold.transitions[word.state as usize][to as usize] += 1;
+        self.history.reset(generation, cold.settings.window, now);
+        self.streak.reset(generation, 0);
+        self.store(Word { generation, state: to, ..word });
+        Transition { from: word.state, to, rule, cause }
     }
 
     /// Takes other settings and another mode, and keeps the window.
-    pub(super) fn apply(&self, mode: Mode, settings: &CircuitBreakerConfig) {
+    pub(super) fn apply(&self, mode: Mode, settings: &CircuitBreakerConfig, clock: &impl Clock) {
+        let now = self.nanos(clock.now());
         let mut cold = lock(&self.cold);
-        let (mut generation, _, state) = unpack(self.state.load(Acquire));
-        let size = settings.window.size().min(self.ring.capacity());
-        // In the other states the ring is empty, and gets its size when it closes.
-        if state == State::Closed && size != self.ring.size() {
-            let results = self.ring.results(generation);
-            generation = next_generation(generation);
-            self.ring.resize(generation, size, &results);
+        let mut word = self.word();
+        // In the other states the window is empty, and becomes what it has to be when it closes.
+        if word.state == State::Closed && !self.history.is(settings.window) {
+            let old = word.generation;
+            word.generation = next_generation(old);
+            self.history.change(old, word.generation, settings.window, now);
+            self.streak.reset(word.generation, self.streak.look(old));
+        }
+        if settings.consecutive_failures == 0 {
+            self.streak.reset(word.generation, 0); // nobody ends it any more
         }
         cold.settings = settings.clone();
         self.set_open_until(&cold); // what opened it under a longer wait is not to outlive that
-        self.failure_rate.store(settings.failure_rate.to_bits(), Relaxed);
-        self.minimum_calls.store(settings.minimum_calls.min(size), Relaxed);
-        self.state.store(pack(generation, mode, state), Release);
+        self.rules.set(settings);
+        self.plain.store(settings.is_plain(), Relaxed);
+        self.store(Word { mode, timed: !settings.slow_call_duration.is_zero(), ..word });
     }
 
     /// The state that callers meet: that of the machine, unless the mode forces another.
     pub(super) fn state(&self) -> State {
-        match unpack(self.state.load(Acquire)) {
-            (_, Mode::ForcedOpen, _) => State::Open,
-            (_, Mode::ForcedClosed | Mode::Disabled, _) => State::Closed,
-            (_, Mode::Enforce | Mode::Shadow, state) => state,
+        match self.word() {
+            Word { mode: Mode::ForcedOpen, .. } => State::Open,
+            Word { mode: Mode::ForcedClosed | Mode::Disabled, .. } => State::Closed,
+            Word { mode: Mode::Enforce | Mode::Shadow, state, .. } => state,
         }
     }
 
-    /// How large the window can become while running.
+    /// How large a window of calls can become while running.
     pub(super) fn capacity(&self) -> u32 {
-        self.ring.capacity()
+        self.history.capacity()
     }
 
-    /// Calls and failures in the window.
-    pub(super) fn tally(&self) -> Tally {
-        self.ring.look((self.state.load(Acquire) >> 32) as u32)
+    /// What is in the window, and how many calls failed in a row.
+    pub(super) fn tally(&self, clock: &impl Clock) -> (Tally, u32) {
+        let Word { generation, .. } = self.word();
+        let now = self.nanos(clock.now());
+        (self.history.tally(generation, now), self.streak.look(generation))
+    }
+
+    /// How long an open breaker still waits.
+    pub(super) fn waits(&self, clock: &impl Clock) -> Option<Duration> {
+        let wait = self.open_until.load(Acquire).saturating_sub(self.nanos(clock.now()));
+        (self.state() == State::Open && wait > 0).then(|| Duration::from_nanos(wait))
     }
 
     pub(super) fn transitions(&self) -> [[u64; 3]; 3] {
@@ -356,33 +491,28 @@ impl Machine {
 
     /// The counts so far. None is ever smaller than the last time.
     pub(super) fn totals(&self) -> Totals {
-        // A reset moves a generation's count from one place to another, under this lock.
-        let mut cold = lock(&self.cold);
-        let Counts { in_ring, outcomes, rejected, shadow_rejected } = &self.counts;
-        let successes = self.ring.recorded().saturating_sub(in_ring.load(Relaxed));
-        for outcome in Outcome::ALL {
-            let in_ring = if outcome == Outcome::Success { successes } else { 0 };
-            let now = outcomes[outcome as usize].load(Relaxed) + in_ring;
-            let told = &mut cold.told[outcome as usize];
-            *told = now.max(*told);
-        }
-        Totals {
-            permitted: cold.told.iter().sum(),
-            rejected: rejected.load(Relaxed),
-            shadow_rejected: shadow_rejected.load(Relaxed),
-            outcomes: Some(cold.told),
-        }
+        let mut cold: MutexGuard<'_, Cold> = lock(&self.cold);
+        self.counts.totals(&self.history, &mut cold.told)
     }
 
-    fn count(&self, outcome: Outcome) {
-        self.counts.outcomes[outcome as usize].fetch_add(1, Relaxed);
+    #[inline]
+    fn word(&self) -> Word {
+        Word::unpack(self.state.load(Acquire))
+    }
+
+    fn store(&self, word: Word) {
+        self.state.store(word.pack(), Release);
     }
 
     /// Nanoseconds since the breaker was made: 584 years fit.
+    #[inline]
     fn nanos(&self, instant: Instant) -> u64 {
-        u64::try_from(instant.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+        nanos(instant.saturating_duration_since(self.epoch))
     }
 }
+
+/// The result is of an older generation.
+struct Stale;
 
 #[cfg(all(test, octostack_loom))]
 #[path = "machine_loom_tests.rs"]

@@ -2,6 +2,7 @@ use super::{Admission, Machine, Mode, State, Ticket};
 use crate::breaker::{CircuitBreakerConfig, Window};
 use crate::counters::Totals;
 use crate::outcome::Outcome;
+use fastrand::Rng;
 use octostack_core::{Clock, SystemClock};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -17,13 +18,18 @@ fn settings() -> CircuitBreakerConfig {
         half_open_calls: 2,
         open_for: OPEN_FOR,
         half_open_timeout: TIMEOUT,
+        open_jitter: 0.0,
         ..CircuitBreakerConfig::default()
     }
 }
 
+fn new(mode: Mode, settings: CircuitBreakerConfig, now: Instant) -> Machine {
+    Machine::new(mode, settings, Rng::with_seed(7), &now)
+}
+
 fn machine() -> (Machine, Instant) {
     let now = SystemClock.now();
-    (Machine::new(Mode::Enforce, settings(), &now), now)
+    (new(Mode::Enforce, settings(), now), now)
 }
 
 fn admit(machine: &Machine, now: Instant) -> Option<Ticket> {
@@ -35,7 +41,7 @@ fn admit(machine: &Machine, now: Instant) -> Option<Ticket> {
 
 fn run(machine: &Machine, now: Instant, outcome: Outcome) {
     let ticket = admit(machine, now).expect("admitted");
-    machine.settle(ticket, outcome, &now);
+    machine.settle(ticket, outcome, None, &now);
 }
 
 /// A machine that has opened at the instant returned.
@@ -64,7 +70,7 @@ fn opens_at_the_rate_and_not_before_the_minimum_of_calls() {
     }
     assert_eq!(machine.state(), State::Closed, "three calls are too few");
     let ticket = admit(&machine, now).unwrap();
-    let transition = machine.settle(ticket, Outcome::Success, &now).expect("3 of 4 failed");
+    let transition = machine.settle(ticket, Outcome::Success, None, &now).expect("3 of 4 failed");
     assert_eq!((transition.from, transition.to), (State::Closed, State::Open));
     assert_eq!(transition.cause, "3 of the last 4 calls failed; the limit is 50 %");
 }
@@ -99,18 +105,27 @@ fn trial_calls_close_it() {
     let (first, second) = (admit(&machine, now).unwrap(), admit(&machine, now).unwrap());
     assert_eq!(machine.state(), State::HalfOpen);
     assert_eq!(admit(&machine, now), None, "there are two leases");
-    assert_eq!(machine.settle(first, Outcome::Success, &now), None);
-    let transition = machine.settle(second, Outcome::Success, &now).unwrap();
+    assert_eq!(machine.settle(first, Outcome::Success, None, &now), None);
+    let transition = machine.settle(second, Outcome::Success, None, &now).unwrap();
     assert_eq!(transition.to, State::Closed);
-    assert_eq!(machine.tally().calls, 0, "a new window");
+    assert_eq!(machine.tally(&now).0.calls, 0, "a new window");
 }
 
 #[test]
-fn a_failed_trial_call_opens_it_again_for_the_whole_wait() {
+fn a_failed_trial_call_opens_it_again_for_twice_the_wait_and_a_close_starts_over() {
     let (machine, now) = opened();
     let now = now + OPEN_FOR;
     run(&machine, now, Outcome::Failure);
     assert_eq!(machine.state(), State::Open);
+    assert_eq!(admit(&machine, now + almost(2 * OPEN_FOR)), None);
+    let now = now + 2 * OPEN_FOR;
+    for _ in 0..2 {
+        run(&machine, now, Outcome::Success);
+    }
+    assert_eq!(machine.state(), State::Closed);
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
     assert_eq!(admit(&machine, now + almost(OPEN_FOR)), None);
     assert!(admit(&machine, now + OPEN_FOR).is_some());
 }
@@ -125,10 +140,10 @@ fn a_call_from_before_the_outage_decides_nothing() {
     }
     let now = now + OPEN_FOR;
     let probe = admit(&machine, now).unwrap();
-    assert_eq!(machine.settle(straggler, Outcome::Success, &now), None);
-    assert_eq!(machine.settle(another, Outcome::Failure, &now), None);
+    assert_eq!(machine.settle(straggler, Outcome::Success, None, &now), None);
+    assert_eq!(machine.settle(another, Outcome::Failure, None, &now), None);
     assert_eq!(machine.state(), State::HalfOpen);
-    machine.settle(probe, Outcome::Cancelled, &now);
+    machine.settle(probe, Outcome::Cancelled, None, &now);
     let totals = machine.totals();
     assert_eq!(outcome(totals, Outcome::Success), 1, "but it is counted");
     assert_eq!(outcome(totals, Outcome::Failure), 5);
@@ -141,16 +156,16 @@ fn a_dropped_trial_call_frees_its_place_and_a_hung_one_loses_it() {
     let now = now + OPEN_FOR;
     let dropped = admit(&machine, now).unwrap();
     let hung = admit(&machine, now).unwrap();
-    machine.settle(dropped, Outcome::Cancelled, &now);
+    machine.settle(dropped, Outcome::Cancelled, None, &now);
     let also_hung = admit(&machine, now).expect("the place is free");
     assert_eq!(admit(&machine, now + almost(TIMEOUT)), None);
 
     let now = now + TIMEOUT;
     let (a, b) = (admit(&machine, now).unwrap(), admit(&machine, now).unwrap());
-    assert_eq!(machine.settle(hung, Outcome::Failure, &now), None, "too late");
-    machine.settle(a, Outcome::Success, &now);
-    assert!(machine.settle(b, Outcome::Success, &now).is_some());
-    assert_eq!(machine.settle(also_hung, Outcome::Failure, &now), None);
+    assert_eq!(machine.settle(hung, Outcome::Failure, None, &now), None, "too late");
+    machine.settle(a, Outcome::Success, None, &now);
+    assert!(machine.settle(b, Outcome::Success, None, &now).is_some());
+    assert_eq!(machine.settle(also_hung, Outcome::Failure, None, &now), None);
     assert_eq!(machine.state(), State::Closed);
 }
 
@@ -171,8 +186,8 @@ fn a_call_that_has_just_begun_keeps_its_place() {
     let now = now + OPEN_FOR + TIMEOUT;
     let fresh = admit(&machine, now).unwrap();
     assert_eq!(admit(&machine, now), None, "the places are taken, one of them just now");
-    machine.settle(fresh, Outcome::Success, &now);
-    machine.settle(hung, Outcome::Success, &now);
+    machine.settle(fresh, Outcome::Success, None, &now);
+    machine.settle(hung, Outcome::Success, None, &now);
     assert_eq!(machine.state(), State::Closed);
 }
 
@@ -180,13 +195,13 @@ fn a_call_that_has_just_begun_keeps_its_place() {
 fn fewer_trial_calls_decide_at_once() {
     let now = SystemClock.now();
     let many = CircuitBreakerConfig { half_open_calls: 5, ..settings() };
-    let machine = Machine::new(Mode::Enforce, many, &now);
+    let machine = new(Mode::Enforce, many, now);
     for _ in 0..4 {
         run(&machine, now, Outcome::Failure);
     }
     let now = now + OPEN_FOR;
     run(&machine, now, Outcome::Success);
-    machine.apply(Mode::Enforce, &CircuitBreakerConfig { half_open_calls: 1, ..settings() });
+    machine.apply(Mode::Enforce, &CircuitBreakerConfig { half_open_calls: 1, ..settings() }, &now);
     assert!(admit(&machine, now).is_some());
     assert_eq!(machine.state(), State::Closed);
 }
@@ -199,7 +214,7 @@ fn the_longest_waits_fit() {
     assert_eq!(longest.validate(), Ok(()));
     let longer = CircuitBreakerConfig { open_for: Duration::MAX, ..settings() };
     assert_eq!(longer.validate().unwrap_err()[0].key, "open_for");
-    let machine = Machine::new(Mode::Enforce, longest, &now);
+    let machine = new(Mode::Enforce, longest, now);
     for _ in 0..4 {
         run(&machine, now, Outcome::Failure);
     }
@@ -211,12 +226,12 @@ fn the_longest_waits_fit() {
 fn a_shorter_wait_holds_for_a_breaker_that_is_open_already() {
     let now = SystemClock.now();
     let long = CircuitBreakerConfig { open_for: Duration::from_secs(3_600), ..settings() };
-    let machine = Machine::new(Mode::Enforce, long, &now);
+    let machine = new(Mode::Enforce, long, now);
     for _ in 0..4 {
         run(&machine, now, Outcome::Failure);
     }
     assert_eq!(admit(&machine, now + OPEN_FOR), None);
-    machine.apply(Mode::Enforce, &settings());
+    machine.apply(Mode::Enforce, &settings(), &now);
     assert_eq!(admit(&machine, now + almost(OPEN_FOR)), None);
     assert!(admit(&machine, now + OPEN_FOR).is_some());
 }
@@ -230,11 +245,11 @@ fn counts_never_fall_while_others_read_them() {
                 let size = if call % 2 == 0 { 10 } else { 20 };
                 let outcome = if call % 3 == 0 { Outcome::Failure } else { Outcome::Success };
                 if let Some(ticket) = admit(&machine, now) {
-                    machine.settle(ticket, outcome, &now);
+                    machine.settle(ticket, outcome, None, &now);
                 }
                 let window = Window::calls(size);
                 let rate = CircuitBreakerConfig { failure_rate: 1.0, window, ..settings() };
-                machine.apply(Mode::Enforce, &rate);
+                machine.apply(Mode::Enforce, &rate, &now);
             }
         });
         let mut last = machine.totals();
@@ -256,7 +271,7 @@ fn ignored_and_cancelled_calls_do_not_count() {
         run(&machine, now, Outcome::Ignored);
         run(&machine, now, Outcome::Cancelled);
     }
-    assert_eq!(machine.tally().calls, 0);
+    assert_eq!(machine.tally(&now).0.calls, 0);
     for _ in 0..4 {
         run(&machine, now, Outcome::Overloaded);
     }
@@ -266,31 +281,31 @@ fn ignored_and_cancelled_calls_do_not_count() {
 #[test]
 fn forced_modes_hold_until_they_are_changed() {
     let (machine, now) = opened();
-    machine.apply(Mode::ForcedClosed, &settings());
+    machine.apply(Mode::ForcedClosed, &settings(), &now);
     assert_eq!(machine.state(), State::Closed);
     run(&machine, now, Outcome::Failure);
 
-    machine.apply(Mode::ForcedOpen, &settings());
+    machine.apply(Mode::ForcedOpen, &settings(), &now);
     let far = now + Duration::from_secs(86_400);
     assert_eq!(machine.admit(&far).0, Admission::Rejected { retry_after: None });
 
-    machine.apply(Mode::Disabled, &settings());
+    machine.apply(Mode::Disabled, &settings(), &now);
     for _ in 0..100 {
         run(&machine, far, Outcome::Failure);
     }
-    machine.apply(Mode::Enforce, &settings());
+    machine.apply(Mode::Enforce, &settings(), &now);
     assert_eq!(machine.state(), State::Open, "the state below is as it was");
 }
 
 #[test]
 fn forced_closed_keeps_measuring_but_does_not_open() {
     let (machine, now) = machine();
-    machine.apply(Mode::ForcedClosed, &settings());
+    machine.apply(Mode::ForcedClosed, &settings(), &now);
     for _ in 0..8 {
         run(&machine, now, Outcome::Failure);
     }
-    assert_eq!((machine.state(), machine.tally().failures), (State::Closed, 8));
-    machine.apply(Mode::Enforce, &settings());
+    assert_eq!((machine.state(), machine.tally(&now).0.failures), (State::Closed, 8));
+    machine.apply(Mode::Enforce, &settings(), &now);
     run(&machine, now, Outcome::Success);
     assert_eq!(machine.state(), State::Open, "the window is full of failures");
 }
@@ -298,7 +313,7 @@ fn forced_closed_keeps_measuring_but_does_not_open() {
 #[test]
 fn shadow_decides_and_admits() {
     let now = SystemClock.now();
-    let machine = Machine::new(Mode::Shadow, settings(), &now);
+    let machine = new(Mode::Shadow, settings(), now);
     for _ in 0..4 {
         run(&machine, now, Outcome::Failure);
     }
@@ -317,11 +332,15 @@ fn settings_change_and_the_window_stays() {
     for _ in 0..3 {
         run(&machine, now, Outcome::Failure);
     }
-    let tally = machine.tally();
-    machine.apply(Mode::Enforce, &CircuitBreakerConfig { window: Window::calls(50), ..settings() });
-    assert_eq!(machine.tally(), tally);
+    let tally = machine.tally(&now).0;
+    machine.apply(
+        Mode::Enforce,
+        &CircuitBreakerConfig { window: Window::calls(50), ..settings() },
+        &now,
+    );
+    assert_eq!(machine.tally(&now).0, tally);
     let strict = CircuitBreakerConfig { failure_rate: 0.3, ..settings() };
-    machine.apply(Mode::Enforce, &strict);
+    machine.apply(Mode::Enforce, &strict, &now);
     run(&machine, now, Outcome::Failure);
     assert_eq!(machine.state(), State::Open, "4 of 10 is more than 30 %");
 }
@@ -334,6 +353,7 @@ struct Oracle {
     leased_at: Duration,
     leases: u32,
     results: (u32, u32),
+    again: u32,
     epoch: u32,
 }
 
@@ -382,9 +402,10 @@ impl Oracle {
             self.results.0 += u32::from(failed == Some(false));
             self.results.1 += u32::from(failed == Some(true));
             if self.results.1 >= 1 {
-                self.move_to(State::Open);
-                self.until = now + OPEN_FOR;
+                self.again += 1;
+                self.open(now);
             } else if self.results.0 >= 2 {
+                self.again = 0;
                 self.move_to(State::Closed);
             }
         } else if let Some(failed) = failed {
@@ -394,10 +415,14 @@ impl Oracle {
             }
             let failures = self.calls.iter().filter(|failed| **failed).count();
             if self.calls.len() >= 4 && failures * 2 >= self.calls.len() {
-                self.move_to(State::Open);
-                self.until = now + OPEN_FOR;
+                self.open(now);
             }
         }
+    }
+
+    fn open(&mut self, now: Duration) {
+        self.move_to(State::Open);
+        self.until = now + Duration::from_secs(60).min(OPEN_FOR * 2_u32.pow(self.again));
     }
 }
 
@@ -406,10 +431,10 @@ proptest! {
     #[test]
     fn equals_the_oracle(steps in prop::collection::vec((0_u8..8, 0_usize..5, 0_u64..2_000), 0..300)) {
         let start = SystemClock.now();
-        let machine = Machine::new(Mode::Enforce, settings(), &start);
+        let machine = new(Mode::Enforce, settings(), start);
         let mut oracle = Oracle {
             state: State::Closed, calls: VecDeque::new(), until: Duration::ZERO,
-            leased_at: Duration::ZERO, leases: 0, results: (0, 0), epoch: 0,
+            leased_at: Duration::ZERO, leases: 0, results: (0, 0), again: 0, epoch: 0,
         };
         let (mut elapsed, mut out, mut settled) = (Duration::ZERO, Vec::new(), 0);
         for (action, pick, millis) in steps {
@@ -423,7 +448,7 @@ proptest! {
             } else if !out.is_empty() {
                 let (ticket, epoch) = out.swap_remove(pick % out.len());
                 let outcome = Outcome::ALL[if action < 6 { pick } else { 1 }];
-                machine.settle(ticket, outcome, &now);
+                machine.settle(ticket, outcome, None, &now);
                 oracle.settle(epoch, outcome, elapsed);
                 settled += 1;
             }

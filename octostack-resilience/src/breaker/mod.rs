@@ -56,14 +56,20 @@
 //! ```
 mod builder;
 mod config;
+mod counts;
 mod layer;
 mod machine;
+#[cfg(all(test, octostack_loom))]
+mod models;
 mod permit;
 mod probes;
-mod ring;
+mod rules;
 mod shared;
 mod state;
+mod streak;
 mod ticket;
+mod wait;
+mod window;
 
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};

@@ -8,16 +8,15 @@
 //! clock unless settings need it. Everything else is rare and happens under one lock, which also
 //! guards every store to `state`.
 #![allow(clippy::cast_possible_truncation, reason = "casts take fields out of packed words")]
-use super::config::CircuitBreakerConfig;
-use super::counts::{Counts, Told};
-use super::probes::{Probes, Terms, Verdict};
-use super::rules::{Rule, Rules, nanos};
-use super::state::{State, TIMED, Word, next_generation};
-use super::streak::Streak;
-use super::ticket::{Role, Ticket};
-use super::wait::Waits;
-use super::window::{History, Mark, Recorded, Tally};
-use crate::counters::Totals;
+use crate::breaker::config::CircuitBreakerConfig;
+use crate::breaker::counts::{Counts, Told};
+use crate::breaker::probes::Probes;
+use crate::breaker::rules::{Rule, Rules, nanos};
+use crate::breaker::state::{State, TIMED, Word, next_generation};
+use crate::breaker::streak::Streak;
+use crate::breaker::ticket::{Role, Ticket};
+use crate::breaker::wait::Waits;
+use crate::breaker::window::{History, Mark, Recorded, Tally};
 use crate::outcome::Outcome;
 use fastrand::Rng;
 use octostack_core::Clock;
@@ -26,8 +25,11 @@ use octostack_core::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use octostack_core::sync::{Mutex, MutexGuard, lock};
+use octostack_core::sync::{Mutex, lock};
 use std::time::{Duration, Instant};
+
+mod trial;
+mod view;
 
 /// A change of state, for whoever wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,54 +252,6 @@ impl Machine {
         if word.timed { ticket.started(self.nanos(clock.now())) } else { ticket }
     }
 
-    /// Open or half-open: is it time to try, and is there a lease?
-    fn probe(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
-        let time = clock.now();
-        let now = self.nanos(time);
-        let wait = self.open_until.load(Acquire).saturating_sub(now);
-        if wait > 0 && self.word().state == State::Open {
-            let retry_after = Some(Duration::from_nanos(wait));
-            return (Admission::Rejected { retry_after }, None);
-        }
-        let mut cold = lock(&self.cold);
-        let transition = match self.word().state {
-            // ## Open => HalfOpen
-            State::Open if self.open_until.load(Relaxed) <= now => {
-                let cause = "the wait is over".to_owned();
-                Some(self.transit(&mut cold, now, State::HalfOpen, None, cause))
-            }
-            // Other settings may have decided what the results so far left open.
-            State::HalfOpen => self.decide(&mut cold, now),
-            State::Open | State::Closed => None,
-        };
-        let role = match self.word().state {
-            State::Closed => Some(Role::Measured),
-            State::HalfOpen => self.lease(&mut cold, now).then_some(Role::Probe),
-            State::Open => None,
-        };
-        match role {
-            Some(role) => (Admission::Admitted(self.ticket(self.word(), role, &time)), transition),
-            None => (Admission::Rejected { retry_after: None }, transition),
-        }
-    }
-
-    /// Takes a place among the trial calls, if there is one.
-    fn lease(&self, cold: &mut Cold, now: u64) -> bool {
-        let CircuitBreakerConfig { half_open_calls, half_open_timeout, .. } = cold.settings;
-        let since = now.saturating_sub(cold.leased_at);
-        if !cold.probes.lease(half_open_calls) {
-            if since < nanos(half_open_timeout) || !cold.probes.reclaim() {
-                return false;
-            }
-            // ## HalfOpen => HalfOpen of the next generation: what hangs comes back too late
-            let word = self.word();
-            self.store(Word { generation: next_generation(word.generation), ..word });
-            cold.probes.lease(half_open_calls);
-        }
-        cold.leased_at = now;
-        true
-    }
-
     #[cold]
     fn settle_slowly(
         &self,
@@ -322,51 +276,6 @@ impl Machine {
                 })
             }
             Role::Counted | Role::Measured => None,
-        }
-    }
-
-    /// The service said when it wants to be asked again.
-    fn keep_off(&self, ticket: Ticket, wait: Duration, clock: &impl Clock) {
-        let mut cold = lock(&self.cold);
-        if self.word().generation == ticket.generation() && ticket.role() != Role::Counted {
-            let until = self.nanos(clock.now()).saturating_add(nanos(wait));
-            cold.asked_until = cold.asked_until.max(until);
-        }
-    }
-
-    fn settle_probe(
-        &self,
-        ticket: Ticket,
-        outcome: Outcome,
-        clock: &impl Clock,
-    ) -> Option<Transition> {
-        let now = self.nanos(clock.now());
-        let mut cold = lock(&self.cold);
-        let Word { generation, state, .. } = self.word();
-        if (generation, state) != (ticket.generation(), State::HalfOpen) {
-            return None; // too late to have a say
-        }
-        cold.probes.settle(outcome, ticket.is_slow(now, self.rules.slow_from()));
-        self.decide(&mut cold, now)
-    }
-
-    /// Half-open: do the results so far decide it?
-    fn decide(&self, cold: &mut Cold, now: u64) -> Option<Transition> {
-        let Probes { done, failed, slow, .. } = cold.probes;
-        let verdict = cold.probes.verdict(Terms::new(&cold.settings));
-        let cause = || match slow {
-            0 => format!("{failed} of {done} trial calls failed"),
-            _ => format!("{failed} of {done} trial calls failed, {slow} were slow"),
-        };
-        match verdict {
-            Verdict::Undecided => None,
-            // ## HalfOpen => Closed
-            Verdict::Close => Some(self.transit(cold, now, State::Closed, None, cause())),
-            // ## HalfOpen => Open
-            Verdict::Reopen => {
-                cold.again = cold.again.saturating_add(1);
-                Some(self.open(cold, now, Rule::TrialCalls, cause()))
-            }
         }
     }
 
@@ -458,43 +367,6 @@ impl Machine {
         self.store(Word { mode, timed: !settings.slow_call_duration.is_zero(), ..word });
     }
 
-    /// The state that callers meet: that of the machine, unless the mode forces another.
-    pub(super) fn state(&self) -> State {
-        match self.word() {
-            Word { mode: Mode::ForcedOpen, .. } => State::Open,
-            Word { mode: Mode::ForcedClosed | Mode::Disabled, .. } => State::Closed,
-            Word { mode: Mode::Enforce | Mode::Shadow, state, .. } => state,
-        }
-    }
-
-    /// How large a window of calls can become while running.
-    pub(super) fn capacity(&self) -> u32 {
-        self.history.capacity()
-    }
-
-    /// What is in the window, and how many calls failed in a row.
-    pub(super) fn tally(&self, clock: &impl Clock) -> (Tally, u32) {
-        let Word { generation, .. } = self.word();
-        let now = self.nanos(clock.now());
-        (self.history.tally(generation, now), self.streak.look(generation))
-    }
-
-    /// How long an open breaker still waits.
-    pub(super) fn waits(&self, clock: &impl Clock) -> Option<Duration> {
-        let wait = self.open_until.load(Acquire).saturating_sub(self.nanos(clock.now()));
-        (self.state() == State::Open && wait > 0).then(|| Duration::from_nanos(wait))
-    }
-
-    pub(super) fn transitions(&self) -> [[u64; 3]; 3] {
-        lock(&self.cold).transitions
-    }
-
-    /// The counts so far. None is ever smaller than the last time.
-    pub(super) fn totals(&self) -> Totals {
-        let mut cold: MutexGuard<'_, Cold> = lock(&self.cold);
-        self.counts.totals(&self.history, &mut cold.told)
-    }
-
     #[inline]
     fn word(&self) -> Word {
         Word::unpack(self.state.load(Acquire))
@@ -515,8 +387,6 @@ impl Machine {
 struct Stale;
 
 #[cfg(all(test, octostack_loom))]
-#[path = "machine_loom_tests.rs"]
 mod loom_tests;
 #[cfg(all(test, not(octostack_loom)))]
-#[path = "machine_tests.rs"]
 mod tests;

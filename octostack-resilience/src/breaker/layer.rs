@@ -82,7 +82,7 @@ impl<S, P, H: Handle<Shared>> CircuitBreakerService<S, P, H> {
             && let Ok(permit) = self.policy.admit()
         {
             let outcome = self.protocol.classify(&output);
-            permit.settle_after(outcome, asked(outcome, || self.protocol.retry_after(&output)));
+            unsuccessful(permit, outcome, || self.protocol.retry_after(&output));
         }
         output.map(|_| ())
     }
@@ -143,8 +143,10 @@ impl<F, H: Handle<Shared>> CallState<F, H> {
                 let panicked = |permit: &mut Option<Permit<H>>| drop(permit.take());
                 let output = ready!(ending_on_panic(permit, panicked, || future.poll(cx)));
                 if let Some(permit) = permit.take() {
-                    let outcome = classify(&output);
-                    permit.settle_after(outcome, asked(outcome, || retry_after(&output)));
+                    match classify(&output) {
+                        Outcome::Success => permit.settle(Outcome::Success),
+                        outcome => unsuccessful(permit, outcome, || retry_after(&output)),
+                    }
                 }
                 Poll::Ready(pass(output))
             }
@@ -158,13 +160,16 @@ impl<F, H: Handle<Shared>> CallState<F, H> {
     }
 }
 
-/// When the service wants to be asked again: only a failure says so.
-#[inline]
-fn asked(outcome: Outcome, ask: impl FnOnce() -> Option<Duration>) -> Option<Duration> {
-    match outcome {
-        Outcome::Failure | Outcome::Overloaded => ask(),
-        Outcome::Success | Outcome::Ignored | Outcome::Cancelled => None,
-    }
+/// Settles a call that has not gone well. Only a failure says when the service wants to be asked
+/// again.
+#[cold]
+fn unsuccessful<H: Handle<Shared>>(
+    permit: Permit<H>,
+    outcome: Outcome,
+    retry_after: impl FnOnce() -> Option<Duration>,
+) {
+    let failed = matches!(outcome, Outcome::Failure | Outcome::Overloaded);
+    permit.settle_after(outcome, if failed { retry_after() } else { None });
 }
 
 impl<F, P, H, Res, Err> Future for ResponseFuture<F, P, H>

@@ -48,9 +48,10 @@ pub(super) enum Admission {
     Rejected { retry_after: Option<Duration> },
 }
 
-/// What every call reads comes first, on cache lines that calls do not write to.
-#[repr(align(128))]
-pub(super) struct Machine {
+/// What every call reads comes first. A line of its own keeps the reference counts of the `Arc`
+/// around it away from that.
+#[repr(align(64))]
+pub(in crate::breaker) struct Machine {
     state: AtomicU64,
     history: History,
     rules: Rules,
@@ -128,12 +129,20 @@ impl Machine {
     #[inline]
     pub(super) fn admit(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
         let state = self.state.load(Acquire);
-        let ticket = Ticket::new((state >> 32) as u32, Role::Measured);
-        match state as u32 {
-            0 => (Admission::Admitted(ticket), None), // closed and enforcing
-            TIMED => (Admission::Admitted(ticket.started(self.nanos(clock.now()))), None),
-            _ => self.admit_slowly(clock),
-        }
+        let generation = (state >> 32) as u32;
+        let ticket = match state as u32 {
+            0 => Ticket::new(generation, Role::Measured), // closed and enforcing
+            TIMED => self.started(generation, clock),
+            _ => return self.admit_slowly(clock),
+        };
+        (Admission::Admitted(ticket), None)
+    }
+
+    // Apart from `admit`, and `settle_otherwise` from `settle`: so that those are small enough to
+    // become part of their callers.
+    #[inline(never)]
+    fn started(&self, generation: u32, clock: &impl Clock) -> Ticket {
+        Ticket::new(generation, Role::Measured).started(self.nanos(clock.now()))
     }
 
     /// Takes a result, and when the service wants to be asked again. Reads the clock only if that
@@ -152,30 +161,26 @@ impl Machine {
         if ticket.is_plain() && self.plain.load(Relaxed) {
             return match self.history.record(ticket.generation(), Mark::FINE) {
                 Recorded::Quiet => None,
-                Recorded::Evaluate(tally) => self.evaluate(ticket.generation(), tally, 0, clock),
-                Recorded::Stale => {
-                    self.counts.count(outcome);
-                    None
-                }
+                recorded => self.judge(ticket.generation(), false, recorded, clock),
             };
         }
-        if ticket.role() != Role::Measured {
-            return self.settle_slowly(ticket, outcome, retry_after, clock);
+        self.settle_otherwise(ticket, clock)
+    }
+
+    /// A success that takes more than a place in a window of calls.
+    #[inline(never)]
+    fn settle_otherwise(&self, ticket: Ticket, clock: &impl Clock) -> Option<Transition> {
+        match ticket.role() {
+            Role::Measured => self.record(ticket, false, clock),
+            Role::Probe | Role::Counted => {
+                self.settle_slowly(ticket, Outcome::Success, None, clock)
+            }
         }
-        self.record(ticket, false, clock).unwrap_or_else(|Stale| {
-            self.counts.count(outcome);
-            None
-        })
     }
 
     /// Puts a result into the window and judges what it holds then.
     #[inline]
-    fn record(
-        &self,
-        ticket: Ticket,
-        failed: bool,
-        clock: &impl Clock,
-    ) -> Result<Option<Transition>, Stale> {
+    fn record(&self, ticket: Ticket, failed: bool, clock: &impl Clock) -> Option<Transition> {
         let generation = ticket.generation();
         let by_time = self.history.is_by_time();
         if !by_time && !ticket.is_timed() {
@@ -200,15 +205,22 @@ impl Machine {
         failed: bool,
         recorded: Recorded,
         clock: &impl Clock,
-    ) -> Result<Option<Transition>, Stale> {
+    ) -> Option<Transition> {
         let streak = match recorded {
-            Recorded::Stale => return Err(Stale),
+            Recorded::Stale if failed => {
+                self.counts.measured.fetch_sub(1, Relaxed);
+                return None;
+            }
+            Recorded::Stale => {
+                self.counts.count(Outcome::Success);
+                return None;
+            }
             _ if self.rules.has_streak() => self.streak.record(generation, failed),
             _ => 0,
         };
         match recorded {
-            Recorded::Evaluate(tally) => Ok(self.evaluate(generation, tally, streak, clock)),
-            Recorded::Quiet | Recorded::Stale => Ok(None),
+            Recorded::Evaluate(tally) => self.evaluate(generation, tally, streak, clock),
+            Recorded::Quiet | Recorded::Stale => None,
         }
     }
 
@@ -270,10 +282,7 @@ impl Machine {
             Role::Measured if failed => {
                 // Before it is in the window: else it would look like a success for a moment.
                 self.counts.measured.fetch_add(1, Relaxed);
-                self.record(ticket, true, clock).unwrap_or_else(|Stale| {
-                    self.counts.measured.fetch_sub(1, Relaxed);
-                    None
-                })
+                self.record(ticket, true, clock)
             }
             Role::Counted | Role::Measured => None,
         }
@@ -379,12 +388,9 @@ impl Machine {
     /// Nanoseconds since the breaker was made: 584 years fit.
     #[inline]
     fn nanos(&self, instant: Instant) -> u64 {
-        nanos(instant.saturating_duration_since(self.epoch))
+        instant.checked_duration_since(self.epoch).map_or(0, nanos)
     }
 }
-
-/// The result is of an older generation.
-struct Stale;
 
 #[cfg(all(test, octostack_loom))]
 mod loom_tests;

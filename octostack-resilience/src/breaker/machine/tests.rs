@@ -1,4 +1,4 @@
-use super::{Admission, Machine, Mode, State, Ticket};
+use super::{Admission, Machine, Mode, Role, Rule, State, Tally, Ticket, Transition};
 use crate::breaker::{CircuitBreakerConfig, Window};
 use crate::counters::Totals;
 use crate::outcome::Outcome;
@@ -455,5 +455,375 @@ proptest! {
             prop_assert_eq!(machine.state(), oracle.state);
             prop_assert_eq!(machine.totals().permitted, settled);
         }
+    }
+}
+
+fn by_time() -> CircuitBreakerConfig {
+    CircuitBreakerConfig { window: Window::time(Duration::from_secs(10)), ..settings() }
+}
+
+/// Half of the calls in the last ten seconds, of at least four: as a list would tell it.
+#[derive(Default)]
+struct Recent(Vec<(u64, bool)>);
+
+impl Recent {
+    /// Whether it opens with this result, which comes in that second.
+    fn record(&mut self, second: u64, failed: bool) -> bool {
+        self.0.push((second, failed));
+        self.0.retain(|(at, _)| at + 10 > second);
+        let failures = self.0.iter().filter(|(_, failed)| *failed).count();
+        self.0.len() >= 4 && failures * 2 >= self.0.len()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_window_of_time_opens_when_a_list_says_so(
+        steps in prop::collection::vec((any::<bool>(), 0_u64..2_500), 0..300),
+    ) {
+        let start = SystemClock.now();
+        let machine = new(Mode::Enforce, by_time(), start);
+        let (mut oracle, mut elapsed) = (Recent::default(), 0);
+        for (failed, millis) in steps {
+            elapsed += if millis > 2_400 { 8_000 } else { millis / 10 };
+            let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+            run(&machine, start + Duration::from_millis(elapsed), outcome);
+            let opens = oracle.record(elapsed / 1_000, failed);
+            prop_assert_eq!(machine.state() == State::Open, opens);
+            if opens {
+                return Ok(());
+            }
+        }
+    }
+
+    #[test]
+    fn the_wait_is_honoured_whatever_the_clock_does(
+        readings in prop::collection::vec((0_u64..200_000, 0_usize..8), 1..200), seed in any::<u64>(),
+    ) {
+        let start = SystemClock.now();
+        let jittered = CircuitBreakerConfig { open_jitter: 0.5, ..settings() };
+        let machine = Machine::new(Mode::Enforce, jittered, Rng::with_seed(seed), &start);
+        let (mut opened, mut again, mut out) = (None, 0_u32, Vec::new());
+        for (millis, pick) in readings {
+            let now = start + Duration::from_millis(millis);
+            let (admission, _) = machine.admit(&now);
+            if let (Some(opened), Admission::Admitted(_)) = (opened, &admission) {
+                let least = (OPEN_FOR * 2_u32.pow(again.min(3))).min(Duration::from_secs(40));
+                prop_assert!(now >= opened + least, "{:?} of {least:?}", now - opened);
+            }
+            opened = opened.filter(|_| machine.state() == State::Open);
+            if let Admission::Admitted(ticket) = admission {
+                out.push(ticket);
+            }
+            if pick < 6 && !out.is_empty() {
+                let ticket = out.swap_remove(pick % out.len());
+                let outcome = if pick == 0 { Outcome::Success } else { Outcome::Failure };
+                let transition = machine.settle(ticket, outcome, None, &now);
+                if let Some(Transition { from, to: State::Open, .. }) = transition {
+                    again = if from == State::Closed { 0 } else { again + 1 };
+                    opened = Some(now);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_generation_has_more_trial_calls_than_places(
+        steps in prop::collection::vec((0_u64..40_000, 0_usize..10), 1..300),
+    ) {
+        let (machine, start) = opened();
+        let (mut elapsed, mut out) = (0, Vec::<Ticket>::new());
+        for (millis, pick) in steps {
+            elapsed += millis;
+            let now = start + Duration::from_millis(elapsed);
+            if let Some(ticket) = admit(&machine, now).filter(|t| t.role() == Role::Probe) {
+                out.push(ticket);
+                let same = |other: &&Ticket| other.generation() == ticket.generation();
+                prop_assert!(out.iter().filter(same).count() <= 2);
+            }
+            if pick < out.len() {
+                let outcome = Outcome::ALL[pick % 5];
+                let ticket = out.swap_remove(pick);
+                machine.settle(ticket, outcome, None, &now);
+            }
+        }
+    }
+}
+
+#[test]
+fn failures_in_a_row_open_it_before_the_minimum_of_calls() {
+    let now = SystemClock.now();
+    let strict = CircuitBreakerConfig { consecutive_failures: 3, minimum_calls: 10, ..settings() };
+    for window in [Window::calls(10), by_time().window] {
+        let machine = new(Mode::Enforce, CircuitBreakerConfig { window, ..strict.clone() }, now);
+        for outcome in [Outcome::Failure, Outcome::Failure, Outcome::Success, Outcome::Failure] {
+            run(&machine, now, outcome);
+        }
+        run(&machine, now, Outcome::Overloaded);
+        assert_eq!(machine.state(), State::Closed, "a success ended it");
+        let ticket = admit(&machine, now).unwrap();
+        let transition = machine.settle(ticket, Outcome::Failure, None, &now).expect("the third");
+        assert_eq!(transition.rule, Some(Rule::ConsecutiveFailures));
+        assert_eq!(transition.cause, "3 calls in a row failed; the limit is 3");
+    }
+}
+
+#[test]
+fn slow_calls_open_it_though_they_succeed() {
+    let start = SystemClock.now();
+    let limit = Duration::from_secs(2);
+    for window in [Window::calls(10), by_time().window] {
+        let told = CircuitBreakerConfig { window, slow_call_duration: limit, ..settings() };
+        let machine = new(Mode::Enforce, told, start);
+        let call = |took| {
+            let ticket = admit(&machine, start).unwrap();
+            machine.settle(ticket, Outcome::Success, None, &(start + took))
+        };
+        for took in [limit / 2, limit / 2, limit] {
+            assert_eq!(call(took), None);
+        }
+        let transition = call(limit * 2).expect("2 of 4 were slow");
+        assert_eq!(transition.rule, Some(Rule::SlowCallRate));
+        assert!(transition.cause.ends_with("took 2s or longer; the limit is 50 %"));
+
+        // Trial calls are told by the same measure.
+        let now = start + limit * 2 + OPEN_FOR;
+        let trial = admit(&machine, now).expect("the wait is over");
+        let reopened = machine.settle(trial, Outcome::Success, None, &(now + limit)).unwrap();
+        assert_eq!((reopened.to, reopened.rule), (State::Open, Some(Rule::TrialCalls)));
+        assert_eq!(reopened.cause, "0 of 1 trial calls failed, 1 were slow");
+    }
+}
+
+#[test]
+fn who_asks_for_time_gets_it_within_the_longest_wait() {
+    let asked = |seconds| {
+        let (machine, now) = machine();
+        for _ in 0..4 {
+            let ticket = admit(&machine, now).unwrap();
+            let wait = Some(Duration::from_secs(seconds));
+            machine.settle(ticket, Outcome::Overloaded, wait, &now);
+        }
+        machine.waits(&now).expect("it is open")
+    };
+    assert_eq!(asked(1), OPEN_FOR);
+    assert_eq!(asked(20), Duration::from_secs(20));
+    assert_eq!(asked(3_600), Duration::from_secs(60), "max_open_for");
+}
+
+#[test]
+fn a_straggler_cannot_prolong_the_wait() {
+    let (machine, now) = machine();
+    let straggler = admit(&machine, now).unwrap();
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    let asked = Some(Duration::from_secs(50));
+    machine.settle(straggler, Outcome::Overloaded, asked, &now);
+    machine.apply(Mode::Enforce, &settings(), &now);
+    assert_eq!(machine.waits(&now), Some(OPEN_FOR));
+}
+
+#[test]
+fn another_kind_of_window_keeps_what_is_in_it() {
+    let (machine, now) = machine();
+    for outcome in [Outcome::Success, Outcome::Success, Outcome::Success, Outcome::Failure] {
+        run(&machine, now, outcome);
+    }
+    let straggler = admit(&machine, now).unwrap();
+    let before = machine.tally(&now);
+    machine.apply(Mode::Enforce, &by_time(), &now);
+    assert_eq!(machine.tally(&now), before);
+    machine.settle(straggler, Outcome::Failure, None, &now);
+    assert_eq!(machine.tally(&now), before, "it was admitted under the other window");
+    let hour = Window::time(Duration::from_secs(3_600));
+    machine.apply(Mode::Enforce, &CircuitBreakerConfig { window: hour, ..settings() }, &now);
+    assert_eq!(machine.tally(&now), before);
+    machine.apply(Mode::Enforce, &settings(), &now);
+    assert_eq!(machine.tally(&now), before);
+    let totals = machine.totals();
+    assert_eq!((outcome(totals, Outcome::Success), outcome(totals, Outcome::Failure)), (3, 2));
+    run(&machine, now, Outcome::Failure);
+    run(&machine, now, Outcome::Failure);
+    assert_eq!(machine.state(), State::Open, "3 of 6");
+}
+
+#[test]
+fn a_streak_outlives_a_change_of_the_window_and_ends_with_its_rule() {
+    let (machine, now) = machine();
+    let strict = CircuitBreakerConfig { consecutive_failures: 3, ..settings() };
+    machine.apply(Mode::Enforce, &strict, &now);
+    run(&machine, now, Outcome::Failure);
+    let wide = CircuitBreakerConfig { window: Window::calls(20), ..strict.clone() };
+    machine.apply(Mode::Enforce, &wide, &now);
+    assert_eq!(machine.tally(&now).1, 1);
+    machine.apply(Mode::Enforce, &settings(), &now);
+    assert_eq!(machine.tally(&now).1, 0, "nobody would end it");
+}
+
+#[test]
+fn a_seed_makes_the_waits_the_same_and_without_one_they_differ() {
+    let waits = |dice: fn() -> Rng| -> Vec<_> {
+        let now = SystemClock.now();
+        let jittered = CircuitBreakerConfig { open_jitter: 1.0, ..settings() };
+        let wait = |_| {
+            let machine = Machine::new(Mode::Enforce, jittered.clone(), dice(), &now);
+            for _ in 0..4 {
+                run(&machine, now, Outcome::Failure);
+            }
+            machine.waits(&now).unwrap()
+        };
+        (0..20).map(wait).collect()
+    };
+    let seeded = waits(|| Rng::with_seed(3));
+    assert!(seeded.iter().all(|wait| *wait == seeded[0]));
+    let chance = waits(Rng::new);
+    assert!(chance.iter().any(|wait| *wait != chance[0]));
+    assert!(chance.iter().all(|wait| (OPEN_FOR..=2 * OPEN_FOR).contains(wait)));
+}
+
+// Faults of others, by their numbers in our notes.
+
+#[test]
+fn b1_a_window_of_time_opens_within_itself_after_a_million_successes() {
+    let start = SystemClock.now();
+    let machine = new(Mode::Enforce, by_time(), start);
+    for call in 0..1_000_000 {
+        run(&machine, start + Duration::from_micros(call * 10), Outcome::Success);
+    }
+    let outage = start + Duration::from_secs(10);
+    for second in 0..9 {
+        let now = outage + Duration::from_secs(second);
+        for _ in 0..100_000 {
+            match machine.state() {
+                State::Closed => run(&machine, now, Outcome::Failure),
+                _ => return,
+            }
+        }
+    }
+    panic!("nine seconds of failures have not opened it");
+}
+
+#[test]
+fn b2_a_call_from_before_the_outage_does_not_decide_the_trial() {
+    let now = SystemClock.now();
+    let machine = new(Mode::Enforce, CircuitBreakerConfig { half_open_calls: 1, ..by_time() }, now);
+    let (good, bad) = (admit(&machine, now).unwrap(), admit(&machine, now).unwrap());
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    let now = now + OPEN_FOR;
+    let trial = admit(&machine, now).expect("the wait is over");
+    assert_eq!(machine.settle(good, Outcome::Success, None, &now), None);
+    assert_eq!(machine.settle(bad, Outcome::Failure, None, &now), None);
+    assert_eq!(machine.state(), State::HalfOpen);
+    machine.settle(trial, Outcome::Failure, None, &now);
+    assert_eq!(machine.state(), State::Open);
+}
+
+#[test]
+fn b3_a_half_open_breaker_cannot_be_left_without_places() {
+    let start = SystemClock.now();
+    let machine = new(Mode::Enforce, by_time(), start);
+    for _ in 0..4 {
+        run(&machine, start, Outcome::Failure);
+    }
+    let now = start + OPEN_FOR;
+    run(&machine, now, Outcome::Success);
+    let late = now + Duration::from_secs(3_600); // the first result is out of any window
+    run(&machine, late, Outcome::Success);
+    assert_eq!(machine.state(), State::Closed, "trial calls are counted, not timed");
+}
+
+#[test]
+fn b4_a_trial_call_that_hangs_loses_its_place() {
+    let (machine, now) = opened();
+    let now = now + OPEN_FOR;
+    let hung = [admit(&machine, now).unwrap(), admit(&machine, now).unwrap()];
+    assert_eq!(admit(&machine, now + almost(TIMEOUT)), None);
+    let now = now + TIMEOUT;
+    run(&machine, now, Outcome::Success);
+    run(&machine, now, Outcome::Success);
+    assert_eq!(machine.state(), State::Closed);
+    for ticket in hung {
+        assert_eq!(machine.settle(ticket, Outcome::Failure, None, &now), None);
+    }
+    assert_eq!(machine.tally(&now).0, Tally::default());
+}
+
+#[test]
+fn b7_forced_open_is_not_ended_by_time() {
+    let (machine, now) = machine();
+    machine.apply(Mode::ForcedOpen, &settings(), &now);
+    for days in [0, 1, 400] {
+        let now = now + Duration::from_secs(days * 86_400);
+        assert_eq!(admit(&machine, now), None);
+        assert_eq!(machine.state(), State::Open);
+    }
+}
+
+#[test]
+fn b8_an_ignored_call_neither_ends_a_streak_nor_closes_a_half_open_breaker() {
+    let now = SystemClock.now();
+    let strict = CircuitBreakerConfig { consecutive_failures: 2, minimum_calls: 10, ..settings() };
+    let machine = new(Mode::Enforce, strict, now);
+    run(&machine, now, Outcome::Failure);
+    run(&machine, now, Outcome::Ignored);
+    run(&machine, now, Outcome::Cancelled);
+    run(&machine, now, Outcome::Failure);
+    assert_eq!(machine.state(), State::Open);
+    let now = now + OPEN_FOR;
+    for _ in 0..20 {
+        run(&machine, now, Outcome::Ignored);
+    }
+    assert_eq!(machine.state(), State::HalfOpen);
+}
+
+#[test]
+fn linkerd_a_trial_call_that_is_cancelled_does_not_lock_the_service_out() {
+    let (machine, now) = opened();
+    let now = now + OPEN_FOR;
+    for _ in 0..20 {
+        run(&machine, now, Outcome::Cancelled);
+    }
+    run(&machine, now, Outcome::Success);
+    run(&machine, now, Outcome::Success);
+    assert_eq!(machine.state(), State::Closed);
+}
+
+#[test]
+fn polly_a_cancelled_trial_call_does_not_close_it_and_a_straggler_does_not_open_it() {
+    let (machine, now) = machine();
+    let straggler = admit(&machine, now).unwrap();
+    for _ in 0..4 {
+        run(&machine, now, Outcome::Failure);
+    }
+    let now = now + OPEN_FOR;
+    run(&machine, now, Outcome::Cancelled);
+    run(&machine, now, Outcome::Ignored);
+    assert_eq!(machine.state(), State::HalfOpen);
+    run(&machine, now, Outcome::Success);
+    run(&machine, now, Outcome::Success);
+    machine.settle(straggler, Outcome::Failure, None, &now);
+    assert_eq!((machine.state(), machine.tally(&now).0), (State::Closed, Tally::default()));
+}
+
+#[test]
+fn what_a_breaker_keeps_takes_less_than_a_kibibyte() {
+    let slow_call_duration = Duration::from_secs(1);
+    for window in [Window::calls(100), Window::time(Duration::from_secs(30))] {
+        let settings = CircuitBreakerConfig { window, slow_call_duration, ..settings() };
+        let (mut machine, now) = (None, SystemClock.now());
+        let heap = allocation_counter::measure(|| {
+            machine = Some(new(Mode::Enforce, settings.clone(), now));
+        });
+        let bytes = usize::try_from(heap.bytes_current).unwrap() + size_of::<Machine>();
+        assert!(bytes <= 1_024, "{window:?}: {bytes} bytes");
+        let calls = allocation_counter::measure(|| {
+            for _ in 0..10_000 {
+                run(machine.as_ref().unwrap(), now, Outcome::Success);
+            }
+        });
+        assert_eq!(calls.count_total, 0, "and does not grow");
     }
 }

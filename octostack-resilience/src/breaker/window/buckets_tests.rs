@@ -171,3 +171,20 @@ fn threads_lose_no_result() {
     let all = Tally { calls: 20_000, failures: 5_000, slow: 4_000 };
     assert_eq!(buckets.look_at(1, 50_000_000), all);
 }
+
+#[test]
+fn b5_a_call_costs_the_same_however_many_there_are() {
+    // What grows in others is the look at the window. Here it reads a fixed number of words, and
+    // successes cause it only until each bucket holds the minimum.
+    let looks = |calls: u64| {
+        let buckets = buckets();
+        let evaluated = |call| {
+            let recorded = buckets.record(1, Mark::FINE, call * SPAN / calls, 20);
+            u32::from(matches!(recorded, Recorded::Evaluate(_)))
+        };
+        let looks: u32 = (0..calls).map(evaluated).sum();
+        assert_eq!(u64::from(buckets.look_at(1, SPAN - 1).calls), calls);
+        looks
+    };
+    assert_eq!((looks(1_000), looks(100_000)), (200, 200));
+}

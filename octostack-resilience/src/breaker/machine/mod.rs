@@ -227,6 +227,7 @@ impl Machine {
     #[cold]
     fn admit_slowly(&self, clock: &impl Clock) -> (Admission, Option<Transition>) {
         let word = self.word();
+        // An open breaker rejects as many calls as a closed one admits: it goes first.
         if (word.mode, word.state) == (Mode::Enforce, State::Open) {
             let wait = self.open_until.load(Acquire).saturating_sub(self.nanos(clock.now()));
             if wait > 0 {

@@ -759,6 +759,7 @@ fn b7_forced_open_is_not_ended_by_time() {
         let now = now + Duration::from_secs(days * 86_400);
         assert_eq!(admit(&machine, now), None);
         assert_eq!(machine.state(), State::Open);
+        assert_eq!(machine.waits(&now), None, "no time ends it");
     }
 }
 

@@ -30,10 +30,12 @@ impl Machine {
         (self.history.tally(generation, now), self.streak.look(generation))
     }
 
-    /// How long an open breaker still waits.
+    /// How long an open breaker still waits. One that is forced open waits for no time.
     pub(in crate::breaker) fn waits(&self, clock: &impl Clock) -> Option<Duration> {
         let wait = self.open_until.load(Acquire).saturating_sub(self.nanos(clock.now()));
-        (self.state() == State::Open && wait > 0).then(|| Duration::from_nanos(wait))
+        let Word { mode, state, .. } = self.word();
+        let waits = state == State::Open && matches!(mode, Mode::Enforce | Mode::Shadow);
+        (waits && wait > 0).then(|| Duration::from_nanos(wait))
     }
 
     pub(in crate::breaker) fn transitions(&self) -> [[u64; 3]; 3] {

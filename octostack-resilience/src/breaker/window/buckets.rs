@@ -56,9 +56,9 @@ impl Buckets {
         }
     }
 
-    /// Nanoseconds of the whole window.
-    pub(super) fn span(&self) -> u64 {
-        self.width.load(Acquire) * u64::from(BUCKETS)
+    /// Whether the window is that of `span` nanoseconds.
+    pub(super) fn covers(&self, span: u64) -> bool {
+        self.width.load(Acquire) == width(span)
     }
 
     /// Empties the window for `generation`, which must not be 0. Only one thread may do this at a
@@ -67,7 +67,7 @@ impl Buckets {
         // Shut for the moment in which the fields would not fit each other.
         let old = self.head.swap(u64::from(!generation) << 32, AcqRel);
         let tag = (old as u32).wrapping_add(BUCKETS);
-        let width = (span / u64::from(BUCKETS)).max(1);
+        let width = width(span);
         self.width.store(width, Release);
         self.offset.store(tag.wrapping_sub((now / width) as u32), Release);
         self.head.store(u64::from(generation) << 32 | u64::from(tag), Release);
@@ -183,6 +183,11 @@ impl Buckets {
         let counts = self.calls.iter().map(|word| u64::from(word.load(Acquire) as u32));
         counts.fold(self.past.load(Relaxed), u64::wrapping_add)
     }
+}
+
+/// Nanoseconds of a bucket.
+fn width(span: u64) -> u64 {
+    (span / u64::from(BUCKETS)).max(1)
 }
 
 /// What became of a word.

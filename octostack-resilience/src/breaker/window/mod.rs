@@ -143,7 +143,7 @@ impl History {
         match (window, self.is_by_time()) {
             (Window::Calls(size), false) => self.ring.get().is_some_and(|ring| ring.size() == size),
             (Window::Time(span), true) => {
-                self.buckets.get().is_some_and(|buckets| buckets.span() == nanos(span))
+                self.buckets.get().is_some_and(|buckets| buckets.covers(nanos(span)))
             }
             _ => false,
         }

@@ -242,12 +242,13 @@ fn counts_never_fall_while_others_read_them() {
     std::thread::scope(|scope| {
         let calling = scope.spawn(|| {
             for call in 0..40_000 {
-                let size = if call % 2 == 0 { 10 } else { 20 };
+                let second = Duration::from_secs(1);
+                let windows = [Window::calls(10), Window::calls(20), Window::time(second)];
                 let outcome = if call % 3 == 0 { Outcome::Failure } else { Outcome::Success };
                 if let Some(ticket) = admit(&machine, now) {
                     machine.settle(ticket, outcome, None, &now);
                 }
-                let window = Window::calls(size);
+                let window = windows[call % 3];
                 let rate = CircuitBreakerConfig { failure_rate: 1.0, window, ..settings() };
                 machine.apply(Mode::Enforce, &rate, &now);
             }

@@ -8,7 +8,7 @@ use http_body_util::{Empty, Full};
 use octostack_core::inspect::Registry;
 use octostack_resilience::{
     Bulkhead, Chaos, CircuitBreaker, Error, KeyedRateLimit, Outcome, RateLimit, Retry, RetryLayer,
-    Timeout,
+    Timeout, Window,
 };
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -96,6 +96,18 @@ fn a_closed_breaker_allocates_nothing() {
     let by_hand = measure(|| breaker.admit().expect("closed").settle(Outcome::Success));
     assert_eq!(by_hand.count_total, 0);
     assert_eq!(allocations(breaker.leak().layer().layer(Answers), || 1), 0);
+}
+
+#[test]
+fn a_closed_breaker_with_all_its_rules_allocates_nothing() {
+    let registry = Registry::new();
+    for window in [Window::calls(100), Window::time(Duration::from_secs(30))] {
+        let builder = CircuitBreaker::builder("b").registry(&registry).window(window);
+        let builder = builder.consecutive_failures(5).slow_call_duration(Duration::from_secs(1));
+        let breaker = builder.build().expect("valid");
+        assert_eq!(allocations(breaker.layer().layer(Answers), || 1), 0);
+        assert_eq!(allocations_of(|| breaker.call(ready(Ok::<_, Infallible>(1)))), 0);
+    }
 }
 
 #[test]

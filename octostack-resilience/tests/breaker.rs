@@ -24,7 +24,12 @@ const OPEN_FOR: Duration = Duration::from_secs(5);
 /// Opens at the second of two failures, and tries again with two calls.
 fn builder(registry: &Registry) -> CircuitBreakerBuilder {
     let builder = CircuitBreaker::builder("inventory.breaker").registry(registry);
-    builder.window(Window::calls(2)).minimum_calls(2).open_for(OPEN_FOR).half_open_calls(2)
+    builder
+        .window(Window::calls(2))
+        .minimum_calls(2)
+        .open_for(OPEN_FOR)
+        .open_jitter(0.0)
+        .half_open_calls(2)
 }
 
 fn small() -> (CircuitBreaker, Registry) {
@@ -385,7 +390,7 @@ fn the_metrics_tell_the_state_and_each_transition() {
     assert_eq!(state_gauge(&registry), ["state=open"]);
     assert_eq!(transitions(), counts(1, 1, 0, 1));
 
-    let later = later + OPEN_FOR;
+    let later = later + 2 * OPEN_FOR;
     let trials = [breaker.admit_at(&later).unwrap(), breaker.admit_at(&later).unwrap()];
     for trial in trials {
         trial.settle_at(Outcome::Success, &later);
@@ -428,7 +433,7 @@ fn an_operator_can_change_what_the_window_has_room_for() {
         registry.set_override("inventory.breaker", patch, minute, &Actor::default(), now)
     };
     let error = set("window", 65_535_u32.into()).expect_err("no room for it").to_string();
-    assert!(error.contains("while running it can grow to 1024"), "{error}");
+    assert!(error.contains("while running it can grow to 512"), "{error}");
     assert_eq!(breaker.settings().window, Window::calls(2));
     let control = registry.items()[0].clone();
     let patch = Patch { mode: None, settings: vec![("window".into(), 65_535_u32.into())] };
@@ -468,4 +473,125 @@ fn shadow_counts_and_lets_run() {
     assert_eq!(poll_once(call.as_mut()), Poll::Ready(Ok(1)));
     let decisions = samples(&registry, "octostack_policy_decisions_total");
     assert_eq!(decisions[2], ("kind=circuit_breaker,decision=shadow_rejected".into(), "1".into()));
+}
+
+#[test]
+fn b6_exactly_one_state_is_told_at_any_time() {
+    let registry = Registry::new();
+    let (breaker, later) = waited_out(&registry);
+    assert_eq!(state_gauge(&registry), ["state=open"]);
+    let trials = [breaker.admit_at(&later).unwrap(), breaker.admit_at(&later).unwrap()];
+    assert_eq!(state_gauge(&registry), ["state=half_open"]);
+    for trial in trials {
+        trial.settle_at(Outcome::Success, &later);
+    }
+    assert_eq!(state_gauge(&registry), ["state=closed"]);
+}
+
+#[tokio::test]
+async fn a_layer_waits_as_long_as_the_service_asks() {
+    let (breaker, registry) = small();
+    let asks = |wait| {
+        let ended = PolicyError::new("inner", PolicyErrorKind::TimedOut).with_retry_after(wait);
+        Failure::Policy(ended)
+    };
+    let wait = Duration::from_secs(30);
+    let failing = service_fn(move |()| async move { Err::<(), _>(asks(wait)) });
+    let service = breaker.layer().layer(failing);
+    let _ = service.oneshot(()).await;
+    let _ = breaker.around(async { Err::<(), _>(asks(Duration::from_secs(1))) }).await;
+    let error = breaker.admit().unwrap_err();
+    assert!(error.retry_after > Some(Duration::from_secs(29)), "{error:?}");
+
+    let status = registry.items()[0].status();
+    let Some(Value::Text(waits)) = status.get("open_for_another") else { panic!("{status}") };
+    assert!(octostack_core::duration::parse(waits).unwrap() > Duration::from_secs(29));
+    let last = status.get("last_transition").unwrap();
+    assert_eq!(last.get("rule"), Some(&"failure_rate".into()));
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn an_http_service_asks_by_a_header() {
+    use http::{Response, StatusCode, header::RETRY_AFTER};
+
+    let (breaker, _) = small();
+    let unavailable = service_fn(async |()| {
+        let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+        let body = http_body_util::Full::new(bytes::Bytes::new());
+        Ok::<_, Infallible>(answer.header(RETRY_AFTER, "20").body(body).unwrap())
+    });
+    let service = breaker.layer().respond_http().layer(unavailable);
+    for _ in 0..2 {
+        let answer = service.clone().oneshot(()).await.unwrap();
+        assert_eq!(answer.headers()[RETRY_AFTER], "20");
+    }
+    let error = breaker.admit().unwrap_err();
+    assert!(error.retry_after > Some(Duration::from_secs(19)), "{error:?}");
+}
+
+#[test]
+fn an_operator_can_change_the_kind_of_window() {
+    let (breaker, registry) = small();
+    let set = |value: Value| {
+        let patch = Patch { mode: None, settings: vec![("window".into(), value)] };
+        let (minute, now) = (Duration::from_secs(60), SystemClock.now());
+        registry.set_override("inventory.breaker", patch, minute, &Actor::default(), now)
+    };
+    breaker.admit().unwrap().settle(Outcome::Failure);
+    set("30s".into()).unwrap();
+    assert_eq!(breaker.settings().window, Window::time(Duration::from_secs(30)));
+    let status = registry.items()[0].status();
+    assert_eq!(status.get("settings").unwrap().get("window"), Some(&"30s".into()));
+    assert_eq!(status.get("window").unwrap().get("failures"), Some(&1_u32.into()));
+    let too_short = set("10ms".into()).unwrap_err().to_string();
+    assert!(too_short.contains("10ms is out of range: 1s to 1h"), "{too_short}");
+    let neither = set(true.into()).unwrap_err().to_string();
+    assert!(neither.contains("a number of calls or a duration such as \"30s\""), "{neither}");
+    breaker.admit().unwrap().settle(Outcome::Failure);
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_window_is_a_number_or_a_duration_in_config() {
+    let read = |window: &str| -> Result<CircuitBreakerConfig, _> {
+        serde_json::from_str(&format!(r#"{{"window": {window}}}"#))
+    };
+    for (text, window) in
+        [("50", Window::calls(50)), ("\"1m 30s\"", Window::time(Duration::from_secs(90)))]
+    {
+        let config = read(text).unwrap();
+        assert_eq!((config.window, config.validate()), (window, Ok(())));
+        let written = serde_json::to_value(&config).unwrap()["window"].to_string();
+        assert_eq!(written, text);
+    }
+    for wrong in ["-1", "4294967296", "\"soon\"", "1.5", "null"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_with_its_numbers() {
+    let wrong = CircuitBreakerConfig {
+        window: Window::time(Duration::from_millis(20)),
+        minimum_calls: 0,
+        slow_call_duration: Duration::from_secs(7_200),
+        slow_call_rate: 0.0,
+        max_open_for: Duration::ZERO,
+        open_jitter: 1.5,
+        ..CircuitBreakerConfig::default()
+    };
+    let problems: Vec<_> = wrong.validate().unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "window: 20ms is out of range: 1s to 1h",
+            "minimum_calls: 0 is out of range: 1 or more",
+            "slow_call_duration: 2h is out of range: 1ms to 1h",
+            "slow_call_rate: 0 is out of range: above 0, at most 1",
+            "max_open_for: 0s is out of range: 1ms to 1day",
+            "open_jitter: 1.5 is out of range: from 0, at most 1",
+        ]
+    );
 }

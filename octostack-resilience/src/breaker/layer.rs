@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tower_service::Service;
 
 policy_layer!(
@@ -80,7 +81,8 @@ impl<S, P, H: Handle<Shared>> CircuitBreakerService<S, P, H> {
         if self.policy.state() != State::Open
             && let Ok(permit) = self.policy.admit()
         {
-            permit.settle(self.protocol.classify(&output));
+            let outcome = self.protocol.classify(&output);
+            unsuccessful(permit, outcome, || self.protocol.retry_after(&output));
         }
         output.map(|_| ())
     }
@@ -129,6 +131,7 @@ impl<F, H: Handle<Shared>> CallState<F, H> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         classify: impl FnOnce(&Output) -> Outcome,
+        retry_after: impl FnOnce(&Output) -> Option<Duration>,
         reject: impl FnOnce(PolicyError) -> Answer,
         pass: impl FnOnce(Output) -> Answer,
     ) -> Poll<Answer>
@@ -140,7 +143,10 @@ impl<F, H: Handle<Shared>> CallState<F, H> {
                 let panicked = |permit: &mut Option<Permit<H>>| drop(permit.take());
                 let output = ready!(ending_on_panic(permit, panicked, || future.poll(cx)));
                 if let Some(permit) = permit.take() {
-                    permit.settle_at(classify(&output), &SystemClock);
+                    match classify(&output) {
+                        Outcome::Success => permit.settle(Outcome::Success),
+                        outcome => unsuccessful(permit, outcome, || retry_after(&output)),
+                    }
                 }
                 Poll::Ready(pass(output))
             }
@@ -152,6 +158,18 @@ impl<F, H: Handle<Shared>> CallState<F, H> {
             }
         }
     }
+}
+
+/// Settles a call that has not gone well. Only a failure says when the service wants to be asked
+/// again.
+#[cold]
+fn unsuccessful<H: Handle<Shared>>(
+    permit: Permit<H>,
+    outcome: Outcome,
+    retry_after: impl FnOnce() -> Option<Duration>,
+) {
+    let failed = matches!(outcome, Outcome::Failure | Outcome::Overloaded);
+    permit.settle_after(outcome, if failed { retry_after() } else { None });
 }
 
 impl<F, P, H, Res, Err> Future for ResponseFuture<F, P, H>
@@ -166,7 +184,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let protocol = &*this.protocol;
-        this.state.poll(cx, |o| protocol.classify(o), |e| protocol.reject(e), |o| o)
+        this.state.poll(
+            cx,
+            |output| protocol.classify(output),
+            |output| protocol.retry_after(output),
+            |error| protocol.reject(error),
+            |output| output,
+        )
     }
 }
 
@@ -211,6 +235,7 @@ where
         this.state.poll(
             cx,
             |output| (this.classify)(output),
+            |_| None, // any error: nobody knows how to ask it
             |error| Err(Error::Policy(error)),
             |output| output.map_err(Error::Inner),
         )

@@ -7,14 +7,21 @@
 //! few calls through (*half-open*), and closes again if they go well.
 //!
 //! # How it judges
-//! * By the share of failures among the last calls: an exact sliding window, not a counter that is
-//!   reset now and then. After a million successes an outage opens it within one window.
+//! * By any of three rules: the share of failures in a window, the share of slow calls in it, or
+//!   failures in a row. The settings are those of [`CircuitBreakerConfig`].
+//! * The [`Window`] is one of calls, exact and sliding, not a counter that is reset now and then:
+//!   after a million successes an outage opens it within one window. Or one of time, which costs
+//!   the same however many calls there are.
 //! * A result counts in the state that admitted its call. A call that was admitted before the
 //!   outage and comes back during the trial calls decides nothing.
 //! * A rejection of another policy further in is no failure of the service; a timeout is. A call
 //!   that its caller cancelled says nothing, and gives its trial place back.
 //! * An error of readiness, while the breaker is not open, is the result of a call too: a service
 //!   that cannot even connect is down.
+//! * Each trial that fails doubles the wait, up to
+//!   [`max_open_for`](CircuitBreakerConfig::max_open_for). Chance adds to it, and the service may ask
+//!   for more: `Retry-After` of a failed call, in the form that the [protocol](crate::Protocol)
+//!   of a layer reads, or by [`Permit::settle_after`].
 //! * Trial calls are counted, not timed. One that never comes back loses its place after
 //!   [`half_open_timeout`](CircuitBreakerConfig::half_open_timeout).
 //!
@@ -24,6 +31,7 @@
 //!
 //! # What it costs
 //! Closed: one load to admit and one compare-and-swap to settle. No allocation, no lock, no clock.
+//! A window of time reads the clock once, telling slow calls reads it twice.
 //!
 //! # What it does not do
 //! It does not retry, time out or fall back. It does not see a failure in the body of a response
@@ -56,14 +64,20 @@
 //! ```
 mod builder;
 mod config;
+mod counts;
 mod layer;
 mod machine;
+#[cfg(all(test, octostack_loom))]
+mod models;
 mod permit;
 mod probes;
-mod ring;
+mod rules;
 mod shared;
 mod state;
+mod streak;
 mod ticket;
+mod wait;
+mod window;
 
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};

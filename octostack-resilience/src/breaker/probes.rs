@@ -1,4 +1,5 @@
 //! The half-open state: who may try, and what the tries say. Plain data, used under a lock.
+use super::config::CircuitBreakerConfig;
 use crate::outcome::Outcome;
 
 /// The tries of one half-open generation.
@@ -6,8 +7,11 @@ use crate::outcome::Outcome;
 pub(super) struct Probes {
     /// Leases handed out and not come back.
     pub(super) out: u32,
-    pub(super) succeeded: u32,
+    /// Results.
+    pub(super) done: u32,
     pub(super) failed: u32,
+    /// Slow ones, failed or not.
+    pub(super) slow: u32,
 }
 
 /// What the tries say so far.
@@ -18,10 +22,30 @@ pub(super) enum Verdict {
     Reopen,
 }
 
+/// How many tries there are, and what share of them keeps it open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) calls: u32,
+    pub(super) failure_rate: f64,
+    /// `None` if slow calls are as good as others.
+    pub(super) slow_rate: Option<f64>,
+}
+
+impl Terms {
+    pub(super) fn new(settings: &CircuitBreakerConfig) -> Self {
+        let told = !settings.slow_call_duration.is_zero();
+        Self {
+            calls: settings.half_open_calls,
+            failure_rate: settings.failure_rate,
+            slow_rate: told.then_some(settings.slow_call_rate),
+        }
+    }
+}
+
 impl Probes {
     /// Hands out a lease if one of `calls` is left.
     pub(super) fn lease(&mut self, calls: u32) -> bool {
-        let free = self.out + self.succeeded + self.failed < calls;
+        let free = self.out + self.done < calls;
         self.out += u32::from(free);
         free
     }
@@ -32,26 +56,36 @@ impl Probes {
     }
 
     /// Takes a lease back. A result that says nothing about the service frees the place.
-    pub(super) fn settle(&mut self, outcome: Outcome) {
+    pub(super) fn settle(&mut self, outcome: Outcome, slow: bool) {
         self.out = self.out.saturating_sub(1);
-        match outcome {
-            Outcome::Success => self.succeeded += 1,
-            Outcome::Failure | Outcome::Overloaded => self.failed += 1,
-            Outcome::Ignored | Outcome::Cancelled => {}
-        }
+        let failed = match outcome {
+            Outcome::Success => false,
+            Outcome::Failure | Outcome::Overloaded => true,
+            Outcome::Ignored | Outcome::Cancelled => return,
+        };
+        self.done += 1;
+        self.failed += u32::from(failed);
+        self.slow += u32::from(slow);
     }
 
     /// Decides as soon as the missing results cannot change the verdict any more.
-    pub(super) fn verdict(self, calls: u32, failure_rate: f64) -> Verdict {
-        let reached = |failures: u32| reaches(failures, calls, failure_rate);
-        // The fewest failures that keep it open. One at least: the rate is above 0.
-        let too_many = (1..=calls).find(|failures| reached(*failures)).unwrap_or(calls);
-        if self.failed >= too_many {
-            Verdict::Reopen
-        } else if self.succeeded > calls - too_many {
-            Verdict::Close
-        } else {
-            Verdict::Undecided
+    pub(super) fn verdict(self, terms: Terms) -> Verdict {
+        let Terms { calls, failure_rate, slow_rate } = terms;
+        let missing = calls.saturating_sub(self.done);
+        let by = |bad: u32, rate: f64| {
+            if reaches(bad, calls, rate) {
+                Verdict::Reopen
+            } else if reaches(bad + missing, calls, rate) {
+                Verdict::Undecided
+            } else {
+                Verdict::Close
+            }
+        };
+        let slow = slow_rate.map_or(Verdict::Close, |rate| by(self.slow, rate));
+        match (by(self.failed, failure_rate), slow) {
+            (Verdict::Reopen, _) | (_, Verdict::Reopen) => Verdict::Reopen,
+            (Verdict::Close, Verdict::Close) => Verdict::Close,
+            _ => Verdict::Undecided,
         }
     }
 }
@@ -64,16 +98,16 @@ pub(super) fn reaches(failures: u32, calls: u32, rate: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Probes, Verdict, reaches};
+    use super::{Probes, Terms, Verdict, reaches};
     use crate::outcome::Outcome;
 
     #[test]
     fn never_more_leases_than_calls_and_a_cancelled_one_comes_back() {
         let mut probes = Probes::default();
         assert!(probes.lease(2) && probes.lease(2) && !probes.lease(2));
-        probes.settle(Outcome::Cancelled);
+        probes.settle(Outcome::Cancelled, true);
         assert!(probes.lease(2) && !probes.lease(2));
-        probes.settle(Outcome::Success);
+        probes.settle(Outcome::Success, false);
         assert!(!probes.lease(2), "a result keeps its place");
     }
 
@@ -89,8 +123,10 @@ mod tests {
 
     #[test]
     fn decides_once_it_is_certain() {
-        let verdict =
-            |succeeded, failed, rate| Probes { out: 0, succeeded, failed }.verdict(5, rate);
+        let verdict = |succeeded, failed, failure_rate| {
+            let probes = Probes { out: 0, done: succeeded + failed, failed, slow: 0 };
+            probes.verdict(Terms { calls: 5, failure_rate, slow_rate: None })
+        };
         assert_eq!(verdict(2, 2, 0.5), Verdict::Undecided);
         assert_eq!(verdict(3, 0, 0.5), Verdict::Close, "3 of 5 failures cannot happen any more");
         assert_eq!(verdict(0, 3, 0.5), Verdict::Reopen);
@@ -99,5 +135,25 @@ mod tests {
         assert_eq!(verdict(0, 1, 0.01), Verdict::Reopen);
         assert_eq!(verdict(1, 4, 1.0), Verdict::Close);
         assert_eq!(verdict(0, 5, 1.0), Verdict::Reopen);
+    }
+
+    #[test]
+    fn slow_calls_keep_it_open_too() {
+        let verdict = |done, slow, slow_rate| {
+            let probes = Probes { out: 0, done, failed: 0, slow };
+            probes.verdict(Terms { calls: 5, failure_rate: 1.0, slow_rate })
+        };
+        assert_eq!(verdict(5, 5, None), Verdict::Close, "nobody asks");
+        assert_eq!(verdict(2, 2, Some(0.5)), Verdict::Undecided);
+        assert_eq!(verdict(3, 3, Some(0.5)), Verdict::Reopen);
+        assert_eq!(verdict(3, 0, Some(0.5)), Verdict::Close);
+        assert_eq!(verdict(1, 1, Some(0.01)), Verdict::Reopen);
+    }
+
+    #[test]
+    fn fewer_calls_than_results_decide_too() {
+        let terms = Terms { calls: 1, failure_rate: 0.5, slow_rate: None };
+        assert_eq!(Probes { out: 2, done: 3, failed: 0, slow: 0 }.verdict(terms), Verdict::Close);
+        assert_eq!(Probes { out: 2, done: 3, failed: 1, slow: 0 }.verdict(terms), Verdict::Reopen);
     }
 }

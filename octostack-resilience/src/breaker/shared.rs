@@ -1,17 +1,17 @@
-use super::config::CircuitBreakerConfig;
+use super::config::{CircuitBreakerConfig, Window};
 use super::machine::{Admission, Machine, Transition};
 use super::state::State;
 use super::ticket::Ticket;
 use crate::error::{PolicyError, PolicyErrorKind};
 use crate::outcome::Outcome;
 use crate::settings::Live;
-use octostack_core::Clock;
 use octostack_core::inspect::{
     Control, Event, Inspect, Metric, Mode, Patch, Problem, Registry, Sink, Value,
 };
+use octostack_core::{Clock, SystemClock};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 static STATE: Metric = Metric::gauge(
     "octostack_circuit_breaker_state",
@@ -69,7 +69,19 @@ impl Shared {
 
     #[inline]
     pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, clock: &impl Clock) {
-        if let Some(transition) = self.machine.settle(ticket, outcome, clock) {
+        self.settle_after(ticket, outcome, None, clock);
+    }
+
+    /// As [`settle`](Self::settle), with the time after which the service wants to be asked again.
+    #[inline]
+    pub(super) fn settle_after(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+        clock: &impl Clock,
+    ) {
+        if let Some(transition) = self.machine.settle(ticket, outcome, retry_after, clock) {
             self.report(transition);
         }
     }
@@ -82,6 +94,7 @@ impl Shared {
                 .with("policy_kind", self.kind())
                 .with("from", from)
                 .with("to", to)
+                .with("rule", rule(&transition))
                 .with("cause", transition.cause.clone());
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((event.at, transition));
         self.registry.emit(event);
@@ -89,19 +102,21 @@ impl Shared {
 
     fn last_transition(&self) -> Option<Value> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, Transition { from, to, cause }) = last.as_ref()?;
+        let (at, transition) = last.as_ref()?;
         Some(Value::map([
             ("at", octostack_core::time::rfc3339(*at).into()),
-            ("from", from.as_str().into()),
-            ("to", to.as_str().into()),
-            ("cause", Value::from(cause.clone())),
+            ("from", transition.from.as_str().into()),
+            ("to", transition.to.as_str().into()),
+            ("rule", rule(transition)),
+            ("cause", Value::from(transition.cause.clone())),
         ]))
     }
 
     /// What cannot be changed while running, on top of what is wrong anyway.
     fn check_capacity(&self, settings: &CircuitBreakerConfig) -> Vec<Problem> {
-        let (size, capacity) = (settings.window.size(), self.machine.capacity());
         let mut problems = Vec::new();
+        let Window::Calls(size) = settings.window else { return problems };
+        let capacity = self.machine.capacity();
         crate::settings::require(&mut problems, size <= capacity, "settings.window", || {
             format!("{size} calls need a restart: while running it can grow to {capacity}")
         });
@@ -118,9 +133,14 @@ impl Shared {
             return Err(crate::SettingsError { policy: self.name.to_string(), problems });
         }
         self.live.change(&self.name, mode, settings, |mode, settings| {
-            self.machine.apply(mode, settings);
+            self.machine.apply(mode, settings, &SystemClock);
         })
     }
+}
+
+/// The rule that opened it, for pages and events.
+fn rule(transition: &Transition) -> Value {
+    transition.rule.map_or(Value::Null, |rule| rule.as_str().into())
 }
 
 impl Inspect for Shared {
@@ -133,7 +153,7 @@ impl Inspect for Shared {
     }
 
     fn status(&self) -> Value {
-        let tally = self.machine.tally();
+        let (tally, streak) = self.machine.tally(&SystemClock);
         let [mode, settings, overridden] = self.live.status();
         Value::map([
             ("state", self.machine.state().as_str().into()),
@@ -142,8 +162,14 @@ impl Inspect for Shared {
             settings,
             (
                 "window",
-                Value::map([("calls", tally.calls.into()), ("failures", tally.failures.into())]),
+                Value::map([
+                    ("calls", tally.calls.into()),
+                    ("failures", tally.failures.into()),
+                    ("slow_calls", tally.slow.into()),
+                    ("consecutive_failures", streak.into()),
+                ]),
             ),
+            ("open_for_another", self.machine.waits(&SystemClock).map_or(Value::Null, Value::from)),
             ("counters", self.machine.totals().status()),
             ("last_transition", self.last_transition().unwrap_or(Value::Null)),
         ])
@@ -190,7 +216,9 @@ impl Control for Shared {
 
     fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
         self.live.check_with(patch, |settings| self.check_capacity(settings))?;
-        self.live.set_override(patch, |mode, settings| self.machine.apply(mode, settings))
+        self.live.set_override(patch, |mode, settings| {
+            self.machine.apply(mode, settings, &SystemClock);
+        })
     }
 }
 

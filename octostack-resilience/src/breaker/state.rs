@@ -1,8 +1,10 @@
 //! The word that holds the whole state, so that one load decides and one store changes it.
 //!
 //! ```text
-//! generation:32 | mode:8 | state:8       0 in the low half: closed and enforcing
+//! generation:32 | timed:1 | mode:8 | state:8       0 in the low half: closed and enforcing
 //! ```
+//!
+//! `timed`: slow calls are told, so that admission has to read the clock.
 use octostack_core::inspect::Mode;
 
 /// State of a circuit breaker.
@@ -39,17 +41,32 @@ pub(super) const fn next_generation(generation: u32) -> u32 {
     }
 }
 
-/// Generation, mode and state in one word.
-pub(super) const fn pack(generation: u32, mode: Mode, state: State) -> u64 {
-    (generation as u64) << 32 | (mode as u64) << 8 | state as u64
+/// In the low half.
+pub(super) const TIMED: u32 = 1 << 16;
+
+/// What the word holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) generation: u32,
+    pub(super) mode: Mode,
+    pub(super) state: State,
+    pub(super) timed: bool,
 }
 
-/// The fields of [`pack`].
-pub(super) const fn unpack(packed: u64) -> (u32, Mode, State) {
-    let state = match packed & 0xff {
-        1 => State::Open,
-        2 => State::HalfOpen,
-        _ => State::Closed,
-    };
-    ((packed >> 32) as u32, Mode::from_u8((packed >> 8 & 0xff) as u8), state)
+impl Word {
+    pub(super) const fn pack(self) -> u64 {
+        let timed = if self.timed { TIMED } else { 0 };
+        (self.generation as u64) << 32 | timed as u64 | (self.mode as u64) << 8 | self.state as u64
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "takes fields out of the packed word")]
+    pub(super) const fn unpack(packed: u64) -> Self {
+        let state = match packed & 0xff {
+            1 => State::Open,
+            2 => State::HalfOpen,
+            _ => State::Closed,
+        };
+        let mode = Mode::from_u8((packed >> 8 & 0xff) as u8);
+        Self { generation: (packed >> 32) as u32, mode, state, timed: packed as u32 & TIMED != 0 }
+    }
 }

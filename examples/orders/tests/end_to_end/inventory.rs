@@ -8,10 +8,11 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// A breaker that decides and recovers soon, and retries that do not wait.
-const QUICK: [(&str, &str); 5] = [
+const QUICK: [(&str, &str); 6] = [
     ("ORDERS_INVENTORY_BREAKER_WINDOW", "20"),
     ("ORDERS_INVENTORY_BREAKER_MINIMUM_CALLS", "10"),
     ("ORDERS_INVENTORY_BREAKER_OPEN_FOR", "200ms"),
+    ("ORDERS_INVENTORY_BREAKER_MAX_OPEN_FOR", "300ms"),
     ("ORDERS_INVENTORY_BREAKER_HALF_OPEN_CALLS", "2"),
     ("ORDERS_INVENTORY_RETRY_BASE_DELAY", "1ms"),
 ];

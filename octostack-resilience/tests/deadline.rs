@@ -34,8 +34,8 @@ fn request(header: &str, value: &str) -> Request<()> {
     Request::builder().header(header, value).body(()).unwrap()
 }
 
-async fn fine() -> Answer {
-    Ok(Response::new(Full::default()))
+fn fine() -> std::future::Ready<Answer> {
+    std::future::ready(Ok(Response::new(Full::default())))
 }
 
 fn too_late() -> Failure {

@@ -7,8 +7,11 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use octostack_core::inspect::{Metric, Registry, Sink};
 use octostack_core::{Clock, SystemClock};
+use octostack_resilience::breaker::State;
 use octostack_resilience::error::BoxError;
-use octostack_resilience::{Bulkhead, Error, Phase, PolicyError, PolicyErrorKind, Timeout};
+use octostack_resilience::{
+    Bulkhead, CircuitBreaker, Error, Outcome, Phase, PolicyError, PolicyErrorKind, Timeout,
+};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -27,6 +30,12 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Scripted {
     steps: Option<UnboundedReceiver<Step>>,
     panics: bool,
+}
+
+impl From<Bytes> for Scripted {
+    fn from(_: Bytes) -> Self {
+        Self::default()
+    }
 }
 
 impl Body for Scripted {
@@ -152,7 +161,73 @@ async fn a_known_end_frees_the_place_without_being_asked_for() {
     drop(answer);
 }
 
-/// Outcomes of the timeout that are not zero.
+#[tokio::test]
+async fn a_breaker_judges_an_answer_that_begins_well_by_its_end() {
+    let ended = |step: Option<Step>| async {
+        let registry = Registry::new();
+        let breaker = CircuitBreaker::builder("b").registry(&registry).build().unwrap();
+        let (to, response) = scripted();
+        let layer = breaker.layer().respond_grpc().until_body_end();
+        let mut body = answer(layer, response).await.unwrap().into_body();
+        assert_eq!(outcomes(&registry), [], "it has not ended");
+        if let Some(step) = step {
+            to.send(step).unwrap();
+            drop(to);
+            while body.frame().await.is_some() {}
+        }
+        drop(body);
+        let seen = outcomes(&registry);
+        assert_eq!(seen.len(), 1, "settled once: {seen:?}");
+        seen[0].0.clone()
+    };
+    let status = |code: &'static str| {
+        let name = http::HeaderName::from_static("grpc-status");
+        let value = http::HeaderValue::from_static(code);
+        Some(Ok(Frame::trailers(HeaderMap::from_iter([(name, value)]))))
+    };
+    assert_eq!(ended(status("0")).await, "success");
+    assert_eq!(ended(status("5")).await, "success", "NOT_FOUND is an answer");
+    assert_eq!(ended(status("13")).await, "failure");
+    assert_eq!(ended(status("8")).await, "overloaded");
+    assert_eq!(ended(Some(Ok(data()))).await, "success");
+    assert_eq!(ended(Some(Err("reset"))).await, "failure");
+    assert_eq!(ended(None).await, "cancelled", "nobody read it");
+}
+
+#[tokio::test]
+async fn what_fails_in_its_head_is_settled_there() {
+    let registry = Registry::new();
+    let breaker = CircuitBreaker::builder("b").registry(&registry).build().unwrap();
+    let (to, mut response) = scripted();
+    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    let layer = breaker.layer().respond_http().until_body_end();
+    let answered = answer(layer, response).await.unwrap();
+    assert_eq!(outcomes(&registry), [("failure".to_owned(), 1.0)]);
+    to.send(Err("reset")).unwrap();
+    answered.into_body().frame().await.unwrap().unwrap_err();
+    assert_eq!(outcomes(&registry), [("failure".to_owned(), 1.0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_call_keeps_its_place_until_its_body_has_ended() {
+    let breaker = CircuitBreaker::builder("b").registry(&Registry::new());
+    let breaker = breaker.consecutive_failures(1).half_open_calls(1).open_jitter(0.0);
+    let breaker = breaker.open_for(SECOND).build().unwrap();
+    breaker.admit().unwrap().settle(Outcome::Failure);
+    tokio::time::advance(SECOND).await;
+    let layer = breaker.layer().until_body_end();
+    let (_to, response) = scripted();
+    let answered = answer(layer.clone(), response).await.unwrap();
+    breaker.admit().unwrap_err();
+    drop(answered);
+    let (to, response) = scripted();
+    let answered = answer(layer, response).await.expect("the place of a dropped body is free");
+    drop(to);
+    answered.into_body().collect().await.unwrap();
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// Outcomes that are not zero.
 #[derive(Default)]
 struct Outcomes(BTreeMap<String, f64>);
 

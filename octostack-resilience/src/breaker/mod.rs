@@ -65,6 +65,7 @@
 mod builder;
 mod config;
 mod counts;
+mod future;
 mod layer;
 mod machine;
 #[cfg(all(test, octostack_loom))]
@@ -81,7 +82,8 @@ mod window;
 
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};
-pub use layer::{Around, Call, CircuitBreakerLayer, CircuitBreakerService, Judge, ResponseFuture};
+pub use future::{Around, Call, Judge, ResponseFuture, Verdict};
+pub use layer::{CircuitBreakerLayer, CircuitBreakerService};
 pub use permit::Permit;
 pub use shared::Shared;
 pub use state::State;

@@ -1,5 +1,7 @@
 use super::Shared;
-use crate::extent::{Ending, Guard};
+use crate::extent::Guard;
+#[cfg(feature = "http")]
+use crate::extent::{BodyGuard, Ending};
 use crate::handle::Handle;
 use std::fmt;
 
@@ -18,9 +20,14 @@ impl<H: Handle<Shared>> Permit<H> {
     }
 }
 
+/// However the call ended, its place is free.
 impl<H: Handle<Shared>> Guard for Permit<H> {
-    /// However the call ended, its place is free.
     #[inline]
+    fn end_at_head(self) {}
+}
+
+#[cfg(feature = "http")]
+impl<H: Handle<Shared>> BodyGuard for Permit<H> {
     fn end(self, _: Ending<'_>) {}
 }
 

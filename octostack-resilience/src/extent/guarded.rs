@@ -1,4 +1,4 @@
-use super::{Ending, Guard};
+use super::{BodyGuard, Ending};
 use crate::unwind::ending_on_panic;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -16,11 +16,11 @@ pin_project! {
     }
 }
 
-impl<B: Body, G: Guard> GuardedBody<B, G> {
+impl<B: Body, G: BodyGuard> GuardedBody<B, G> {
     pub(super) fn new(body: B, guard: G) -> Self {
         let mut guarded = Self { guard: Some(guard), body };
         if guarded.body.is_end_stream() {
-            end(&mut guarded.guard, Ending::Body);
+            end(&mut guarded.guard, Ending::Complete);
         }
         guarded
     }
@@ -44,13 +44,13 @@ impl<B: From<bytes::Bytes>, G> From<bytes::Bytes> for GuardedBody<B, G> {
     }
 }
 
-fn end<G: Guard>(guard: &mut Option<G>, ending: Ending<'_>) {
+fn end<G: BodyGuard>(guard: &mut Option<G>, ending: Ending<'_>) {
     if let Some(guard) = guard.take() {
         guard.end(ending);
     }
 }
 
-impl<B: Body, G: Guard> Body for GuardedBody<B, G> {
+impl<B: Body, G: BodyGuard> Body for GuardedBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -63,14 +63,14 @@ impl<B: Body, G: Guard> Body for GuardedBody<B, G> {
         let frame =
             ready!(ending_on_panic(this.guard, panicked, || { this.body.as_mut().poll_frame(cx) }));
         match &frame {
-            None => end(this.guard, Ending::Body),
+            None => end(this.guard, Ending::Complete),
             Some(Err(_)) => end(this.guard, Ending::Broken),
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     end(this.guard, Ending::Trailers(trailers));
                 } else if this.body.is_end_stream() {
                     // Who knows that nothing follows may never ask again.
-                    end(this.guard, Ending::Body);
+                    end(this.guard, Ending::Complete);
                 }
             }
         }

@@ -41,8 +41,8 @@ mod guarded;
 #[cfg(feature = "http")]
 pub use guarded::GuardedBody;
 
-/// How far the calls through a layer reach.
-pub trait Extent<Res, G: Guard>: Clone {
+/// How far the calls through a layer reach, each with a guard `G`.
+pub trait Extent<Res, G>: Clone {
     /// What becomes of the answer.
     type Response;
 
@@ -53,30 +53,31 @@ pub trait Extent<Res, G: Guard>: Clone {
     fn pass(&self, answer: Res) -> Self::Response;
 }
 
-/// What is kept for a call and wants to know how it ended. One that is dropped before it is told
-/// was given up by the caller.
+/// What is kept for a call. One that is dropped before it is told how the call ended was given up
+/// by the caller.
 pub trait Guard {
-    /// The call ended like this.
+    /// The call ended well with the head of its answer; the rest is of no interest.
+    fn end_at_head(self);
+}
+
+/// What can be kept for the body of an answer that had begun well.
+#[cfg(feature = "http")]
+pub trait BodyGuard {
+    /// The body ended like this.
     fn end(self, ending: Ending<'_>);
 }
 
-/// Where and how an answer that had begun well ended.
+/// How a body ended.
+#[cfg(feature = "http")]
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Ending<'a> {
-    /// With its head: the rest is of no interest.
-    Head,
-    /// With its body, all of which was read.
-    Body,
-    /// With its body, and these trailers after it.
-    #[cfg(feature = "http")]
+    /// All of it was read.
+    Complete,
+    /// All of it was read, and these trailers after it.
     Trailers(&'a http::HeaderMap),
-    /// With an error in its body.
+    /// With an error.
     Broken,
-    /// Holds the lifetime where there are no trailers.
-    #[doc(hidden)]
-    #[cfg(not(feature = "http"))]
-    Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
 /// A call ends when its answer begins; the default.
@@ -88,7 +89,7 @@ impl<Res, G: Guard> Extent<Res, G> for Head {
 
     #[inline]
     fn finish(&self, answer: Res, guard: G) -> Res {
-        guard.end(Ending::Head);
+        guard.end_at_head();
         answer
     }
 
@@ -104,7 +105,7 @@ impl<Res, G: Guard> Extent<Res, G> for Head {
 pub struct BodyEnd;
 
 #[cfg(feature = "http")]
-impl<B: http_body::Body, G: Guard> Extent<http::Response<B>, G> for BodyEnd {
+impl<B: http_body::Body, G: BodyGuard> Extent<http::Response<B>, G> for BodyEnd {
     type Response = http::Response<GuardedBody<B, G>>;
 
     fn finish(&self, answer: http::Response<B>, guard: G) -> Self::Response {

@@ -3,7 +3,7 @@ use super::Shared;
 use super::reach::Clocked;
 use super::run::{Run, fires_at};
 use crate::error::{BoxError, Phase};
-use crate::extent::{Ending, Extent, Guard};
+use crate::extent::{Extent, Guard};
 use crate::handle::Handle;
 use crate::protocol::BodyProtocol;
 use crate::unwind::ending_on_panic;
@@ -54,7 +54,7 @@ pin_project! {
 impl<B: Body, P, H: Handle<Shared>> TimedBody<B, P, H> {
     fn new(body: B, clocked: Clocked<P, H>) -> Self {
         let clocked = if body.is_end_stream() {
-            clocked.end(Ending::Body);
+            clocked.end_at_head();
             None
         } else {
             Some(clocked)
@@ -117,7 +117,7 @@ where
             Some(Ok(frame)) => frame.is_trailers() || body.is_end_stream(),
         };
         if is_last && let Some(clocked) = this.clocked.take() {
-            clocked.end(Ending::Body);
+            clocked.end_at_head();
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

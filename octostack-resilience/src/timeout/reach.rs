@@ -3,7 +3,7 @@ use super::Shared;
 use super::readiness::Before;
 use super::run::Run;
 use super::travel::Unsaid;
-use crate::extent::{Ending, Guard, Head};
+use crate::extent::{Guard, Head};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
 use std::time::Instant;
@@ -39,7 +39,7 @@ impl<P: Clone, H: Handle<Shared>> Clocked<P, H> {
 impl<P, H: Handle<Shared>> Guard for Clocked<P, H> {
     /// However it ended, it did so in time.
     #[inline]
-    fn end(mut self, _: Ending<'_>) {
+    fn end_at_head(mut self) {
         self.run.end(Outcome::Success);
     }
 }

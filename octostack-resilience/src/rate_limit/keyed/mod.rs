@@ -67,14 +67,14 @@
 //! By hand: `limit.admit(&tenant)?`. Around a future: `limit.call(&tenant, future).await`.
 mod builder;
 mod config;
-mod layer;
+mod key;
 mod part;
 mod shared;
 mod store;
 
 pub use builder::KeyedRateLimitBuilder;
 pub use config::KeyedRateLimitConfig;
-pub use layer::{By, KeyedRateLimitLayer, KeyedRateLimitService};
+pub use key::{By, KeyExtractor, KeyedRateLimitLayer, KeyedRateLimitService};
 pub use shared::Shared;
 
 use super::Call;
@@ -99,12 +99,11 @@ policy_handle!(KeyedRateLimit, KeyedRateLimitBuilder, KeyedRateLimitConfig, mode
 impl<H: Handle<Shared>> KeyedRateLimit<H> {
     /// A Tower layer around this rate limit, which finds the key of a request by `key`. All
     /// services of all its layers share the limits, so equal keys of different layers are one.
-    pub fn layer<Req, K, F>(&self, key: F) -> KeyedRateLimitLayer<Plain, By<F, H>>
+    pub fn layer<Req, E>(&self, key: E) -> KeyedRateLimitLayer<Plain, By<E, H>>
     where
-        F: Fn(&Req) -> Option<K>,
-        K: Hash,
+        E: KeyExtractor<Req>,
     {
-        KeyedRateLimitLayer::new(self.clone(), key)
+        KeyedRateLimitLayer::new(By::new(self.clone(), key))
     }
 
     /// Runs a future if the limit of `key` allows one more call.
@@ -152,7 +151,21 @@ impl<H: Handle<Shared>> KeyedRateLimit<H> {
         key: &(impl Hash + ?Sized),
         clock: &impl Clock,
     ) -> Result<(), PolicyError> {
-        self.shared.admit(|| Some(key), clock)
+        self.shared.admit(|| Some(key), 1, clock)
+    }
+
+    /// As [`admit`](Self::admit), for a call of `key` that counts as `weight` calls; see
+    /// [weights](super#weights).
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit), and without a time to wait if `weight` is more than the burst.
+    #[inline]
+    pub fn admit_weighted(
+        &self,
+        key: &(impl Hash + ?Sized),
+        weight: u32,
+    ) -> Result<(), PolicyError> {
+        self.shared.admit(|| Some(key), weight, &SystemClock)
     }
 
     /// How many keys it remembers: those that do not have their whole burst.

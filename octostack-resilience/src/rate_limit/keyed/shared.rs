@@ -57,6 +57,7 @@ impl Shared {
     pub(super) fn admit<K: Hash>(
         &self,
         key: impl FnOnce() -> Option<K>,
+        weight: u32,
         clock: &impl Clock,
     ) -> Result<(), PolicyError> {
         match self.store.stance() {
@@ -66,7 +67,7 @@ impl Shared {
                 None => Ok(()),
                 Some(key) => self
                     .store
-                    .admit(&key, self.origin.nanos(clock))
+                    .admit(&key, weight, self.origin.nanos(clock))
                     .map_err(|refused| rate_limited(&self.name, refused)),
             },
         }

@@ -121,7 +121,8 @@ impl InboundRateLimit {
                 Limiter::Service(builder.registry(registry).build()?.leak())
             }
             LimitPer::Client => {
-                let builder = KeyedRateLimit::builder(NAME).settings(self.per_client());
+                let builder = KeyedRateLimit::builder(NAME).per("client");
+                let builder = builder.settings(self.per_client());
                 Limiter::Client(builder.registry(registry).build()?.leak())
             }
         })

@@ -37,7 +37,7 @@ use octostack_core::sync::atomic::{
 const ARRIVAL_BITS: u32 = 60;
 const ARRIVAL: u64 = (1 << ARRIVAL_BITS) - 1;
 
-/// The latest time that a word can be asked about: after 36 years, less the most that is ever used.
+/// The latest time that a word can be asked about: 36 years, less the most that is ever used.
 pub(super) const LATEST: u64 = ARRIVAL - MOST_USED;
 
 /// See the [module docs](self).

@@ -39,6 +39,25 @@ fn planted_two_calls_share_one_place() {
 }
 
 #[test]
+fn planted_weights_that_race_take_no_more_than_the_burst() {
+    model(|| {
+        let limiter = limiter(1_000, 5);
+        let racing = [2, 3].map(|weight| {
+            let limiter = limiter.clone();
+            thread::spawn(move || limiter.admit(weight, || 0).is_ok())
+        });
+        let mine = limiter.admit(4, || 1_000).is_ok();
+        let [two, three] = racing.map(|call| call.join().unwrap());
+        // 5 at once, and one more since then; the time of the others lags behind.
+        let passed = 2 * u64::from(two) + 3 * u64::from(three) + 4 * u64::from(mine);
+        assert!(passed <= 6, "{passed}");
+        assert!(mine || two && three, "and no less");
+        let used = ahead(&limiter);
+        assert!(used >= 1_000 * passed, "{used}");
+    });
+}
+
+#[test]
 fn planted_a_call_that_races_a_change_counts_as_one_call_of_the_new_rules() {
     model(|| {
         let limiter = limiter(1_000_000, 5);

@@ -9,8 +9,9 @@ use std::sync::Arc;
 ///
 /// `peer` says whom the connection is with. If that is one of the
 /// [trusted proxies](Self::trusted_proxies), of which there are none by default, `Forwarded`
-/// ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)) or else `X-Forwarded-For` says who sent it
-/// the request: read from the right, past all addresses that are trusted, to the first that is not.
+/// ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)) or `X-Forwarded-For` says who sent it the
+/// request. Where both are there and disagree, one is the client's and neither is believed. It is
+/// read from the right, past all addresses that are trusted, to the first that is not.
 /// Everything left of that was written by somebody unknown and is not read. An entry that is no
 /// address ends the reading: then the last address that was known counts, which at worst is that of
 /// the proxy.

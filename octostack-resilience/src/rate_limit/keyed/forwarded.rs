@@ -13,15 +13,31 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Who asks, as far as that can be believed: from the right past all that is trusted. What cannot
 /// be read ends the way, at the last address that was known.
 ///
-/// `Forwarded` (RFC 7239) if there is one, else `X-Forwarded-For`.
+/// `Forwarded` (RFC 7239) and `X-Forwarded-For` are both read. A proxy often writes one and hands
+/// on the other as the client sent it; so where both are there they have to agree, or else only the
+/// peer is known.
 pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
-    let mut known = peer;
-    if !is_trusted(known) {
-        return known;
+    if !is_trusted(peer, trusted) {
+        return peer;
     }
-    let standard = headers.contains_key(FORWARDED);
-    let name = if standard { FORWARDED } else { X_FORWARDED_FOR };
+    let named = |name: &HeaderName| {
+        headers.contains_key(name).then(|| follow(headers, name, peer, trusted))
+    };
+    match (named(&FORWARDED), named(&X_FORWARDED_FOR)) {
+        (Some(one), Some(other)) if one != other => peer,
+        (Some(client), _) | (None, Some(client)) => client,
+        (None, None) => peer,
+    }
+}
+
+fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
+/// Who asks by one of the headers.
+fn follow(headers: &HeaderMap, name: &HeaderName, peer: IpAddr, trusted: &[Network]) -> IpAddr {
+    let standard = *name == FORWARDED;
+    let mut known = peer;
     for line in headers.get_all(name).into_iter().rev() {
         // A comma within quotes separates nothing, but no address has one: what it tears apart is
         // no address either, and ends the way.
@@ -30,7 +46,7 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> 
             let node = if standard { node.and_then(node_of) } else { node };
             let Some(address) = node.and_then(address) else { return known };
             known = address;
-            if !is_trusted(known) {
+            if !is_trusted(known, trusted) {
                 return known;
             }
         }

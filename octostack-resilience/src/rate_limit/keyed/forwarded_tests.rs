@@ -3,7 +3,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// 10.0.0.0/8 and fd00::/8 are ours.
+/// Ours are `10.0.0.0/8` and `fd00::/8`.
 fn trusted() -> Vec<Network> {
     ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).to_vec()
 }
@@ -86,9 +86,16 @@ fn what_cannot_be_read_ends_at_the_last_address_known() {
     ] {
         assert_eq!(f("10.0.0.1", value), "10.0.0.1", "{value}");
     }
-    // `Forwarded` goes first, also when it says nothing: else a client chose which is read.
-    let both = [("forwarded", "for=unknown"), ("x-forwarded-for", "203.0.113.9")];
-    assert_eq!(asks("10.0.0.1", &both), "10.0.0.1");
+}
+
+#[test]
+fn a_header_that_the_proxy_hands_on_unread_is_not_believed() {
+    // It appends to one of them, and the other is the client's.
+    let both = |forwarded, x| asks("10.0.0.1", &[("forwarded", forwarded), ("x-forwarded-for", x)]);
+    assert_eq!(both("for=198.51.100.1", "203.0.113.9"), "10.0.0.1");
+    assert_eq!(both("for=203.0.113.9", "198.51.100.1"), "10.0.0.1");
+    assert_eq!(both("for=unknown", "203.0.113.9"), "10.0.0.1");
+    assert_eq!(both("for=203.0.113.9;proto=https", "203.0.113.9"), "203.0.113.9", "they agree");
 }
 
 proptest! {

@@ -26,6 +26,8 @@ pub struct Shared {
     store: Store,
     live: Live<KeyedRateLimitConfig>,
     origin: Origin,
+    /// What a key is, for operators.
+    per: &'static str,
 }
 
 impl Shared {
@@ -33,10 +35,11 @@ impl Shared {
         name: Arc<str>,
         mode: Mode,
         settings: KeyedRateLimitConfig,
+        per: &'static str,
     ) -> Result<Self, SettingsError> {
         let store = Store::new(rules(mode, &settings), settings.max_keys);
         let live = Live::new(&name, mode, settings, MODES)?;
-        Ok(Self { name, store, live, origin: Origin::now() })
+        Ok(Self { name, store, live, origin: Origin::now(), per })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -124,6 +127,7 @@ impl Inspect for Shared {
         let counts = self.store.counts(self.origin.nanos(&SystemClock));
         let [mode, settings, overridden] = self.live.status();
         Value::map([
+            ("per", self.per.into()),
             ("keys", counts.keys.into()),
             ("evictions", counts.evicted.into()),
             mode,

@@ -39,7 +39,7 @@ use octostack_telemetry::http::{RedLayer, RequestIdLayer};
 use octostack_telemetry::logs::RequestLogLayer;
 use octostack_telemetry::trace::TrustCaller;
 use pin_project_lite::pin_project;
-use rate_limit::{Limiter, client};
+use rate_limit::Limiter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -109,7 +109,10 @@ pub(crate) fn stack(
     );
     let router = match config.rate_limit.build(registry)? {
         Limiter::Service(limit) => router.layer((layers, limit.layer().respond_http(), flags)),
-        Limiter::Client(limit) => router.layer((layers, limit.layer(client).respond_http(), flags)),
+        Limiter::Client(limit) => {
+            let by_client = config.rate_limit.by_client()?;
+            router.layer((layers, limit.layer(by_client).respond_http(), flags))
+        }
     };
     // Without a state of its own axum applies the layers now, not at each request.
     let router = router.with_state(());

@@ -123,6 +123,7 @@ fn a_rate_limit_that_is_not_reached_allocates_nothing() {
     let registry = Registry::new();
     let limit = RateLimit::builder("r").registry(&registry).limit(9).build().expect("valid");
     assert_eq!(allocations(limit.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations(limit.layer().weight(|n: &u32| *n).layer(Answers), || 1), 0);
     assert_eq!(allocations_of(|| limit.call(ready(Ok::<_, Infallible>(1)))), 0);
     assert_eq!(measure(|| limit.admit().expect("below the limit")).count_total, 0);
 }

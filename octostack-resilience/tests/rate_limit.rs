@@ -157,6 +157,8 @@ async fn keeps_the_contract_of_tower() {
     let rest = || Ok(());
     let wide = builder(&registry).limit(1_000).build().unwrap();
     check("rate limit", &probe, |inner| wide.layer().layer(inner), || (), rest);
+    let weighed = wide.layer().weight(|(): &()| 2);
+    check("weighed rate limit", &probe, |inner| weighed.layer(inner), || (), rest);
     let leaked = wide.leak();
     check("leaked rate limit", &probe, |inner| leaked.layer().layer(inner), || (), rest);
     let wide = keyed(&registry).limit(1_000).build().unwrap();
@@ -171,6 +173,82 @@ async fn keeps_the_contract_of_tower() {
     let full = keyed(&registry).burst(1).build().unwrap();
     full.admit(&1).unwrap();
     check_rejecting("full, keyed", &probe, |inner| full.layer(by).layer(inner), || (), rest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_counts_as_its_weight() {
+    let registry = Registry::new();
+    let by_weight = |weight: &u32| *weight;
+    let limit = builder(&registry).build().unwrap();
+    let one = limit.layer().weight(by_weight).layer(service_fn(|n| ready(Ok::<_, Failure>(n))));
+    let keyed = keyed(&registry).build().unwrap();
+    let by_key = keyed.layer(|_: &u32| Some("red")).weight(by_weight);
+    let each = by_key.layer(service_fn(|n| ready(Ok::<_, Failure>(n))));
+
+    for service in [one.boxed_clone(), each.boxed_clone()] {
+        let ask = |weight| service.clone().oneshot(weight);
+        let rejected = |wait| Err(Error::Policy(rate_limited(wait)));
+        assert_eq!(ask(4).await, rejected(None), "never, so there is no time to come back");
+        assert_eq!(ask(2).await, Ok(2));
+        assert_eq!(ask(2).await, rejected(Some(MINUTE / 3)));
+        assert_eq!((ask(1).await, ask(0).await, ask(0).await), (Ok(1), Ok(0), Ok(0)));
+        assert_eq!(ask(3).await, rejected(Some(MINUTE)));
+    }
+    assert_eq!(limit.admit_weighted(2), Err(rate_limited(Some(2 * MINUTE / 3))));
+    assert_eq!(keyed.admit_weighted("red", 2), Err(rate_limited(Some(2 * MINUTE / 3))));
+    keyed.admit_weighted("blue", 3).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn tower_resilience_a_rejection_always_knows_when_to_come_back() {
+    let registry = Registry::new();
+    let (limit, keyed) = (builder(&registry).build().unwrap(), keyed(&registry).build().unwrap());
+    for _ in 0..3 {
+        limit.admit().unwrap();
+        keyed.admit("red").unwrap();
+    }
+    for seconds in (1..20).rev() {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let wait = Some(Duration::from_secs(seconds));
+        assert_eq!(limit.admit(), Err(rate_limited(wait)));
+        assert_eq!(keyed.admit("red"), Err(rate_limited(wait)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tower_resilience_a_clone_that_is_readied_and_dropped_burns_nothing() {
+    let registry = Registry::new();
+    let limit = builder(&registry).build().unwrap();
+    let service = limit.layer().layer(service_fn(|()| ready(Ok::<_, Failure>(1))));
+    for _ in 0..50 {
+        let mut clone = service.clone();
+        clone.ready().await.unwrap();
+    }
+    assert_eq!(entry(&status(&registry), "available"), &Value::from(3_u32));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tower_resilience_nobody_sleeps_so_none_wake_together() {
+    let registry = Registry::new();
+    let limit = builder(&registry).build().unwrap();
+    let service = limit.layer().layer(service_fn(|()| ready(Ok::<_, Failure>(1))));
+    let start = SystemClock.now();
+    let mut passed = 0;
+    for _ in 0..100 {
+        passed += u32::from(service.clone().oneshot(()).await.is_ok());
+    }
+    assert_eq!((passed, SystemClock.now()), (3, start), "answered at once, each of them");
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn tower_governor_retry_after_is_rounded_up_and_never_zero() {
+    let limit = builder(&Registry::new()).limit(60_000).burst(1).build().unwrap();
+    limit.admit().unwrap();
+    let answer = || ready(Ok::<_, Infallible>(http::Response::new(bytes::Bytes::new())));
+    let service = limit.layer().respond_http().layer(service_fn(move |()| answer()));
+    let response = service.oneshot(()).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "1", "a millisecond, which is not now");
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,6 +402,7 @@ async fn keys_are_bounded_and_never_shown() {
     limit.admit(noisy).unwrap_err();
     let status = status(&registry);
     assert_eq!(entry(&status, "keys"), &Value::from(10_u32));
+    assert_eq!(entry(&status, "per"), &Value::from("key"));
     assert_eq!(entry(&status, "evictions"), &Value::from(991_u32));
     let shown = format!("{status} {limit:?}");
     assert!(!shown.contains("mallory"), "{shown}");

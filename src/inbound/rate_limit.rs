@@ -4,7 +4,8 @@ use axum::body::Body;
 use http::Request;
 use octostack_core::inspect::Problem;
 use octostack_core::server::Peer;
-use octostack_resilience::rate_limit::{self, keyed};
+use octostack_resilience::rate_limit;
+use octostack_resilience::rate_limit::keyed::{self, ClientIp, Network, NetworkError};
 use octostack_resilience::{
     KeyedRateLimit, KeyedRateLimitConfig, RateLimit, RateLimitConfig, SettingsError,
 };
@@ -24,7 +25,8 @@ const NAME: &str = "inbound.rate_limit";
 #[non_exhaustive]
 pub struct InboundRateLimit {
     /// Whose requests share a limit: `service`, all that reach this instance; `client`, those from
-    /// one address. Behind a proxy all have the proxy's address, so there it is `service`.
+    /// one address. Behind a proxy all have the proxy's address, unless it is one of
+    /// `trusted_proxies`.
     pub per: LimitPer,
     /// How many requests may come in each `period`. 0 is no limit. At most one a microsecond.
     pub limit: u32,
@@ -36,6 +38,11 @@ pub struct InboundRateLimit {
     pub burst: u32,
     /// With `per = "client"`: how many clients are remembered at once. 1 to 10,000,000.
     pub max_keys: u32,
+    /// With `per = "client"`: addresses or networks (`10.0.0.0/8`) of the proxies in front, whose
+    /// `Forwarded` or `X-Forwarded-For` says who asks. Nobody else's is read.
+    pub trusted_proxies: Vec<String>,
+    /// With `per = "client"`: how many leading bits of an IPv6 address make a client. 1 to 128.
+    pub ipv6_prefix: u8,
 }
 
 /// Whose requests share a limit.
@@ -56,7 +63,15 @@ impl Default for InboundRateLimit {
     fn default() -> Self {
         let KeyedRateLimitConfig { limit, period, burst, max_keys } =
             KeyedRateLimitConfig::default();
-        Self { per: LimitPer::default(), limit, period, burst, max_keys }
+        Self {
+            per: LimitPer::default(),
+            limit,
+            period,
+            burst,
+            max_keys,
+            trusted_proxies: Vec::new(),
+            ipv6_prefix: ClientIp::<()>::IPV6_PREFIX,
+        }
     }
 }
 
@@ -66,7 +81,29 @@ impl InboundRateLimit {
     /// # Errors
     /// Everything that is wrong; keys are relative to the section.
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
-        self.per_client().validate()
+        let mut problems = self.per_client().validate().err().unwrap_or_default();
+        for (at, proxy) in self.trusted_proxies.iter().enumerate() {
+            if let Err(error) = proxy.parse::<Network>() {
+                let key = format!("trusted_proxies[{at}]");
+                problems.push(Problem { key, message: error.to_string() });
+            }
+        }
+        if !(1..=128).contains(&self.ipv6_prefix) {
+            let message = format!("{} is out of range: 1 to 128", self.ipv6_prefix);
+            problems.push(Problem { key: "ipv6_prefix".to_owned(), message });
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// How clients are told apart.
+    ///
+    /// # Errors
+    /// A proxy that is no address, which `validate` reports with its place.
+    pub(super) fn by_client(&self) -> Result<ByClient, NetworkError> {
+        let proxies: Result<Vec<Network>, _> =
+            self.trusted_proxies.iter().map(|proxy| proxy.parse()).collect();
+        let peer: fn(&Request<Body>) -> Option<IpAddr> = peer;
+        Ok(ClientIp::new(peer).trusted_proxies(proxies?).ipv6_prefix(self.ipv6_prefix))
     }
 
     fn per_client(&self) -> KeyedRateLimitConfig {
@@ -84,7 +121,8 @@ impl InboundRateLimit {
                 Limiter::Service(builder.registry(registry).build()?.leak())
             }
             LimitPer::Client => {
-                let builder = KeyedRateLimit::builder(NAME).settings(self.per_client());
+                let builder = KeyedRateLimit::builder(NAME).per("client");
+                let builder = builder.settings(self.per_client());
                 Limiter::Client(builder.registry(registry).build()?.leak())
             }
         })
@@ -98,31 +136,69 @@ pub(super) enum Limiter {
     Client(KeyedRateLimit<&'static keyed::Shared>),
 }
 
-/// The address that a request came from, in one form for each: IPv4 also where it is written in
-/// IPv6.
-pub(super) fn client(request: &Request<Body>) -> Option<IpAddr> {
+/// How requests are told apart with `per = "client"`.
+pub(super) type ByClient = ClientIp<fn(&Request<Body>) -> Option<IpAddr>>;
+
+/// The address that a request came from.
+fn peer(request: &Request<Body>) -> Option<IpAddr> {
     let Peer(peer) = request.extensions().get()?;
-    Some(peer.ip().to_canonical())
+    Some(peer.ip())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{InboundRateLimit, LimitPer, Peer, client};
+    use super::{InboundRateLimit, LimitPer, Peer};
     use axum::body::Body;
     use http::Request;
     use octostack_resilience::RateLimitConfig;
+    use octostack_resilience::rate_limit::keyed::KeyExtractor;
 
     #[test]
     fn an_address_is_one_client_in_either_form() {
+        let by = InboundRateLimit::default().by_client().unwrap();
         let of = |peer: &str| {
             let mut request = Request::new(Body::empty());
             request.extensions_mut().insert(Peer(peer.parse().unwrap()));
-            client(&request).map(|address| address.to_string())
+            by.key(&request).map(|address| address.to_string())
         };
         assert_eq!(of("10.0.0.1:50212").as_deref(), Some("10.0.0.1"));
         assert_eq!(of("[::ffff:10.0.0.1]:50213").as_deref(), Some("10.0.0.1"));
-        assert_eq!(of("[2001:db8::1]:9").as_deref(), Some("2001:db8::1"));
-        assert_eq!(client(&Request::new(Body::empty())), None);
+        assert_eq!(of("[2001:db8::1]:9").as_deref(), Some("2001:db8::"), "a network of 64 bits");
+        assert_eq!(by.key(&Request::new(Body::empty())), None);
+    }
+
+    #[test]
+    fn a_proxy_is_believed_only_if_it_is_named() {
+        let of = |proxies: &[&str]| {
+            let trusted_proxies = proxies.iter().map(ToString::to_string).collect();
+            let settings = InboundRateLimit { trusted_proxies, ..InboundRateLimit::default() };
+            let mut request = Request::new(Body::empty());
+            request.headers_mut().insert("x-forwarded-for", "203.0.113.9".parse().unwrap());
+            request.extensions_mut().insert(Peer("10.0.0.1:4711".parse().unwrap()));
+            settings.by_client().unwrap().key(&request).unwrap().to_string()
+        };
+        assert_eq!(of(&[]), "10.0.0.1");
+        assert_eq!(of(&["10.0.0.2"]), "10.0.0.1");
+        assert_eq!(of(&["10.0.0.0/8"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn says_which_proxy_is_none() {
+        let settings = InboundRateLimit {
+            trusted_proxies: vec!["10.0.0.0/8".into(), "10.1.0.0/8".into()],
+            ipv6_prefix: 0,
+            ..InboundRateLimit::default()
+        };
+        let problems = settings.validate().unwrap_err();
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "trusted_proxies[1]: `10.1.0.0/8` has bits set after its prefix; the network is \
+                 10.0.0.0/8",
+                "ipv6_prefix: 0 is out of range: 1 to 128",
+            ]
+        );
     }
 
     #[test]

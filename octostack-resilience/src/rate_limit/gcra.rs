@@ -5,6 +5,10 @@
 //! interval. A call is refused if that time would lie further ahead of now than a burst takes. It
 //! is a token bucket without a task that fills it, and exact at every instant.
 //!
+//! When a burst shrinks, more may have been used than it allows. That much is *cut off*: it stays
+//! in the arrival time but is not judged, recovers after what is, and counts again once the burst
+//! grows. So a change that is undone is as if it had not been.
+//!
 //! governor decides; what it is told is how far ahead the arrival time lies, so its own clock can
 //! stand still and its rates can change between two calls.
 use governor::clock::Clock;
@@ -76,16 +80,21 @@ impl Rules {
         }
     }
 
-    /// How far ahead of now the arrival time lies after one more call, or how long to wait for it.
-    /// Only for rules that judge.
+    /// How far ahead of now the arrival time lies after a call that counts as `weight` calls, or
+    /// how long to wait for it; for ever if that is more than a whole burst. Only for rules that
+    /// judge.
     #[inline]
-    pub(super) fn judge(self, ahead: u64) -> Result<u64, Duration> {
+    pub(super) fn judge(self, ahead: u64, weight: u32) -> Result<u64, Refused> {
         let Some(quota) = self.quota() else { return Ok(ahead) };
+        let Some(weight) = NonZeroU32::new(weight) else { return Ok(ahead) };
         let state = Ahead { before: ahead, after: Cell::new(ahead) };
         let limiter = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(quota, state, StandsStill);
-        match limiter.check() {
-            Ok(()) => Ok(limiter.into_state_store().after.get()),
-            Err(until) => Err(until.wait_time_from(StandsStill.now())),
+        match limiter.check_n(weight) {
+            Ok(Ok(())) => Ok(limiter.into_state_store().after.get()),
+            Ok(Err(until)) => {
+                Err(Refused { retry_after: Some(until.wait_time_from(StandsStill.now())) })
+            }
+            Err(_more_than_a_burst) => Err(Refused { retry_after: None }),
         }
     }
 
@@ -94,16 +103,26 @@ impl Rules {
         Some(quota.allow_burst(NonZeroU32::new(self.burst)?))
     }
 
-    /// How far ahead the arrival time lies once `other` rules are in force: as many calls ahead as
-    /// before, each of the new length. More than the new burst counts as just that: so nobody is
-    /// made to wait longer than a call takes by the new rules.
-    pub(super) fn carry(self, other: Self, ahead: u64) -> u64 {
+    /// What is used once `other` rules are in force: as many calls as before, each of the new
+    /// length. What is more than the new burst is cut off: so nobody is made to wait longer than a
+    /// call takes by the new rules. It counts again as far as the burst grows. Rounded to whole
+    /// nanoseconds up for a slower rate and down for a faster one, which takes that up back: so a
+    /// limit that is lowered and restored leaves exactly what was.
+    pub(super) fn carry(self, other: Self, used: Used) -> Used {
         if self.interval == 0 {
-            return 0;
+            return Used::default();
         }
-        let scaled = u128::from(ahead) * u128::from(other.interval);
-        let scaled = scaled.div_ceil(u128::from(self.interval));
-        u64::try_from(scaled).unwrap_or(u64::MAX).min(other.full())
+        let scaled = |time: u64| {
+            let time = u128::from(time) * u128::from(other.interval);
+            let slower = other.interval > self.interval;
+            let old = u128::from(self.interval);
+            let time = if slower { time.div_ceil(old) } else { time / old };
+            u64::try_from(time).unwrap_or(u64::MAX).min(MOST_USED)
+        };
+        let all = scaled(used.ahead);
+        let more = u64::from(other.burst.saturating_sub(self.burst)) * other.interval;
+        let counted = scaled(used.counted()).saturating_add(more).min(all).min(other.full());
+        Used { ahead: all, cut: all - counted }
     }
 
     /// How many calls may pass right now.
@@ -116,6 +135,35 @@ impl Rules {
     /// it, see [`MAX_RECOVERY`](super::config::MAX_RECOVERY).
     const fn full(self) -> u64 {
         self.interval.saturating_mul(self.burst as u64)
+    }
+}
+
+/// The longest that an arrival time can lie ahead of now, by what was used or cut off: 18 years. A
+/// slower rate than what was used so far can make more of it, and that is forgotten.
+pub(super) const MOST_USED: u64 = 1 << 59;
+
+/// What was used up, as time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    /// How far ahead of now the arrival time lies.
+    pub(super) ahead: u64,
+    /// How much of that does not count, since it is more than the burst was when that shrank. It
+    /// recovers last, after what counts.
+    pub(super) cut: u64,
+}
+
+impl Used {
+    /// What is used at `now`, of an arrival time and what was cut off.
+    #[inline]
+    pub(super) fn at(arrival: u64, cut: u64, now: u64) -> Self {
+        let ahead = arrival.saturating_sub(now);
+        Self { ahead, cut: cut.min(ahead) }
+    }
+
+    /// What is judged.
+    #[inline]
+    pub(super) const fn counted(self) -> u64 {
+        self.ahead - self.cut
     }
 }
 

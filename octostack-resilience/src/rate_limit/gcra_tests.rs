@@ -1,4 +1,4 @@
-use super::{Rules, Stance};
+use super::{Refused, Rules, Stance, Used};
 use octostack_core::inspect::Mode;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -18,14 +18,16 @@ struct Definition {
 }
 
 impl Definition {
-    fn admit(&mut self, now: u64) -> bool {
+    fn admit(&mut self, now: u64, weight: u32) -> bool {
+        let all = self.passed.iter().copied().chain(std::iter::repeat_n(now, weight as usize));
+        let all: Vec<u64> = all.collect();
         let fits = |(earlier, start): (usize, &u64)| {
-            let calls = (self.passed.len() - earlier + 1) as u64;
+            let calls = (all.len() - earlier) as u64;
             calls <= u64::from(self.rules.burst) + (now - start) / self.rules.interval
         };
-        let passes = self.passed.iter().enumerate().all(fits);
+        let passes = all.iter().enumerate().all(fits);
         if passes {
-            self.passed.push(now);
+            self.passed = all;
         }
         passes
     }
@@ -59,12 +61,16 @@ fn a_rate_is_never_faster_than_it_says() {
 fn what_was_used_stays_used_under_other_rules() {
     let (slow, fast) = (rules(5, Duration::from_secs(3_600), 0), rules(1_000, SECOND, 100));
     let (hour_of_slow, ms) = (5 * slow.interval, 1_000_000);
-    assert_eq!(slow.carry(fast, hour_of_slow), 5 * ms, "5 calls are 5 calls");
-    assert_eq!(fast.carry(slow, 3 * ms), 3 * slow.interval);
-    assert_eq!(fast.carry(slow, 90 * ms), hour_of_slow, "no more than the whole burst");
-    assert_eq!(fast.carry(fast, 90 * ms), 90 * ms);
+    let used = |ahead| Used { ahead, cut: 0 };
+    assert_eq!(slow.carry(fast, used(hour_of_slow)), used(5 * ms), "5 calls are 5 calls");
+    assert_eq!(fast.carry(slow, used(3 * ms)), used(3 * slow.interval));
+    let cut = fast.carry(slow, used(90 * ms));
+    assert_eq!(cut, Used { ahead: 90 * slow.interval, cut: 85 * slow.interval });
+    assert_eq!(cut.counted(), hour_of_slow, "no more than the whole burst");
+    assert_eq!(slow.carry(fast, cut), used(90 * ms), "and all of it again");
+    assert_eq!(fast.carry(fast, used(90 * ms)), used(90 * ms));
     let none = rules(0, SECOND, 0);
-    assert_eq!((fast.carry(none, 90 * ms), none.carry(fast, 0)), (0, 0));
+    assert_eq!((fast.carry(none, used(90 * ms)), none.carry(fast, used(0))), (used(0), used(0)));
 }
 
 prop_compose! {
@@ -77,31 +83,45 @@ prop_compose! {
     }
 }
 
+#[test]
+fn a_weight_passes_whole_or_not_at_all() {
+    let rules = rules(1, SECOND, 5);
+    let second = rules.interval;
+    assert_eq!(rules.judge(0, 5), Ok(5 * second));
+    let wait = |seconds| Err(Refused { retry_after: Some(Duration::from_secs(seconds)) });
+    assert_eq!(rules.judge(2 * second, 5), wait(2), "all of it has to fit");
+    assert_eq!(rules.judge(5 * second, 0), Ok(5 * second), "nothing weighs nothing");
+    let never = Err(Refused { retry_after: None });
+    assert_eq!((rules.judge(0, 6), rules.judge(0, u32::MAX)), (never, never));
+}
+
 proptest! {
     #[test]
     fn lets_pass_what_the_definition_does(
-        rules in any_rules(), gaps in prop::collection::vec(0..300_u64, 1..80),
+        rules in any_rules(), calls in prop::collection::vec((0..300_u64, 0..5_u32), 1..60),
     ) {
         let (mut arrival, mut now) = (0_u64, 0);
         let mut definition = Definition { rules, passed: Vec::new() };
-        for gap in gaps {
+        for (gap, weight) in calls {
             now += gap;
             let ahead = arrival.saturating_sub(now);
             let available = rules.available(ahead);
-            let judged = rules.judge(ahead);
-            prop_assert_eq!(judged.is_ok(), definition.admit(now));
-            prop_assert_eq!(judged.is_ok(), available > 0);
+            let judged = rules.judge(ahead, weight);
+            prop_assert_eq!(judged.is_ok(), definition.admit(now, weight));
+            prop_assert_eq!(judged.is_ok(), available >= weight);
             match judged {
                 Ok(after) => {
                     arrival = now + after;
-                    prop_assert_eq!(rules.available(after), available - 1);
+                    prop_assert_eq!(rules.available(after), available - weight);
                 }
-                Err(wait) => {
+                Err(Refused { retry_after: None }) => prop_assert!(weight > rules.burst),
+                Err(Refused { retry_after: Some(wait) }) => {
                     // Exact: then it passes, and a nanosecond earlier it does not.
                     let wait = u64::try_from(wait.as_nanos()).unwrap();
                     prop_assert!(wait > 0);
-                    prop_assert!(rules.judge(arrival.saturating_sub(now + wait)).is_ok());
-                    prop_assert!(rules.judge(arrival.saturating_sub(now + wait - 1)).is_err());
+                    prop_assert!(rules.judge(arrival.saturating_sub(now + wait), weight).is_ok());
+                    let early = arrival.saturating_sub(now + wait - 1);
+                    prop_assert!(rules.judge(early, weight).is_err());
                 }
             }
         }
@@ -112,11 +132,12 @@ proptest! {
         old in any_rules(), new in any_rules(), calls in 0..12_u32,
     ) {
         let calls = calls.min(old.burst);
-        let ahead = (0..calls).fold(0, |ahead, _| old.judge(ahead).unwrap());
-        let carried = old.carry(new, ahead);
-        prop_assert_eq!(new.available(carried), new.burst.saturating_sub(calls));
+        let ahead = (0..calls).fold(0, |ahead, _| old.judge(ahead, 1).unwrap());
+        let carried = old.carry(new, Used { ahead, cut: 0 });
+        prop_assert_eq!(new.available(carried.counted()), new.burst.saturating_sub(calls));
         // And whoever used up everything waits for one call by the new rules at most.
-        let wait = new.judge(carried).err().unwrap_or_default();
+        let wait = new.judge(carried.counted(), 1).err().and_then(|refused| refused.retry_after);
+        let wait = wait.unwrap_or_default();
         prop_assert!(wait <= Duration::from_nanos(new.interval));
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! word  = generation:4 | arrival:60      nanoseconds since the policy was built
 //! rules = two slots; those of a generation are in slot `generation % 2`
+//! cut   = generation:4 | cut:60          beside the rules; how much of the arrival is cut off
 //! ```
 //!
 //! Each change of the rules is a *generation*. A call is judged by the rules of the generation that
@@ -15,10 +16,16 @@
 //! A slot is written again only a generation later; whoever reads it looks at the word again
 //! afterwards and knows whether what it read belongs together.
 //!
+//! What a smaller burst has cut off recovers after what counts. A call that finds that all that
+//! counts has recovered first takes the time since then off the cut, by a swap of its own, and then
+//! looks again; the cut holds its generation, so it is not taken off that of other rules. A call
+//! that passes between the two steps, judged by an older time, can make the arrival time later by
+//! what lies between the two times, and never earlier. Without a cut, which is nearly always, there
+//! is one load more and no step.
+//!
 //! Generations repeat after 16 changes. A call would have to sleep through exactly 16 (or 32, ...)
 //! of them, and wake up to the very same arrival time, to be taken for one of today.
-use super::config::MAX_RECOVERY;
-use super::gcra::{Refused, Rules, Stance};
+use super::gcra::{MOST_USED, Refused, Rules, Stance, Used};
 use crate::counters::Totals;
 use crate::padded::Padded;
 use octostack_core::inspect::Mode;
@@ -30,8 +37,8 @@ use octostack_core::sync::atomic::{
 const ARRIVAL_BITS: u32 = 60;
 const ARRIVAL: u64 = (1 << ARRIVAL_BITS) - 1;
 
-/// The latest time that a word can be asked about: after 36 years, less the longest burst.
-pub(super) const LATEST: u64 = ARRIVAL - MAX_RECOVERY.as_secs() * 1_000_000_000;
+/// The latest time that a word can be asked about: 36 years, less the most that is ever used.
+pub(super) const LATEST: u64 = ARRIVAL - MOST_USED;
 
 /// See the [module docs](self).
 pub(super) struct Limiter {
@@ -51,23 +58,38 @@ struct Slot {
     interval: AtomicU64,
     /// `mode:8 | 0:24 | burst:32`
     rest: AtomicU64,
+    /// `generation:4 | cut:60`
+    cut: AtomicU64,
+}
+
+/// A word, and what belongs to its generation.
+struct Read {
+    word: u64,
+    rules: Rules,
+    cut: u64,
 }
 
 impl Slot {
     fn new(rules: Rules) -> Self {
-        Self { interval: AtomicU64::new(rules.interval), rest: AtomicU64::new(pack_rest(rules)) }
+        Self {
+            interval: AtomicU64::new(rules.interval),
+            rest: AtomicU64::new(pack_rest(rules)),
+            cut: AtomicU64::new(0),
+        }
     }
 
     // Acquire and release: who sees a value of a later generation sees the word of the one between.
-    fn store(&self, rules: Rules) {
+    fn store(&self, rules: Rules, cut: u64) {
         self.interval.store(rules.interval, Release);
         self.rest.store(pack_rest(rules), Release);
+        self.cut.store(cut, Release);
     }
 
     #[inline]
-    fn load(&self) -> Rules {
+    fn load(&self) -> (Rules, u64) {
         let (interval, rest) = (self.interval.load(Acquire), self.rest.load(Acquire));
-        Rules { mode: Mode::from_u8((rest >> 56) as u8), interval, burst: (rest & BURST) as u32 }
+        let (mode, burst) = (Mode::from_u8((rest >> 56) as u8), (rest & BURST) as u32);
+        (Rules { mode, interval, burst }, arrival(self.cut.load(Acquire)))
     }
 }
 
@@ -81,22 +103,27 @@ impl Limiter {
         }
     }
 
-    /// Decides one call and counts the decision. `now` is asked for once at most, and only if
-    /// calls are judged.
+    /// Decides a call that counts as `weight` calls, and counts the decision. `now` is asked for
+    /// once at most, and only if calls are judged.
     #[inline]
-    pub(super) fn admit(&self, now: impl Fn() -> u64) -> Result<(), Refused> {
+    pub(super) fn admit(&self, weight: u32, now: impl Fn() -> u64) -> Result<(), Refused> {
         let mut time = None;
         loop {
-            let (word, rules) = self.read();
+            let Read { word, rules, cut } = self.read();
             match rules.stance() {
                 Stance::Pass => return Ok(()),
                 Stance::Refuse => return Err(self.refuse(Refused { retry_after: None })),
                 Stance::Judge => {}
             }
             let now = *time.get_or_insert_with(&now);
-            match rules.judge(arrival(word).saturating_sub(now)) {
+            let used = Used::at(arrival(word), cut, now);
+            if used.cut < cut {
+                self.recover(word, cut, used.cut);
+                continue;
+            }
+            match rules.judge(used.counted(), weight) {
                 Ok(ahead) => {
-                    if self.replace(word, pack(generation(word), now + ahead)) {
+                    if self.replace(word, pack(generation(word), now + ahead + cut)) {
                         self.hot.permitted.fetch_add(1, Relaxed);
                         return Ok(());
                     }
@@ -106,7 +133,7 @@ impl Limiter {
                     self.hot.permitted.fetch_add(1, Relaxed);
                     return Ok(());
                 }
-                Err(wait) => return Err(self.refuse(Refused { retry_after: Some(wait) })),
+                Err(refused) => return Err(self.refuse(refused)),
             }
         }
     }
@@ -117,21 +144,29 @@ impl Limiter {
         self.hot.word.compare_exchange_weak(word, next, AcqRel, Relaxed).is_ok()
     }
 
+    /// Takes off the cut what has recovered of it.
+    #[cold]
+    fn recover(&self, word: u64, cut: u64, left: u64) {
+        let generation = generation(word);
+        let [cut, left] = [cut, left].map(|time| pack(generation, time));
+        // Whoever was faster has left as much or less; the caller looks again in either case.
+        let _ = self.slots[slot(generation)].cut.compare_exchange(cut, left, AcqRel, Relaxed);
+    }
+
     #[cold]
     fn refuse(&self, refused: Refused) -> Refused {
         self.rejected.fetch_add(1, Relaxed);
         refused
     }
 
-    /// A word, and the rules of its generation.
     #[inline]
-    fn read(&self) -> (u64, Rules) {
+    fn read(&self) -> Read {
         let mut word = self.hot.word.load(Acquire);
         loop {
-            let rules = self.slots[slot(generation(word))].load();
+            let (rules, cut) = self.slots[slot(generation(word))].load();
             let seen = self.hot.word.load(Acquire);
             if generation(seen) == generation(word) {
-                return (seen, rules);
+                return Read { word: seen, rules, cut };
             }
             word = seen;
         }
@@ -140,23 +175,22 @@ impl Limiter {
     /// Takes other rules and keeps what was used of the old ones. Changes do not race: the caller
     /// holds the lock of the settings.
     pub(super) fn apply(&self, rules: Rules, now: u64) {
-        let (mut word, old) = self.read();
-        let next = generation(word).wrapping_add(1) & GENERATIONS;
-        self.slots[slot(next)].store(rules);
         loop {
-            let ahead = old.carry(rules, arrival(word).saturating_sub(now));
-            let moved = pack(next, now + ahead);
-            match self.hot.word.compare_exchange(word, moved, AcqRel, Acquire) {
-                Ok(_) => return,
-                Err(seen) => word = seen,
+            let Read { word, rules: old, cut } = self.read();
+            let next = generation(word).wrapping_add(1) & GENERATIONS;
+            let used = old.carry(rules, Used::at(arrival(word), cut, now));
+            self.slots[slot(next)].store(rules, pack(next, used.cut));
+            let moved = pack(next, now + used.ahead);
+            if self.hot.word.compare_exchange(word, moved, AcqRel, Relaxed).is_ok() {
+                return;
             }
         }
     }
 
     /// The rules in force, and how many calls they would let pass at `now`.
     pub(super) fn available(&self, now: u64) -> (Rules, u32) {
-        let (word, rules) = self.read();
-        (rules, rules.available(arrival(word).saturating_sub(now)))
+        let Read { word, rules, cut } = self.read();
+        (rules, rules.available(Used::at(arrival(word), cut, now).counted()))
     }
 
     pub(super) fn totals(&self) -> Totals {

@@ -30,11 +30,30 @@ fn planted_two_calls_share_one_place() {
     model(|| {
         let limiter = limiter(1_000, 1);
         let other = limiter.clone();
-        let racing = thread::spawn(move || other.admit(|| 0).is_ok());
-        let mine = limiter.admit(|| 0).is_ok();
+        let racing = thread::spawn(move || other.admit(1, || 0).is_ok());
+        let mine = limiter.admit(1, || 0).is_ok();
         let theirs = racing.join().unwrap();
         assert!(mine != theirs, "one passes");
         assert_eq!((limiter.totals().permitted, limiter.totals().rejected), (1, 1));
+    });
+}
+
+#[test]
+fn planted_weights_that_race_take_no_more_than_the_burst() {
+    model(|| {
+        let limiter = limiter(1_000, 5);
+        let racing = [2, 3].map(|weight| {
+            let limiter = limiter.clone();
+            thread::spawn(move || limiter.admit(weight, || 0).is_ok())
+        });
+        let mine = limiter.admit(4, || 1_000).is_ok();
+        let [two, three] = racing.map(|call| call.join().unwrap());
+        // 5 at once, and one more since then; the time of the others lags behind.
+        let passed = 2 * u64::from(two) + 3 * u64::from(three) + 4 * u64::from(mine);
+        assert!(passed <= 6, "{passed}");
+        assert!(mine || two && three, "and no less");
+        let used = ahead(&limiter);
+        assert!(used >= 1_000 * passed, "{used}");
     });
 }
 
@@ -43,7 +62,7 @@ fn planted_a_call_that_races_a_change_counts_as_one_call_of_the_new_rules() {
     model(|| {
         let limiter = limiter(1_000_000, 5);
         let other = limiter.clone();
-        let racing = thread::spawn(move || other.admit(|| 0).is_ok());
+        let racing = thread::spawn(move || other.admit(1, || 0).is_ok());
         limiter.apply(rules(10, 5), 0);
         assert!(racing.join().unwrap());
         assert_eq!(ahead(&limiter), 10);
@@ -55,7 +74,7 @@ fn two_calls_that_race_a_change_are_two_calls() {
     model(|| {
         let limiter = limiter(1_000, 5);
         let calls = [limiter.clone(), limiter.clone()];
-        let racing = calls.map(|limiter| thread::spawn(move || limiter.admit(|| 0).is_ok()));
+        let racing = calls.map(|limiter| thread::spawn(move || limiter.admit(1, || 0).is_ok()));
         limiter.apply(rules(10, 5), 0);
         assert!(racing.map(|call| call.join().unwrap()).iter().all(|passed| *passed));
         assert_eq!(ahead(&limiter), 20);
@@ -68,11 +87,46 @@ fn rules_that_are_read_amid_changes_belong_together() {
         let all = [rules(1, 10), rules(2, 20), rules(3, 30)];
         let limiter = Arc::new(Limiter::new(all[0]));
         let other = limiter.clone();
-        let reading = thread::spawn(move || other.read().1);
+        let reading = thread::spawn(move || other.read().rules);
         limiter.apply(all[1], 0);
         limiter.apply(all[2], 0);
         let seen = reading.join().unwrap();
         assert!(all.contains(&seen), "{seen:?}");
-        assert_eq!(limiter.read().1, all[2]);
+        assert_eq!(limiter.read().rules, all[2]);
+    });
+}
+
+#[test]
+fn what_was_cut_off_recovers_once_however_many_calls_find_it() {
+    model(|| {
+        // 5 used of 5; then only 2 count. After 3 intervals those and 1 of the rest have recovered.
+        let limiter = limiter(10, 5);
+        for _ in 0..5 {
+            limiter.admit(1, || 0).unwrap();
+        }
+        limiter.apply(rules(10, 2), 0);
+        let other = limiter.clone();
+        let racing = thread::spawn(move || other.admit(1, || 30).is_ok());
+        assert!(limiter.admit(1, || 30).is_ok() && racing.join().unwrap());
+        assert!(limiter.admit(1, || 30).is_err(), "the burst of 2");
+        limiter.apply(rules(10, 5), 30);
+        assert_eq!(ahead(&limiter), 70, "5 and 2 more");
+        assert_eq!(limiter.available(30).1, 1, "3 of the 7 have recovered");
+    });
+}
+
+#[test]
+fn a_call_that_races_the_end_of_a_smaller_burst_stays_used() {
+    model(|| {
+        let limiter = limiter(10, 5);
+        for _ in 0..4 {
+            limiter.admit(1, || 0).unwrap();
+        }
+        limiter.apply(rules(10, 1), 0);
+        let other = limiter.clone();
+        let racing = thread::spawn(move || other.admit(1, || 20).is_ok());
+        limiter.apply(rules(10, 5), 20);
+        assert!(racing.join().unwrap());
+        assert_eq!((ahead(&limiter), limiter.available(20).1), (50, 2));
     });
 }

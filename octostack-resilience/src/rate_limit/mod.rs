@@ -19,8 +19,9 @@
 //! * A call that is over the limit uses up nothing, never waits, and learns to the nanosecond when
 //!   the next one may pass. Answers round that up.
 //! * Another rate keeps what was used: 7 calls of a burst are 7 calls of the new burst, or all of
-//!   it if it is smaller; what that cuts off is not taken back when it grows again. Who leaves a
-//!   slow rate does not wait for it.
+//!   it if it is smaller. What that cuts off recovers last, and what is left of it counts again when
+//!   the burst grows: so a change that is undone is as if it had not been. Who leaves a slow rate
+//!   does not wait for it. Only a `limit` of 0 forgets all.
 //! * What a call came to does not matter, nor how long it took: it counts when it starts.
 //!
 //! | mode | what happens |
@@ -29,6 +30,12 @@
 //! | `shadow` | nothing is rejected; calls over the limit are counted |
 //! | `disabled` | every call passes and nothing is counted, as with a `limit` of 0 |
 //! | `forced_open` | every call is rejected |
+//!
+//! # Weights
+//! A call can count as several, such as a search that reads ten shards: `.weight(|request| 10)` on
+//! the layer, or [`admit_weighted`](RateLimit::admit_weighted). All of its weight fits or the call
+//! is rejected. One that weighs more than a whole burst can never pass, so it is rejected without a
+//! time to come back; a weight of 0 passes and uses up nothing. The counters count calls.
 //!
 //! # Where in the stack
 //! On the way in behind whatever sheds load without looking at who asks; on the way out outermost,
@@ -87,7 +94,7 @@ pub use builder::RateLimitBuilder;
 pub use config::RateLimitConfig;
 pub use future::{Call, ResponseFuture};
 pub use keyed::{KeyedRateLimit, KeyedRateLimitConfig, KeyedRateLimitLayer};
-pub use layer::{RateLimitLayer, RateLimitService};
+pub use layer::{Admits, RateLimitLayer, RateLimitService, Weighed};
 pub use shared::Shared;
 
 use crate::error::{FromPolicy, MapError, PolicyError};
@@ -109,7 +116,7 @@ policy_handle!(RateLimit, RateLimitBuilder, RateLimitConfig, modes: "enforce, sh
 
 impl<H: Handle<Shared>> RateLimit<H> {
     /// A Tower layer around this rate limit. All services of all its layers share the limit.
-    pub fn layer(&self) -> RateLimitLayer<Plain, H> {
+    pub fn layer(&self) -> RateLimitLayer<Plain, Self> {
         RateLimitLayer::new(self.clone())
     }
 
@@ -154,6 +161,16 @@ impl<H: Handle<Shared>> RateLimit<H> {
     /// As [`admit`](Self::admit).
     #[inline]
     pub fn admit_at(&self, clock: &impl Clock) -> Result<(), PolicyError> {
-        self.shared.admit(clock)
+        self.shared.admit(1, clock)
+    }
+
+    /// As [`admit`](Self::admit), for a call that counts as `weight` calls; see
+    /// [weights](self#weights).
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit), and without a time to wait if `weight` is more than the burst.
+    #[inline]
+    pub fn admit_weighted(&self, weight: u32) -> Result<(), PolicyError> {
+        self.shared.admit(weight, &SystemClock)
     }
 }

@@ -44,9 +44,9 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn admit(&self, clock: &impl Clock) -> Result<(), PolicyError> {
+    pub(super) fn admit(&self, weight: u32, clock: &impl Clock) -> Result<(), PolicyError> {
         self.limiter
-            .admit(|| self.origin.nanos(clock))
+            .admit(weight, || self.origin.nanos(clock))
             .map_err(|refused| rate_limited(&self.name, refused))
     }
 

@@ -14,6 +14,7 @@ pub struct KeyedRateLimitBuilder {
     mode: Mode,
     settings: KeyedRateLimitConfig,
     registry: Registry,
+    per: &'static str,
 }
 
 policy_builder!(KeyedRateLimitBuilder, KeyedRateLimitConfig);
@@ -26,7 +27,15 @@ impl KeyedRateLimitBuilder {
             mode: Mode::Enforce,
             settings: KeyedRateLimitConfig::default(),
             registry: Registry::global().clone(),
+            per: "key",
         }
+    }
+
+    /// What a key is, in a word for operators: `client`, `tenant`; `key` unless told otherwise. The
+    /// admin port shows it.
+    pub fn per(mut self, what: &'static str) -> Self {
+        self.per = what;
+        self
     }
 
     /// How many keys are remembered at once: 1 to 10,000,000; 100,000 unless told otherwise.
@@ -40,7 +49,7 @@ impl KeyedRateLimitBuilder {
     /// # Errors
     /// Everything that is wrong with the name and the settings.
     pub fn build(self) -> Result<KeyedRateLimit, SettingsError> {
-        let shared = Arc::new(Shared::new(self.name, self.mode, self.settings)?);
+        let shared = Arc::new(Shared::new(self.name, self.mode, self.settings, self.per)?);
         self.registry.register(&shared);
         Ok(KeyedRateLimit { shared })
     }

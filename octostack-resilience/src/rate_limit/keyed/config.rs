@@ -13,7 +13,7 @@ settings! {
     /// | `limit` | 0, no limit | only the owner of a service knows what it bears |
     /// | `period` | 1 s | the unit that most limits are given in |
     /// | `burst` | 0, as many as `limit` | governor: who rested for a whole period may use it at once |
-    /// | `max_keys` | 100,000 | 5 MB when all are in use |
+    /// | `max_keys` | 100,000 | 6 MB when all are in use |
     pub struct KeyedRateLimitConfig {
         /// How many calls of each key may pass in each `period`. 0 is no limit; mode `forced_open`
         /// rejects all. At most one a microsecond.

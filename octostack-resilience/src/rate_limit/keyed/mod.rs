@@ -5,8 +5,9 @@
 //! own, so that the noisy one meets it and the others do not.
 //!
 //! # How it judges
-//! As [its parent](super), each key for itself. The layer asks a closure for the key of a request:
-//! anything that can be hashed. A request without a key (`None`) passes and is not counted; in mode
+//! As [its parent](super), each key for itself. The layer asks a [`KeyExtractor`] for the key of a
+//! request, such as a closure: anything that can be hashed. [`ClientIp`] is one for the address of a
+//! client, also behind proxies. A request without a key (`None`) passes and is not counted; in mode
 //! `forced_open` it is rejected like all.
 //!
 //! # What it remembers
@@ -15,7 +16,7 @@
 //!   hash with a chance of 1 in 37 million; they then share a limit.
 //! * A key that has its whole burst again is forgotten: it is as new. So the memory follows the
 //!   keys that were seen within the last `burst * period / limit`.
-//! * At most [`max_keys`](KeyedRateLimitConfig::max_keys), about 50 bytes each. When there is no
+//! * At most [`max_keys`](KeyedRateLimitConfig::max_keys), about 60 bytes each. When there is no
 //!   room for a new key, one of 16 others goes: one that has recovered if there is any, else the
 //!   one that has used least, which then starts with a whole burst. So a flood of new keys that
 //!   are used less than those at their limit pushes out its own kind, and those stay there.
@@ -32,8 +33,7 @@
 //!
 //! # What it does not do
 //! It does not bound all keys together: put a [`RateLimit`](super::RateLimit) or a bulkhead beside
-//! it. It cannot know whether a key is true: an address may be that of a proxy, and a header says
-//! what its sender wants.
+//! it. It cannot know whether a key is true: a header says what its sender wants.
 //!
 //! # Example
 //! ```
@@ -66,15 +66,25 @@
 //!
 //! By hand: `limit.admit(&tenant)?`. Around a future: `limit.call(&tenant, future).await`.
 mod builder;
+#[cfg(feature = "http")]
+mod client_ip;
 mod config;
-mod layer;
+#[cfg(feature = "http")]
+mod forwarded;
+mod key;
+#[cfg(feature = "http")]
+mod network;
 mod part;
 mod shared;
 mod store;
 
 pub use builder::KeyedRateLimitBuilder;
+#[cfg(feature = "http")]
+pub use client_ip::ClientIp;
 pub use config::KeyedRateLimitConfig;
-pub use layer::{By, KeyedRateLimitLayer, KeyedRateLimitService};
+pub use key::{By, KeyExtractor, KeyedRateLimitLayer, KeyedRateLimitService};
+#[cfg(feature = "http")]
+pub use network::{Network, NetworkError};
 pub use shared::Shared;
 
 use super::Call;
@@ -99,12 +109,11 @@ policy_handle!(KeyedRateLimit, KeyedRateLimitBuilder, KeyedRateLimitConfig, mode
 impl<H: Handle<Shared>> KeyedRateLimit<H> {
     /// A Tower layer around this rate limit, which finds the key of a request by `key`. All
     /// services of all its layers share the limits, so equal keys of different layers are one.
-    pub fn layer<Req, K, F>(&self, key: F) -> KeyedRateLimitLayer<Plain, By<F, H>>
+    pub fn layer<Req, E>(&self, key: E) -> KeyedRateLimitLayer<Plain, By<E, H>>
     where
-        F: Fn(&Req) -> Option<K>,
-        K: Hash,
+        E: KeyExtractor<Req>,
     {
-        KeyedRateLimitLayer::new(self.clone(), key)
+        KeyedRateLimitLayer::new(By::new(self.clone(), key))
     }
 
     /// Runs a future if the limit of `key` allows one more call.
@@ -152,7 +161,21 @@ impl<H: Handle<Shared>> KeyedRateLimit<H> {
         key: &(impl Hash + ?Sized),
         clock: &impl Clock,
     ) -> Result<(), PolicyError> {
-        self.shared.admit(|| Some(key), clock)
+        self.shared.admit(|| Some(key), 1, clock)
+    }
+
+    /// As [`admit`](Self::admit), for a call of `key` that counts as `weight` calls; see
+    /// [weights](super#weights).
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit), and without a time to wait if `weight` is more than the burst.
+    #[inline]
+    pub fn admit_weighted(
+        &self,
+        key: &(impl Hash + ?Sized),
+        weight: u32,
+    ) -> Result<(), PolicyError> {
+        self.shared.admit(|| Some(key), weight, &SystemClock)
     }
 
     /// How many keys it remembers: those that do not have their whole burst.

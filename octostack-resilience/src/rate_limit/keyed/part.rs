@@ -11,7 +11,7 @@
 //! recovered goes; else the one that is nearest to it, which is the key that has used least. A
 //! flood of new keys therefore pushes out its own kind, and not those that are at their limit,
 //! unless it spends as much on each new key as those have spent.
-use super::super::gcra::{Refused, Rules, Stance};
+use super::super::gcra::{Refused, Rules, Stance, Used};
 use crate::counters::Totals;
 use octostack_core::inspect::Mode;
 use std::cmp::Reverse;
@@ -30,6 +30,14 @@ const SAMPLE: usize = 16;
 struct Entry {
     hash: u64,
     arrival: u64,
+    /// How much of the arrival does not count, since it is more than a burst that shrank.
+    cut: u64,
+}
+
+impl Entry {
+    fn used(&self, now: u64) -> Used {
+        Used::at(self.arrival, self.cut, now)
+    }
 }
 
 /// See the [module docs](self).
@@ -60,8 +68,9 @@ impl Part {
         }
     }
 
-    /// Decides one call of the key with this hash, and counts the decision.
-    pub(super) fn admit(&mut self, hash: u64, now: u64) -> Result<(), Refused> {
+    /// Decides a call of the key with this hash that counts as `weight` calls, and counts the
+    /// decision.
+    pub(super) fn admit(&mut self, hash: u64, weight: u32, now: u64) -> Result<(), Refused> {
         match self.rules.stance() {
             Stance::Pass => return Ok(()),
             Stance::Refuse => {
@@ -74,13 +83,15 @@ impl Part {
             Some(at) => *at,
             None => self.insert(hash, now),
         };
-        let arrival = &mut self.entries[at].arrival;
-        match self.rules.judge(arrival.saturating_sub(now)) {
-            Ok(ahead) => *arrival = now + ahead,
+        let entry = &mut self.entries[at];
+        let used = entry.used(now);
+        entry.cut = used.cut;
+        match self.rules.judge(used.counted(), weight) {
+            Ok(ahead) => entry.arrival = now + ahead + used.cut,
             Err(_) if self.rules.mode == Mode::Shadow => self.totals.shadow_rejected += 1,
-            Err(wait) => {
+            Err(refused) => {
                 self.totals.rejected += 1;
-                return Err(Refused { retry_after: Some(wait) });
+                return Err(refused);
             }
         }
         self.totals.permitted += 1;
@@ -94,7 +105,7 @@ impl Part {
             self.evict(now);
         }
         let at = self.entries.len();
-        self.entries.push(Entry { hash, arrival: now });
+        self.entries.push(Entry { hash, arrival: now, cut: 0 });
         self.index.insert(hash, at);
         at
     }
@@ -152,8 +163,8 @@ impl Part {
     /// that have used least.
     pub(super) fn apply(&mut self, rules: Rules, room: usize, now: u64) {
         for entry in &mut self.entries {
-            let ahead = self.rules.carry(rules, entry.arrival.saturating_sub(now));
-            entry.arrival = now + ahead;
+            let used = self.rules.carry(rules, entry.used(now));
+            (entry.arrival, entry.cut) = (now + used.ahead, used.cut);
         }
         (self.rules, self.room) = (rules, room);
         let all = self.rewind();

@@ -26,6 +26,8 @@ pub struct Shared {
     store: Store,
     live: Live<KeyedRateLimitConfig>,
     origin: Origin,
+    /// What a key is, for operators.
+    per: &'static str,
 }
 
 impl Shared {
@@ -33,10 +35,11 @@ impl Shared {
         name: Arc<str>,
         mode: Mode,
         settings: KeyedRateLimitConfig,
+        per: &'static str,
     ) -> Result<Self, SettingsError> {
         let store = Store::new(rules(mode, &settings), settings.max_keys);
         let live = Live::new(&name, mode, settings, MODES)?;
-        Ok(Self { name, store, live, origin: Origin::now() })
+        Ok(Self { name, store, live, origin: Origin::now(), per })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -57,6 +60,7 @@ impl Shared {
     pub(super) fn admit<K: Hash>(
         &self,
         key: impl FnOnce() -> Option<K>,
+        weight: u32,
         clock: &impl Clock,
     ) -> Result<(), PolicyError> {
         match self.store.stance() {
@@ -66,7 +70,7 @@ impl Shared {
                 None => Ok(()),
                 Some(key) => self
                     .store
-                    .admit(&key, self.origin.nanos(clock))
+                    .admit(&key, weight, self.origin.nanos(clock))
                     .map_err(|refused| rate_limited(&self.name, refused)),
             },
         }
@@ -123,6 +127,7 @@ impl Inspect for Shared {
         let counts = self.store.counts(self.origin.nanos(&SystemClock));
         let [mode, settings, overridden] = self.live.status();
         Value::map([
+            ("per", self.per.into()),
             ("keys", counts.keys.into()),
             ("evictions", counts.evicted.into()),
             mode,

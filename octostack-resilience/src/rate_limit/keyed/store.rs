@@ -66,12 +66,17 @@ impl Store {
         Refused { retry_after: None }
     }
 
-    /// Decides one call of `key`.
+    /// Decides a call of `key` that counts as `weight` calls.
     #[inline]
-    pub(super) fn admit(&self, key: &(impl Hash + ?Sized), now: u64) -> Result<(), Refused> {
+    pub(super) fn admit(
+        &self,
+        key: &(impl Hash + ?Sized),
+        weight: u32,
+        now: u64,
+    ) -> Result<(), Refused> {
         // Outside the lock: hashing a key is the caller's code.
         let hash = self.hasher.hash_one(key);
-        self.part_of(hash).admit(hash, now)
+        self.part_of(hash).admit(hash, weight, now)
     }
 
     fn part_of(&self, hash: u64) -> MutexGuard<'_, Part> {

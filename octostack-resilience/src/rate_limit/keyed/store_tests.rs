@@ -19,7 +19,7 @@ fn all_parts_together_have_room_for_the_keys_and_no_more() {
         assert!(rooms.iter().all(|room| *room >= 1), "{max_keys}: {rooms:?}");
 
         for key in 0..3 * max_keys {
-            store.admit(&key, 0).unwrap();
+            store.admit(&key, 1, 0).unwrap();
         }
         let counts = store.counts(0);
         assert_eq!(counts.keys, max_keys as usize, "full, and not fuller");
@@ -31,7 +31,7 @@ fn all_parts_together_have_room_for_the_keys_and_no_more() {
 fn keys_are_spread_over_the_parts() {
     let store = store(1, 100_000);
     for key in 0..32_000_u64 {
-        store.admit(&key, 0).unwrap();
+        store.admit(&key, 1, 0).unwrap();
     }
     let lens: Vec<_> = store.parts.iter().map(|part| super::lock(part).len()).collect();
     // 1,000 each; seven standard deviations of chance.
@@ -42,10 +42,10 @@ fn keys_are_spread_over_the_parts() {
 fn whoever_asks_sees_no_key_that_has_recovered() {
     let store = store(2, 100_000);
     for key in 0..5_000 {
-        store.admit(&key, 0).unwrap();
+        store.admit(&key, 1, 0).unwrap();
     }
     for key in 0..10 {
-        store.admit(&key, 0).unwrap();
+        store.admit(&key, 1, 0).unwrap();
     }
     assert_eq!(store.counts(0).keys, 5_000);
     assert_eq!(store.counts(1_000_000_000).keys, 10);
@@ -63,7 +63,7 @@ fn threads_share_the_limit_of_a_key() {
             scope.spawn(|| {
                 for n in 0..4_000 {
                     let key = ["red", "green", "blue", "black"][n % 4];
-                    permitted.fetch_add(u64::from(store.admit(key, 0).is_ok()), Relaxed);
+                    permitted.fetch_add(u64::from(store.admit(key, 1, 0).is_ok()), Relaxed);
                 }
             });
         }

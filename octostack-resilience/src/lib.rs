@@ -6,6 +6,7 @@
 //! | [`Bulkhead`](bulkhead) | one slow dependency that takes everything | inside the breaker |
 //! | [`Timeout`](timeout) | calls that take too long, one by one or in all | around the attempt; around all |
 //! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
+//! | [`LoadShed`](load_shed) | callers that queue in front of a service that is busy | around what limits itself by readiness |
 //! | [`Retry`](retry) | failures that are gone a moment later | inside the total timeout |
 //! | [`Chaos`](chaos) | not having tried what happens when a dependency breaks | innermost |
 //!
@@ -54,6 +55,7 @@ pub mod chaos;
 mod counters;
 pub mod error;
 mod handle;
+pub mod load_shed;
 mod outcome;
 mod padded;
 mod policy;
@@ -73,6 +75,7 @@ pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
 pub use chaos::{Chaos, ChaosConfig, ChaosLayer};
 pub use error::{Error, FromPolicy, PolicyError, PolicyErrorKind};
 pub use handle::Handle;
+pub use load_shed::{LoadShed, LoadShedConfig, LoadShedLayer};
 pub use octostack_core::inspect::Mode;
 pub use outcome::Outcome;
 #[cfg(feature = "http")]

@@ -8,6 +8,7 @@
 //! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
 //! | [`LoadShed`](load_shed) | callers that queue in front of a service that is busy | around what limits itself by readiness |
 //! | [`Retry`](retry) | failures that are gone a moment later | inside the total timeout |
+//! | [`CatchPanic`](catch_panic) | one bug that closes a connection with all requests on it | inbound: outside all other policies |
 //! | [`Chaos`](chaos) | not having tried what happens when a dependency breaks | innermost |
 //!
 //! Every policy is a cheap-clone handle over shared state. Make one with its builder; then use it
@@ -50,6 +51,7 @@
 
 pub mod breaker;
 pub mod bulkhead;
+pub mod catch_panic;
 #[cfg(feature = "tokio")]
 pub mod chaos;
 mod counters;
@@ -71,6 +73,7 @@ mod unwind;
 
 pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Window};
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
+pub use catch_panic::{CatchPanic, CatchPanicConfig, CatchPanicLayer};
 #[cfg(feature = "tokio")]
 pub use chaos::{Chaos, ChaosConfig, ChaosLayer};
 pub use error::{Error, FromPolicy, PolicyError, PolicyErrorKind};

@@ -8,6 +8,7 @@
 //! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
 //! | [`LoadShed`](load_shed) | callers that queue in front of a service that is busy | around what limits itself by readiness |
 //! | [`Retry`](retry) | failures that are gone a moment later | inside the total timeout |
+//! | [`Fallback`](fallback) | failures that a caller need not see | inside the total timeout, outside the retry |
 //! | [`CatchPanic`](catch_panic) | one bug that closes a connection with all requests on it | inbound: outside all other policies |
 //! | [`Chaos`](chaos) | not having tried what happens when a dependency breaks | innermost |
 //!
@@ -56,6 +57,7 @@ pub mod catch_panic;
 pub mod chaos;
 mod counters;
 pub mod error;
+pub mod fallback;
 mod handle;
 pub mod load_shed;
 mod outcome;
@@ -77,6 +79,7 @@ pub use catch_panic::{CatchPanic, CatchPanicConfig, CatchPanicLayer};
 #[cfg(feature = "tokio")]
 pub use chaos::{Chaos, ChaosConfig, ChaosLayer};
 pub use error::{Error, FromPolicy, PolicyError, PolicyErrorKind};
+pub use fallback::{Fallback, FallbackConfig, FallbackLayer, FallbackOn};
 pub use handle::Handle;
 pub use load_shed::{LoadShed, LoadShedConfig, LoadShedLayer};
 pub use octostack_core::inspect::Mode;

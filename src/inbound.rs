@@ -59,7 +59,8 @@ use tower_service::Service;
 ///
 /// | field | default | from |
 /// |---|---|---|
-/// | `panic_catch.*` | [`CatchPanicConfig`] | |
+/// | `panic_catch.max_message` | 200 characters | enough for an assertion |
+/// | `panic_catch.event_interval` | 1 s | a route that always panics must not push other events out |
 /// | `timeout.timeout` | 30 s | .NET's standard pipeline |
 /// | `bulkhead.max_concurrent` | 1,000, no queue | .NET's standard pipeline |
 /// | `rate_limit.limit` | 0, no limit | only the owner of a service knows what it bears |

@@ -6,15 +6,18 @@
 //! 2. the probes `/livez` and `/readyz`, which nothing further in sees;
 //! 3. RED metrics, the span with its place in a trace, and the access log, by matched route,
 //!    sharing one guard;
-//! 4. `inbound.timeout`: 503 or 504 instead of an endless wait;
-//! 5. `inbound.bulkhead`: 503 at once when too many requests are in flight;
-//! 6. `inbound.rate_limit`: 429 at once when too many come in a time, if there is a limit;
-//! 7. feature flags: one snapshot and one context for the whole request.
+//! 4. `inbound.panic_catch`: 500 instead of a connection that closes;
+//! 5. `inbound.timeout`: 503 or 504 instead of an endless wait;
+//! 6. `inbound.bulkhead`: 503 at once when too many requests are in flight;
+//! 7. `inbound.rate_limit`: 429 at once when too many come in a time, if there is a limit;
+//! 8. feature flags: one snapshot and one context for the whole request.
 //!
 //! A request in gRPC gets the answers of the policies as gRPC statuses.
 //!
 //! The part inside the router is one layer, since each `Router::layer` costs allocations.
 mod grpc;
+#[cfg(test)]
+mod panic_tests;
 mod rate_limit;
 
 pub use rate_limit::{InboundRateLimit, LimitPer};
@@ -31,7 +34,9 @@ use http::Request;
 use octostack_core::health::Probes;
 use octostack_core::server::RequestBody;
 use octostack_flags::FlagsLayer;
-use octostack_resilience::{Bulkhead, BulkheadConfig, Timeout, TimeoutConfig};
+use octostack_resilience::{
+    Bulkhead, BulkheadConfig, CatchPanic, CatchPanicConfig, Timeout, TimeoutConfig,
+};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::request_id::RequestIdService;
 use octostack_telemetry::http::route::AxumRoute;
@@ -54,6 +59,8 @@ use tower_service::Service;
 ///
 /// | field | default | from |
 /// |---|---|---|
+/// | `panic_catch.max_message` | 200 characters | enough for an assertion |
+/// | `panic_catch.event_interval` | 1 s | a route that always panics must not push other events out |
 /// | `timeout.timeout` | 30 s | .NET's standard pipeline |
 /// | `bulkhead.max_concurrent` | 1,000, no queue | .NET's standard pipeline |
 /// | `rate_limit.limit` | 0, no limit | only the owner of a service knows what it bears |
@@ -61,6 +68,8 @@ use tower_service::Service;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct InboundConfig {
+    /// `inbound.panic_catch`: what is told of routes that panic.
+    pub panic_catch: CatchPanicConfig,
     /// `inbound.timeout`: how long a route may take until its answer begins.
     pub timeout: TimeoutConfig,
     /// `inbound.bulkhead`: how many requests may be in flight.
@@ -72,6 +81,7 @@ pub struct InboundConfig {
 impl Default for InboundConfig {
     fn default() -> Self {
         Self {
+            panic_catch: CatchPanicConfig::default(),
             timeout: TimeoutConfig { timeout: Duration::from_secs(30), ..TimeoutConfig::default() },
             bulkhead: BulkheadConfig { max_concurrent: 1_000, ..BulkheadConfig::default() },
             rate_limit: InboundRateLimit::default(),
@@ -91,6 +101,11 @@ pub(crate) fn stack(
     let registry = &run.registry;
     let red = RedLayer::new(&run.metrics)?.leak().route_from(AxumRoute);
     let log = RequestLogLayer::new().route_from(AxumRoute).trust_caller(trust);
+    let panics = CatchPanic::builder("inbound.panic_catch")
+        .settings(config.panic_catch.clone())
+        .registry(registry)
+        .build()?
+        .leak();
     let timeout = Timeout::builder("inbound.timeout")
         .settings(config.timeout.clone())
         .registry(registry)
@@ -104,6 +119,7 @@ pub(crate) fn stack(
     let layers = (
         ObserveLayer::new((red, log)),
         GrpcAnswersLayer,
+        panics.layer().respond_http(),
         timeout.layer().respond_http(),
         bulkhead.layer().respond_http(),
     );

@@ -39,7 +39,7 @@
 //! | crate | here | has |
 //! |---|---|---|
 //! | octostack-core | [`core`] | config, secrets, health, lifecycle, server, admin, inspection |
-//! | octostack-resilience | [`resilience`] | circuit breaker, bulkhead, retry, timeout, chaos |
+//! | octostack-resilience | [`resilience`] | circuit breaker, bulkhead, retry, timeout, load shed, panic catch, fallback, chaos |
 //! | octostack-telemetry | [`telemetry`] | metrics, RED layer, request ids, logs |
 //! | octostack-flags | [`mod@flags`] | feature flags: declared, compiled, pinned to a request |
 //!
@@ -143,6 +143,12 @@ mod book {
     mod policy_retry {}
     #[doc = include_str!("../docs/policies/timeout.md")]
     mod policy_timeout {}
+    #[doc = include_str!("../docs/policies/load-shed.md")]
+    mod policy_load_shed {}
+    #[doc = include_str!("../docs/policies/panic-catch.md")]
+    mod policy_panic_catch {}
+    #[doc = include_str!("../docs/policies/fallback.md")]
+    mod policy_fallback {}
     #[doc = include_str!("../docs/policies/chaos.md")]
     mod policy_chaos {}
     #[doc = include_str!("../docs/telemetry.md")]

@@ -5,11 +5,11 @@ use http::{Request, Response};
 use http_body_util::Full;
 use octostack::Registry;
 use octostack::core::inspect::{Metric, Mode, Sink};
-use octostack::core::testing::{Probe, check, check_rejecting};
+use octostack::core::testing::{Exceptions, Probe, check, check_except, check_rejecting_except};
 use octostack::flags::{Flags, FlagsLayer};
 use octostack::resilience::{
-    Bulkhead, Chaos, ChaosConfig, CircuitBreaker, Error, KeyedRateLimit, RateLimit, Retry, Timeout,
-    error,
+    Bulkhead, CatchPanic, Chaos, ChaosConfig, CircuitBreaker, Error, Fallback, KeyedRateLimit,
+    LoadShed, RateLimit, Retry, Timeout, error,
 };
 use octostack::telemetry::http::{RedLayer, RequestIdLayer};
 use octostack::telemetry::logs::RequestLogLayer;
@@ -95,6 +95,15 @@ macro_rules! layer {
     (retry, $registry:expr, $metrics:expr) => {
         Retry::builder("retry").registry($registry).build().unwrap().layer()
     };
+    (load_shed, $registry:expr, $metrics:expr) => {
+        LoadShed::builder("load_shed").registry($registry).build().unwrap().layer()
+    };
+    (catch_panic, $registry:expr, $metrics:expr) => {
+        CatchPanic::builder("catch_panic").registry($registry).build().unwrap().layer()
+    };
+    (fallback, $registry:expr, $metrics:expr) => {
+        Fallback::builder("fallback").registry($registry).build().unwrap().with(|failed| failed)
+    };
     (red, $registry:expr, $metrics:expr) => {
         RedLayer::new($metrics).unwrap()
     };
@@ -112,16 +121,27 @@ macro_rules! layer {
     };
 }
 
+/// What a stack with these layers does on purpose in place of a law.
+fn exceptions(names: &[&str]) -> Exceptions {
+    names.iter().fold(Exceptions::NONE, |all, name| match *name {
+        "load_shed" | "closed_load_shed" => all.sheds(),
+        "catch_panic" => all.catches_panics(),
+        _ => all,
+    })
+}
+
 /// One test for each layer, alone and around each of the others.
 macro_rules! contract {
     ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead rate_limit
-        keyed_rate_limit timeout chaos retry red request_log request_id flags client_trace);)* };
+        keyed_rate_limit timeout chaos retry load_shed catch_panic fallback red request_log
+        request_id flags client_trace);)* };
     (@around $outer:ident: $($inner:ident)*) => {
         #[tokio::test]
         async fn $outer() {
             let (registry, metrics) = (Registry::new(), Metrics::new());
             let (layer, alone) = (layer!($outer, &registry, &metrics), probe());
-            check(
+            check_except(
+                exceptions(&[stringify!($outer)]),
                 stringify!($outer),
                 &alone,
                 |inner| layer.layer(inner),
@@ -133,7 +153,8 @@ macro_rules! contract {
                 let outer = layer!($outer, &registry, &metrics);
                 let inner = layer!($inner, &registry, &metrics);
                 let probe = probe();
-                check(
+                check_except(
+                    exceptions(&[stringify!($outer), stringify!($inner)]),
                     concat!(stringify!($outer), " around ", stringify!($inner)),
                     &probe,
                     |service| outer.layer(inner.layer(service)),
@@ -145,14 +166,14 @@ macro_rules! contract {
     };
 }
 
-contract!(breaker bulkhead rate_limit keyed_rate_limit timeout chaos retry red request_log
-    request_id flags client_trace);
+contract!(breaker bulkhead rate_limit keyed_rate_limit timeout chaos retry load_shed catch_panic
+    fallback red request_log request_id flags client_trace);
 
 /// One test for each layer that can refuse, while it does: around each of the others.
 macro_rules! rejecting {
     ($($name:ident $layer:expr;)*) => { $(rejecting!(@around $name $layer, error breaker bulkhead
-        rate_limit keyed_rate_limit timeout chaos retry red request_log request_id flags
-        client_trace);)* };
+        rate_limit keyed_rate_limit timeout chaos retry load_shed catch_panic fallback red
+        request_log request_id flags client_trace);)* };
     (@around $name:ident $layer:expr, $($inner:ident)*) => {
         #[tokio::test]
         async fn $name() {
@@ -160,7 +181,8 @@ macro_rules! rejecting {
             $({
                 let (registry, metrics) = (Registry::new(), Metrics::new());
                 let (inner, probe) = (layer!($inner, &registry, &metrics), probe());
-                check_rejecting(
+                check_rejecting_except(
+                    exceptions(&[stringify!($name), stringify!($inner)]),
                     concat!(stringify!($name), " around ", stringify!($inner)),
                     &probe,
                     |service| layer.layer(inner.layer(service)),
@@ -192,6 +214,10 @@ rejecting!(
         let limit = limit.period(Duration::from_secs(3_600)).build().unwrap();
         limit.admit("everybody").unwrap();
         limit.layer(|_: &Request<()>| Some("everybody"))
+    };
+    closed_load_shed {
+        let shed = LoadShed::builder("closed").registry(&Registry::new());
+        shed.mode(Mode::ForcedOpen).build().unwrap().layer()
     };
     failing_chaos {
         let settings = ChaosConfig { error_rate: 1.0, ..ChaosConfig::default() };

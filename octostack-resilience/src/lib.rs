@@ -6,7 +6,10 @@
 //! | [`Bulkhead`](bulkhead) | one slow dependency that takes everything | inside the breaker |
 //! | [`Timeout`](timeout) | calls that take too long, one by one or in all | around the attempt; around all |
 //! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
+//! | [`LoadShed`](load_shed) | callers that queue in front of a service that is busy | around what limits itself by readiness |
 //! | [`Retry`](retry) | failures that are gone a moment later | inside the total timeout |
+//! | [`Fallback`](fallback) | failures that a caller need not see | inside the total timeout, outside the retry |
+//! | [`CatchPanic`](catch_panic) | one bug that closes a connection with all requests on it | inbound: outside all other policies |
 //! | [`Chaos`](chaos) | not having tried what happens when a dependency breaks | innermost |
 //!
 //! Every policy is a cheap-clone handle over shared state. Make one with its builder; then use it
@@ -49,13 +52,16 @@
 
 pub mod breaker;
 pub mod bulkhead;
+pub mod catch_panic;
 #[cfg(feature = "tokio")]
 pub mod chaos;
 mod counters;
 pub mod deadline;
 pub mod error;
 pub mod extent;
+pub mod fallback;
 mod handle;
+pub mod load_shed;
 mod outcome;
 mod padded;
 mod policy;
@@ -71,10 +77,13 @@ mod unwind;
 
 pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Window};
 pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
+pub use catch_panic::{CatchPanic, CatchPanicConfig, CatchPanicLayer};
 #[cfg(feature = "tokio")]
 pub use chaos::{Chaos, ChaosConfig, ChaosLayer, ChaosSwitch};
 pub use error::{Error, FromPolicy, Phase, PolicyError, PolicyErrorKind};
+pub use fallback::{Fallback, FallbackConfig, FallbackLayer, FallbackOn};
 pub use handle::Handle;
+pub use load_shed::{LoadShed, LoadShedConfig, LoadShedLayer};
 pub use octostack_core::inspect::Mode;
 pub use outcome::Outcome;
 #[cfg(feature = "http")]

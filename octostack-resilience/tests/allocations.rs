@@ -7,8 +7,8 @@ use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use octostack_core::inspect::Registry;
 use octostack_resilience::{
-    Bulkhead, Chaos, CircuitBreaker, Error, KeyedRateLimit, Outcome, RateLimit, Retry, RetryLayer,
-    Timeout, Window,
+    Bulkhead, CatchPanic, Chaos, CircuitBreaker, Error, Fallback, KeyedRateLimit, LoadShed,
+    Outcome, RateLimit, Retry, RetryLayer, Timeout, Window,
 };
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -158,6 +158,36 @@ fn chaos_that_does_not_strike_allocates_nothing() {
     let armed = builder().error_rate(1e-12).latency(Duration::from_secs(1)).latency_rate(1e-12);
     let armed = armed.build().expect("valid");
     assert_eq!(allocations(armed.layer().layer(Answers), || 1), 0);
+}
+
+#[test]
+fn a_load_shed_around_a_service_that_is_ready_allocates_nothing() {
+    let registry = Registry::new();
+    let shed = LoadShed::builder("s").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(shed.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| shed.call(true, ready(Ok::<_, Infallible>(1)))), 0);
+    assert_eq!(measure(|| shed.admit(true).expect("there is room")).count_total, 0);
+}
+
+#[test]
+fn a_panic_catch_without_a_panic_allocates_nothing() {
+    let registry = Registry::new();
+    let catch = CatchPanic::builder("c").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(catch.layer().layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| catch.call(ready(Ok::<_, Infallible>(1)))), 0);
+    assert_eq!(measure(|| catch.run(|| ()).expect("no panic")).count_total, 0);
+}
+
+#[test]
+fn a_fallback_that_is_not_needed_allocates_nothing() {
+    let registry = Registry::new();
+    let fallback = Fallback::builder("f").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(fallback.value(7_u32).layer(Answers), || 1), 0);
+    let by_function = fallback.with(|failed| failed);
+    assert_eq!(allocations(by_function.layer(Answers), || 1), 0);
+    assert_eq!(allocations(fallback.service(Answers).layer(Answers), || 1), 0);
+    let operation = || ready(Ok::<_, Error<Infallible>>(1));
+    assert_eq!(allocations_of(|| fallback.call(operation(), |_| operation())), 0);
 }
 
 #[test]

@@ -17,6 +17,29 @@ impl Wake for Counting {
     }
 }
 
+/// What a stack under test does on purpose in place of what a law says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exceptions {
+    sheds: bool,
+    catches_panics: bool,
+}
+
+impl Exceptions {
+    /// Every law holds.
+    pub const NONE: Self = Self { sheds: false, catches_panics: false };
+
+    /// While the inner service is not ready it is ready all the same, and answers a call at once
+    /// without calling the inner service.
+    pub const fn sheds(self) -> Self {
+        Self { sheds: true, ..self }
+    }
+
+    /// A panic of the inner service becomes an answer.
+    pub const fn catches_panics(self) -> Self {
+        Self { catches_panics: true, ..self }
+    }
+}
+
 /// Walks a layer through the laws of the [module docs](super).
 ///
 /// * `probe` answers with something that the layer takes for a success.
@@ -36,7 +59,25 @@ pub fn check<S, Req, Res, Err>(
 ) where
     S: Service<Req> + Clone,
 {
-    let subject = Subject { name, probe, service: wrap(probe.clone()), request, at_rest };
+    check_except(Exceptions::NONE, name, probe, wrap, request, at_rest);
+}
+
+/// As [`check`], for a stack that breaks a law on purpose.
+///
+/// # Panics
+/// As [`check`], and if the stack does not do what `exceptions` says in place of the law.
+pub fn check_except<S, Req, Res, Err>(
+    exceptions: Exceptions,
+    name: &str,
+    probe: &Probe<Res, Err>,
+    wrap: impl Fn(Probe<Res, Err>) -> S,
+    request: impl Fn() -> Req,
+    at_rest: impl Fn() -> Result<(), String>,
+) where
+    S: Service<Req> + Clone,
+{
+    let service = wrap(probe.clone());
+    let subject = Subject { exceptions, name, probe, service, request, at_rest };
     subject.answers("from the start");
     subject.waits_for_readiness();
     subject.passes_errors_of_readiness();
@@ -62,7 +103,25 @@ pub fn check_rejecting<S, Req, Res, Err>(
 ) where
     S: Service<Req> + Clone,
 {
-    let subject = Subject { name, probe, service: wrap(probe.clone()), request, at_rest };
+    check_rejecting_except(Exceptions::NONE, name, probe, wrap, request, at_rest);
+}
+
+/// As [`check_rejecting`], for a stack that breaks a law on purpose.
+///
+/// # Panics
+/// As [`check_rejecting`], and if the stack does not do what `exceptions` says in place of the law.
+pub fn check_rejecting_except<S, Req, Res, Err>(
+    exceptions: Exceptions,
+    name: &str,
+    probe: &Probe<Res, Err>,
+    wrap: impl Fn(Probe<Res, Err>) -> S,
+    request: impl Fn() -> Req,
+    at_rest: impl Fn() -> Result<(), String>,
+) where
+    S: Service<Req> + Clone,
+{
+    let service = wrap(probe.clone());
+    let subject = Subject { exceptions, name, probe, service, request, at_rest };
     subject.rejects("from the start");
     subject.waits_for_readiness();
     subject.passes_errors_of_readiness();
@@ -70,6 +129,7 @@ pub fn check_rejecting<S, Req, Res, Err>(
 }
 
 struct Subject<'a, S, Res, Err, R, A> {
+    exceptions: Exceptions,
     name: &'a str,
     probe: &'a Probe<Res, Err>,
     service: S,
@@ -116,15 +176,29 @@ where
         let count = Arc::new(Counting::default());
         let waker = Waker::from(count.clone());
         let mut service = self.service.clone();
-        let pending = service.poll_ready(&mut Context::from_waker(&waker)).is_pending();
-        self.law(pending, "is not ready while the inner service is not", "busy");
+        let ready = service.poll_ready(&mut Context::from_waker(&waker));
+        if self.exceptions.sheds {
+            self.law(matches!(ready, Poll::Ready(Ok(()))), "is always ready", "busy");
+            self.sheds(&mut service);
+        } else {
+            self.law(ready.is_pending(), "is not ready while the inner service is not", "busy");
+        }
         let woken = count.0.load(Ordering::Relaxed);
         self.law(woken == 0, "does not wake itself", "busy");
         self.probe.behave(Behaviour::Answer);
         let woken = count.0.load(Ordering::Relaxed);
-        self.law(woken > 0, "is woken when the inner service becomes ready", "busy");
+        let waits = !self.exceptions.sheds;
+        self.law(woken > 0 || !waits, "is woken when the inner service becomes ready", "busy");
         drop(service);
         self.rests("after a wait for readiness");
+    }
+
+    fn sheds(&self, service: &mut S) {
+        let calls = self.probe.calls();
+        let answer = poll(&mut pin!(service.call((self.request)())).as_mut());
+        self.law(answer.is_ready(), "answers at once", "busy");
+        self.law(self.probe.calls() == calls, "sheds without calling", "busy");
+        self.rests("after a call was shed");
     }
 
     fn passes_errors_of_readiness(&self) {
@@ -180,7 +254,11 @@ where
             let result = catch_unwind(AssertUnwindSafe(|| {
                 drop(poll(&mut pin!(service.call(request)).as_mut()));
             }));
-            self.law(result.is_err(), "lets a panic through", "panicking");
+            if self.exceptions.catches_panics {
+                self.law(result.is_ok(), "catches a panic", "panicking");
+            } else {
+                self.law(result.is_err(), "lets a panic through", "panicking");
+            }
             drop(service);
             self.probe.behave(Behaviour::Answer);
             self.rests(&format!("after {behaviour:?}"));
@@ -220,7 +298,7 @@ fn poll<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check, check_rejecting};
+    use super::{Exceptions, check, check_except, check_rejecting};
     use crate::testing::Probe;
     use std::future::{pending, ready};
     use std::panic::catch_unwind;
@@ -315,6 +393,19 @@ mod tests {
         run("none");
         for fault in ["fails in readiness", "keeps readiness", "calls", "never answers"] {
             assert!(catch_unwind(|| run(fault)).is_err(), "{fault} was not found");
+        }
+    }
+
+    #[test]
+    fn an_exception_is_held_to_what_it_does_instead() {
+        let run = |exceptions, fault| {
+            let wrap = |inner| Faulty { inner, fault };
+            check_except(exceptions, fault, &probe(), wrap, || (), || Ok(()));
+        };
+        let (sheds, catches) = (Exceptions::NONE.sheds(), Exceptions::NONE.catches_panics());
+        for (exceptions, fault) in [(sheds, "none"), (sheds, "always ready"), (catches, "none")] {
+            let found = catch_unwind(|| run(exceptions, fault));
+            assert!(found.is_err(), "{fault} is none of {exceptions:?}");
         }
     }
 

@@ -16,6 +16,10 @@
 //! [`check_rejecting`] does so with a layer that refuses every call: it is ready when the inner
 //! service is, answers at once without calling it, and gives its readiness back with the answer.
 //!
+//! Two sorts of layers break a law on purpose, so that nobody has to rely on it: load shedding is
+//! always ready, and catching panics lets none through. [`Exceptions`] names what they do instead,
+//! and [`check_except`] and [`check_rejecting_except`] hold a stack with such layers to that.
+//!
 //! ```
 //! use octostack_core::testing::{Probe, check};
 //!
@@ -26,5 +30,5 @@
 mod contract;
 mod probe;
 
-pub use contract::{check, check_rejecting};
+pub use contract::{Exceptions, check, check_except, check_rejecting, check_rejecting_except};
 pub use probe::{Behaviour, Probe, ProbeFuture};

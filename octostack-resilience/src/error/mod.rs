@@ -14,8 +14,8 @@
 //!
 //! * A **rejection** ([`PolicyError::is_rejection`]) refused the work before it started. It says
 //!   nothing about the service: breakers ignore it and retries do not repeat it.
-//! * Anything else **ended** work that had started: it timed out, or chaos injected a fault.
-//!   Breakers count it and retries may repeat it.
+//! * Anything else **ended** work that had started: it timed out, it panicked, or chaos injected a
+//!   fault. Breakers count it and retries may repeat it.
 //!
 //! ```
 //! use octostack_resilience::error::{FromPolicy, PolicyError, PolicyErrorKind};
@@ -136,6 +136,8 @@ pub enum PolicyErrorKind {
     TimedOut,
     /// Ended: chaos injected a fault.
     Injected,
+    /// Ended: the service panicked.
+    Panicked,
 }
 
 impl PolicyErrorKind {
@@ -147,7 +149,7 @@ impl PolicyErrorKind {
             | Self::RateLimited
             | Self::Overloaded
             | Self::DeadlinePassed => true,
-            Self::TimedOut | Self::Injected => false,
+            Self::TimedOut | Self::Injected | Self::Panicked => false,
         }
     }
 
@@ -161,6 +163,7 @@ impl PolicyErrorKind {
             Self::DeadlinePassed => "deadline_passed",
             Self::TimedOut => "timed_out",
             Self::Injected => "injected",
+            Self::Panicked => "panicked",
         }
     }
 
@@ -174,6 +177,7 @@ impl PolicyErrorKind {
             Self::DeadlinePassed => "the deadline has passed",
             Self::TimedOut => "the call timed out",
             Self::Injected => "a fault was injected",
+            Self::Panicked => "the service panicked",
         }
     }
 }

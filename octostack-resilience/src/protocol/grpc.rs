@@ -17,6 +17,7 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// | circuit open, injected | `UNAVAILABLE` |
 /// | rate limited, bulkhead full, overloaded | `RESOURCE_EXHAUSTED` |
 /// | deadline passed, timed out | `DEADLINE_EXCEEDED` |
+/// | panicked | `INTERNAL` |
 ///
 /// A known wait goes into `grpc-retry-pushback-ms`. The [`PolicyError`] itself travels in the
 /// response's extensions, so that layers further out recognise it.
@@ -64,6 +65,10 @@ impl<B: Default, Err> Protocol<Response<B>, Err> for Grpc {
         let millis = response.headers().get(PUSHBACK)?.to_str().ok()?.parse().ok()?;
         Some(Duration::from_millis(millis))
     }
+
+    fn policy_error<'a>(&self, output: &'a Result<Response<B>, Err>) -> Option<&'a PolicyError> {
+        output.as_ref().ok()?.extensions().get()
+    }
 }
 
 /// The status that says what a policy said, in the headers of an answer or in its trailers.
@@ -104,6 +109,7 @@ fn status_of(kind: PolicyErrorKind) -> &'static str {
         | PolicyErrorKind::BulkheadFull
         | PolicyErrorKind::Overloaded => "8",
         PolicyErrorKind::DeadlinePassed | PolicyErrorKind::TimedOut => "4",
+        PolicyErrorKind::Panicked => "13",
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 /// | policy error | status |
 /// |---|---|
 /// | rate limited | 429 |
+/// | panicked | 500 |
 /// | circuit open, bulkhead full, overloaded, injected | 503 |
 /// | deadline passed, timed out | 504 |
 ///
@@ -60,6 +61,10 @@ impl<B: From<Bytes>, Err> Protocol<Response<B>, Err> for Http {
         }
         parse_retry_after(response.headers().get(RETRY_AFTER)?, SystemTime::now())
     }
+
+    fn policy_error<'a>(&self, output: &'a Result<Response<B>, Err>) -> Option<&'a PolicyError> {
+        output.as_ref().ok()?.extensions().get()
+    }
 }
 
 fn status_of(kind: PolicyErrorKind) -> StatusCode {
@@ -70,6 +75,7 @@ fn status_of(kind: PolicyErrorKind) -> StatusCode {
         | PolicyErrorKind::BulkheadFull
         | PolicyErrorKind::Overloaded
         | PolicyErrorKind::Injected => StatusCode::SERVICE_UNAVAILABLE,
+        PolicyErrorKind::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -140,7 +146,9 @@ mod tests {
         let reject = |kind| -> Output { Http.reject(PolicyError::new("p", kind)) };
         assert_eq!(Http.classify(&reject(PolicyErrorKind::CircuitOpen)), Outcome::Ignored);
         assert_eq!(Http.classify(&reject(PolicyErrorKind::RateLimited)), Outcome::Ignored);
-        assert_eq!(Http.classify(&reject(PolicyErrorKind::TimedOut)), Outcome::Failure);
+        for ended in [PolicyErrorKind::TimedOut, PolicyErrorKind::Panicked] {
+            assert_eq!(Http.classify(&reject(ended)), Outcome::Failure, "{ended}");
+        }
     }
 
     #[test]

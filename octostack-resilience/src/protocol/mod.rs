@@ -7,7 +7,7 @@
 //! | marker | a policy answers with | a call failed if |
 //! |---|---|---|
 //! | [`Plain`] (default) | `Err(E)`, for `E:` [`FromPolicy`] | it is an `Err` |
-//! | [`Http`], `.respond_http()` | 429, 503 or 504 with `application/problem+json` | it is an `Err` or a 5xx |
+//! | [`Http`], `.respond_http()` | 429, 500, 503 or 504 with `application/problem+json` | it is an `Err` or a 5xx |
 //! | [`Grpc`], `.respond_grpc()` | a gRPC status | it is an `Err` or a server-side status |
 //!
 //! `.classify(closure)` on a layer replaces the verdict and keeps the answer;
@@ -48,6 +48,13 @@ pub trait Protocol<Res, Err>: Clone {
     /// When the service wants to be asked again, if the answer says so. Only asked after a call
     /// that did not succeed.
     fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration>;
+
+    /// The word of a policy further in, if the answer is one. A protocol that leaves this out
+    /// recognises none.
+    fn policy_error<'a>(&self, output: &'a Result<Res, Err>) -> Option<&'a PolicyError> {
+        let _ = output;
+        None
+    }
 }
 
 /// Answers with the stack's error type; the default.
@@ -68,6 +75,10 @@ impl<Res, Err: FromPolicy> Protocol<Res, Err> for Plain {
 
     fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration> {
         output.as_ref().err()?.policy_error()?.retry_after
+    }
+
+    fn policy_error<'a>(&self, output: &'a Result<Res, Err>) -> Option<&'a PolicyError> {
+        output.as_ref().err()?.policy_error()
     }
 }
 
@@ -99,6 +110,10 @@ where
     fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration> {
         self.protocol.retry_after(output)
     }
+
+    fn policy_error<'a>(&self, output: &'a Result<Res, Err>) -> Option<&'a PolicyError> {
+        self.protocol.policy_error(output)
+    }
 }
 
 /// A protocol with another answer; made by `.respond_with(closure)` on a layer.
@@ -123,6 +138,10 @@ where
 
     fn retry_after(&self, output: &Result<Res, Err>) -> Option<Duration> {
         self.protocol.retry_after(output)
+    }
+
+    fn policy_error<'a>(&self, output: &'a Result<Res, Err>) -> Option<&'a PolicyError> {
+        self.protocol.policy_error(output)
     }
 }
 

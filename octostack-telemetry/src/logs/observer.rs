@@ -6,7 +6,7 @@ use std::fmt;
 /// Registry events are what happens rarely and matters to an operator: a breaker opens, config is
 /// reloaded, an override is set. In the log each has `kind` and `subject` and its own fields in
 /// `context`. Those whose kind ends in `_failed`, `_failing`, `_refused` or `_stuck` are warnings,
-/// and so is a transition to `open`; the others are information. One that happens while a request
+/// and so are a transition to `open` and a `panic`; the others are information. One that happens while a request
 /// is served carries the correlation id of that request.
 ///
 /// ```
@@ -43,7 +43,9 @@ fn matters(event: &Event) -> bool {
         let to = event.fields.iter().find(|(key, _)| *key == "to");
         to.is_some_and(|(_, state)| state.as_str() == Some("open"))
     };
-    bad.iter().any(|end| event.kind.ends_with(end)) || event.kind == "transition" && opens()
+    bad.iter().any(|end| event.kind.ends_with(end))
+        || event.kind == "panic"
+        || event.kind == "transition" && opens()
 }
 
 /// The fields of a registry event on their way through `tracing`.

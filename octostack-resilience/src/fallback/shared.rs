@@ -1,0 +1,122 @@
+use super::config::FallbackConfig;
+use super::tally::{Rules, Tally};
+use crate::outcome::Outcome;
+use crate::settings::{Live, SettingsError};
+use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
+use std::fmt;
+use std::sync::Arc;
+
+static ANSWERS: Metric = Metric::counter(
+    "octostack_fallback_answers_total",
+    "Answers that a fallback gave in place of others, by how it went with them.",
+);
+
+/// Forced open would need an answer to nothing, forced closed is the same as disabled.
+const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled];
+
+/// The state that all clones, layers and calls of a fallback share.
+pub struct Shared {
+    name: Arc<str>,
+    pub(super) tally: Tally,
+    live: Live<FallbackConfig>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: Arc<str>,
+        mode: Mode,
+        settings: FallbackConfig,
+    ) -> Result<Self, SettingsError> {
+        let tally = Tally::new(Rules::new(mode, settings.on));
+        let live = Live::new(&name, mode, settings, MODES)?;
+        Ok(Self { name, tally, live })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn settings(&self) -> FallbackConfig {
+        self.live.now().1
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
+    }
+
+    fn apply(&self, mode: Mode, settings: &FallbackConfig) {
+        self.tally.set_rules(Rules::new(mode, settings.on));
+    }
+
+    pub(super) fn reconfigure(
+        &self,
+        mode: Option<Mode>,
+        settings: Option<FallbackConfig>,
+    ) -> Result<(), SettingsError> {
+        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
+    }
+
+    fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Outcome::ALL.into_iter().map(Outcome::as_str).zip(self.tally.answers())
+    }
+}
+
+impl Inspect for Shared {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "fallback"
+    }
+
+    fn status(&self) -> Value {
+        let [mode, settings, overridden] = self.live.status();
+        let answers = self.answers().map(|(outcome, count)| (outcome, count.into()));
+        Value::map([
+            mode,
+            overridden,
+            settings,
+            ("counters", self.tally.totals().status()),
+            ("answers", Value::map(answers)),
+        ])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        self.tally.totals().collect(&self.name, self.kind(), sink);
+        for (outcome, count) in self.answers() {
+            let labels = [("policy", &*self.name), ("outcome", outcome)];
+            sink.sample(&ANSWERS, &labels, count as f64);
+        }
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        match self.mode() {
+            Mode::Enforce | Mode::Shadow => None,
+            mode => Some(format!("mode is {mode}")),
+        }
+    }
+
+    fn control(&self) -> Option<&dyn Control> {
+        Some(self)
+    }
+}
+
+impl Control for Shared {
+    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
+        self.live.check_with(Some(patch), |_| Vec::new())
+    }
+
+    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fallback")
+            .field("name", &self.name)
+            .field("settings", &self.live)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+use super::config::LoadShedConfig;
+use super::gate::{Gate, Refused, Rules};
+use crate::error::{PolicyError, PolicyErrorKind};
+use crate::settings::{Live, SettingsError};
+use octostack_core::inspect::{Control, Inspect, Mode, Patch, Problem, Sink, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// Forced closed would be the same as disabled.
+const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled, Mode::ForcedOpen];
+
+/// The state that all clones, layers and calls of a load shed share.
+pub struct Shared {
+    name: Arc<str>,
+    gate: Gate,
+    live: Live<LoadShedConfig>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: Arc<str>,
+        mode: Mode,
+        settings: LoadShedConfig,
+    ) -> Result<Self, SettingsError> {
+        let gate = Gate::new(Rules::new(mode, settings.retry_after));
+        let live = Live::new(&name, mode, settings, MODES)?;
+        Ok(Self { name, gate, live })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn settings(&self) -> LoadShedConfig {
+        self.live.now().1
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.live.now().0
+    }
+
+    #[inline]
+    pub(super) fn admit(&self, ready: bool) -> Result<(), PolicyError> {
+        self.gate.admit(ready).map_err(|refused| self.overloaded(refused))
+    }
+
+    #[cold]
+    fn overloaded(&self, refused: Refused) -> PolicyError {
+        let error = PolicyError::new(self.name.clone(), PolicyErrorKind::Overloaded);
+        error.with_retry_after(refused.retry_after)
+    }
+
+    fn apply(&self, mode: Mode, settings: &LoadShedConfig) {
+        self.gate.set_rules(Rules::new(mode, settings.retry_after));
+    }
+
+    pub(super) fn reconfigure(
+        &self,
+        mode: Option<Mode>,
+        settings: Option<LoadShedConfig>,
+    ) -> Result<(), SettingsError> {
+        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+impl Inspect for Shared {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "load_shed"
+    }
+
+    fn status(&self) -> Value {
+        let [mode, settings, overridden] = self.live.status();
+        Value::map([mode, overridden, settings, ("counters", self.gate.totals().status())])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        self.gate.totals().collect(&self.name, self.kind(), sink);
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        match self.mode() {
+            Mode::Enforce | Mode::Shadow => None,
+            mode => Some(format!("mode is {mode}")),
+        }
+    }
+
+    fn control(&self) -> Option<&dyn Control> {
+        Some(self)
+    }
+}
+
+impl Control for Shared {
+    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
+        self.live.check_with(Some(patch), |_| Vec::new())
+    }
+
+    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadShed")
+            .field("name", &self.name)
+            .field("settings", &self.live)
+            .finish_non_exhaustive()
+    }
+}

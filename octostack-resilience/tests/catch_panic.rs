@@ -33,6 +33,7 @@ fn panicked() -> Failure {
     Error::Policy(PolicyError::new("reports.panic_catch", PolicyErrorKind::Panicked))
 }
 
+#[allow(clippy::unused_async, reason = "an operation to guard")]
 async fn panicking() -> Result<(), &'static str> {
     panic!("a secret of {}", std::hint::black_box("somebody"))
 }
@@ -65,7 +66,8 @@ fn assert_counts(registry: &Registry, expected: &[(&str, f64)]) {
 /// What was told of panics, and of how many.
 fn events(registry: &Registry) -> Vec<(String, Value)> {
     let told = |event: &Arc<Event>| {
-        let field = |key| event.fields.iter().find(|(known, _)| *known == key).unwrap().1.clone();
+        let field =
+            |key| event.fields.iter().find(|(known, _)| *known == key).expect(key).1.clone();
         assert_eq!((event.kind, &*event.subject), ("panic", "reports.panic_catch"));
         assert_eq!(event.message, format!("the service panicked: {}", field("panic").as_str()?));
         Some((field("panic").as_str()?.to_owned(), field("panics")))
@@ -112,9 +114,9 @@ fn the_message_goes_to_the_registry_and_to_nobody_else() {
     assert_eq!(events(&registry), [("a secret of somebody".to_owned(), 1_u64.into())]);
 
     catch.reconfigure(CatchPanicConfig { max_message: 8, ..catch.settings() }).unwrap();
-    catch.run(|| panic!("größere Sorgen")).map(|()| ()).unwrap_err();
+    catch.run::<()>(|| panic!("größere Sorgen")).unwrap_err();
     catch.reconfigure(CatchPanicConfig { max_message: 0, ..catch.settings() }).unwrap();
-    catch.run(|| panic!("größere Sorgen")).map(|()| ()).unwrap_err();
+    catch.run::<()>(|| panic!("größere Sorgen")).unwrap_err();
     let told: Vec<_> = events(&registry).into_iter().map(|(text, _)| text).collect();
     assert_eq!(told[1..], ["größere …", "(its message is not shown)"]);
 }
@@ -124,7 +126,7 @@ fn a_flood_of_panics_is_one_event_and_no_panic_is_lost() {
     let registry = Registry::new();
     let catch = builder(&registry).event_interval(Duration::from_secs(86_400)).build().unwrap();
     for _ in 0..100 {
-        catch.run(|| panic!("again")).map(|()| ()).unwrap_err();
+        catch.run::<()>(|| panic!("again")).unwrap_err();
     }
     assert_eq!(events(&registry), [("again".to_owned(), 1_u64.into())]);
     assert_counts(&registry, &[("permitted", 100.0), ("failure", 100.0)]);
@@ -208,18 +210,21 @@ impl Drop for Hopeless {
     }
 }
 
+/// Is thrown, and panics when it is dropped.
+struct Payload;
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        panic!("in the drop of what was thrown");
+    }
+}
+
 #[test]
 fn what_panics_once_more_while_it_is_dropped_is_caught_too() {
     let (registry, catch) = catch();
     assert_eq!(poll(pin!(catch.call(Hopeless))), Poll::Ready(Err(panicked())));
 
-    struct Payload;
-    impl Drop for Payload {
-        fn drop(&mut self) {
-            panic!("in the drop of what was thrown");
-        }
-    }
-    catch.run(|| panic_any(Payload)).map(|()| ()).unwrap_err();
+    catch.run::<()>(|| panic_any(Payload)).unwrap_err();
     let told: Vec<_> = events(&registry).into_iter().map(|(text, _)| text).collect();
     assert_eq!(told, ["in poll", "(no text)"]);
 }

@@ -14,7 +14,7 @@ use octostack_resilience::{
 use std::convert::Infallible;
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
@@ -44,6 +44,7 @@ fn timed_out() -> Failure {
 
 const LOST: Failure = Error::Inner("lost");
 
+#[allow(clippy::unused_async, reason = "an operation to guard")]
 async fn panics() -> Answer {
     panic!("boom")
 }
@@ -52,7 +53,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Samples that are not zero, with the first letter of what they count.
+/// Samples that are not zero, those of answers marked as such.
 #[derive(Default)]
 struct Samples(Vec<(String, f64)>);
 
@@ -65,7 +66,7 @@ impl Sink for Samples {
             name => panic!("{name}"),
         };
         if value > 0.0 {
-            self.0.push((format!("{what}{}", labels.last().unwrap().1), value));
+            self.0.push((format!("{what}{}", labels[labels.len() - 1].1), value));
         }
     }
 }
@@ -210,15 +211,17 @@ async fn a_service_gets_the_request_again_once_it_is_ready() {
 
 type Http = Result<Response<Vec<u8>>, Infallible>;
 
+#[allow(clippy::unnecessary_wraps, reason = "an answer of a service")]
 fn status(status: u16) -> Http {
-    Ok(Response::builder().status(status).body(Vec::new()).unwrap())
+    Ok(Response::builder().status(status).body(Vec::new()).expect("a valid response"))
 }
+
+type Sent = Request<ReplayBody<http_body_util::Full<bytes::Bytes>>>;
 
 /// What it was sent is what the other service gets, and what must not run twice does not.
 #[tokio::test]
 async fn an_http_request_is_sent_again_if_it_may_be() {
     let (_registry, fallback) = fallback();
-    type Sent = Request<ReplayBody<http_body_util::Full<bytes::Bytes>>>;
     let primary = service_fn(|_: Sent| ready(status(503)));
     let other = service_fn(|request: Sent| async move {
         use http_body_util::BodyExt;

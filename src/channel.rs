@@ -5,14 +5,12 @@ use octostack_core::Registry;
 use octostack_core::health::CheckKind;
 use octostack_core::lifecycle::{Step, Stopper};
 use octostack_core::server::{HttpService, Server, ServerConfig};
-use octostack_resilience::breaker::{CircuitBreakerService, State};
-use octostack_resilience::bulkhead::BulkheadService;
-use octostack_resilience::chaos::{Aim, ChaosService, ChaosSwitch, HttpRequests};
-use octostack_resilience::retry::{GrpcRequests, ReplayBody, RetryService};
-use octostack_resilience::timeout::TimeoutService;
-use octostack_resilience::{
-    Bulkhead, Chaos, CircuitBreaker, Grpc, Retry, Timeout, breaker, bulkhead, chaos, retry, timeout,
-};
+use octostack_resilience::breaker::State;
+use octostack_resilience::chaos::{ChaosSwitch, HttpAim};
+use octostack_resilience::retry::{GrpcRequests, ReplayBody};
+use octostack_resilience::stack::OutboundService;
+use octostack_resilience::timeout::Forwarded;
+use octostack_resilience::{CircuitBreaker, Grpc, Outbound, breaker};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::route::FixedRoute;
 use octostack_telemetry::logs::RequestLogLayer;
@@ -31,28 +29,8 @@ use tower_service::Service;
 /// How long a service beside this one gets to finish once nobody calls it any more.
 const BESIDE_END: Duration = Duration::from_millis(500);
 
-/// One attempt: everything that happens anew each time.
-type Attempt = CircuitBreakerService<
-    BulkheadService<
-        TimeoutService<
-            ChaosService<Transport, Grpc, &'static chaos::Shared, Aim<HttpRequests, HttpRequests>>,
-            Grpc,
-            &'static timeout::Shared,
-        >,
-        Grpc,
-        &'static bulkhead::Shared,
-    >,
-    Grpc,
-    &'static breaker::Shared,
->;
-
-type OutboundStack = ClientTraceService<
-    TimeoutService<
-        RetryService<Attempt, Grpc, &'static retry::Shared, GrpcRequests>,
-        Grpc,
-        &'static timeout::Shared,
-    >,
->;
+type OutboundStack =
+    ClientTraceService<OutboundService<Transport, Grpc, GrpcRequests, Forwarded, HttpAim>>;
 
 /// A gRPC channel in the standard outbound stack: give it to a generated client.
 ///
@@ -65,8 +43,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Makes the stack. It lives as long as the process, as policies of a service do; that is why
-    /// their handles are leaked.
+    /// Makes the stack, which lives as long as the process.
     fn new(
         name: &str,
         endpoint: &Endpoint,
@@ -74,44 +51,14 @@ impl Channel {
         chaos: (bool, &ChaosSwitch),
         registry: &Registry,
     ) -> Result<(Self, CircuitBreaker<&'static breaker::Shared>), BoxError> {
-        let named = |policy: &str| format!("{name}.{policy}");
-        let deadline = Timeout::builder(named("deadline"))
-            .timeout(endpoint.deadline)
+        let outbound = Outbound::builder(name)
+            .settings(endpoint.policies())
+            .chaos_enabled(chaos.0)
+            .chaos_switch(chaos.1)
             .registry(registry)
             .build()?;
-        let retry = Retry::builder(named("retry"))
-            .settings(endpoint.retry.clone())
-            .registry(registry)
-            .build()?;
-        let breaker = CircuitBreaker::builder(named("breaker"))
-            .settings(endpoint.breaker.clone())
-            .registry(registry)
-            .build()?
-            .leak();
-        let bulkhead = Bulkhead::builder(named("bulkhead"))
-            .settings(endpoint.bulkhead.clone())
-            .registry(registry)
-            .build()?;
-        let timeout = Timeout::builder(named("timeout"))
-            .timeout(endpoint.timeout)
-            .registry(registry)
-            .build()?;
-        let chaos = Chaos::builder(named("chaos"))
-            .settings(endpoint.chaos.clone())
-            .enabled(chaos.0)
-            .switch(chaos.1)
-            .registry(registry)
-            .build()?;
-        let layers = (
-            ClientTraceLayer::new(name),
-            deadline.leak().layer().respond_grpc(),
-            retry.leak().layer().respond_grpc(),
-            breaker.layer().respond_grpc(),
-            bulkhead.leak().layer().respond_grpc(),
-            timeout.leak().layer().respond_grpc(),
-            chaos.leak().layer().respond_grpc(),
-        );
-        Ok((Self { stack: layers.layer(Transport { channel }) }, breaker))
+        let layers = (ClientTraceLayer::new(name), outbound.grpc());
+        Ok((Self { stack: layers.layer(Transport { channel }) }, *outbound.breaker()))
     }
 }
 

@@ -1,6 +1,7 @@
 use octostack_core::inspect::Problem;
 use octostack_resilience::{
-    BulkheadConfig, ChaosConfig, CircuitBreakerConfig, RetryConfig, TimeoutConfig,
+    BulkheadConfig, ChaosConfig, CircuitBreakerConfig, OutboundConfig, RateLimitConfig,
+    RetryConfig, TimeoutConfig,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,6 +14,7 @@ use std::time::Duration;
 ///
 /// | policy | key | does |
 /// |---|---|---|
+/// | `rate_limit` | `rate_limit` | bounds the calls in a time |
 /// | `deadline` | `deadline` | ends the call, with all its attempts |
 /// | `retry` | `retry` | repeats what failed and may be repeated |
 /// | `breaker` | `breaker` | stops calling what is down |
@@ -29,6 +31,8 @@ pub struct Endpoint {
     #[serde(with = "octostack_core::duration")]
     #[schemars(schema_with = "octostack_core::duration::schema")]
     pub connect_timeout: Duration,
+    /// How many calls may begin in a time. No limit by default.
+    pub rate_limit: RateLimitConfig,
     /// How long a call may take with all its attempts.
     #[serde(with = "octostack_core::duration")]
     #[schemars(schema_with = "octostack_core::duration::schema")]
@@ -47,19 +51,21 @@ pub struct Endpoint {
     pub chaos: ChaosConfig,
 }
 
-/// The timeouts are those of .NET's standard pipeline: 10 s an attempt, 30 s in all. The policies
-/// have their own defaults.
+/// The defaults of the stack: see [`OutboundConfig`].
 impl Default for Endpoint {
     fn default() -> Self {
+        let OutboundConfig { rate_limit, deadline, retry, breaker, bulkhead, timeout, chaos } =
+            OutboundConfig::default();
         Self {
             url: None,
             connect_timeout: Duration::from_secs(5),
-            deadline: Duration::from_secs(30),
-            timeout: Duration::from_secs(10),
-            retry: RetryConfig::default(),
-            breaker: CircuitBreakerConfig::default(),
-            bulkhead: BulkheadConfig::default(),
-            chaos: ChaosConfig::default(),
+            rate_limit,
+            deadline: deadline.timeout,
+            timeout: timeout.timeout,
+            retry,
+            breaker,
+            bulkhead,
+            chaos,
         }
     }
 }
@@ -70,15 +76,6 @@ impl Endpoint {
     /// # Errors
     /// Everything that is wrong; keys are relative to the endpoint.
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
-        let timeout = |timeout| TimeoutConfig { timeout, ..TimeoutConfig::default() }.validate();
-        let parts = [
-            ("deadline", timeout(self.deadline)),
-            ("timeout", timeout(self.timeout)),
-            ("retry", self.retry.validate()),
-            ("breaker", self.breaker.validate()),
-            ("bulkhead", self.bulkhead.validate()),
-            ("chaos", self.chaos.validate()),
-        ];
         let mut problems = Vec::new();
         if let Some(message) = self.url.as_deref().and_then(wrong_address) {
             problems.push(Problem::new("url", message));
@@ -87,17 +84,32 @@ impl Endpoint {
             let message = "a channel cannot tell the tenant of a call; use chaos.header";
             problems.push(Problem::new("chaos.tenant", message));
         }
-        for (part, result) in parts {
-            let within = |p: Problem| Problem::new(format!("{part}.{}", p.key), p.message);
-            problems.extend(result.err().into_iter().flatten().map(within));
-        }
-        let unlimited = self.deadline.is_zero();
-        if !unlimited && (self.timeout > self.deadline || self.timeout.is_zero()) {
-            let limit = octostack_core::duration::format(self.deadline);
-            let message = format!("one attempt may take longer than the whole call ({limit})");
-            problems.push(Problem::new("timeout", message));
+        for mut problem in self.policies().validate().err().unwrap_or_default() {
+            // Both are a plain duration here.
+            for limit in ["deadline", "timeout"] {
+                if problem.key == format!("{limit}.timeout") {
+                    limit.clone_into(&mut problem.key);
+                }
+            }
+            problems.push(problem);
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+impl Endpoint {
+    /// The settings of the policies alone.
+    pub fn policies(&self) -> OutboundConfig {
+        let limit = |timeout| TimeoutConfig { timeout, ..TimeoutConfig::default() };
+        OutboundConfig {
+            rate_limit: self.rate_limit.clone(),
+            deadline: limit(self.deadline),
+            retry: self.retry.clone(),
+            breaker: self.breaker.clone(),
+            bulkhead: self.bulkhead.clone(),
+            timeout: limit(self.timeout),
+            chaos: self.chaos.clone(),
+        }
     }
 }
 
@@ -175,6 +187,9 @@ mod tests {
         let text = r#"{"timeout": "1m", "breaker": {"failure_rate": 7}}"#;
         let error = serde_json::from_str::<Endpoint>(text).unwrap_err().to_string();
         assert!(error.contains("breaker.failure_rate: 7 is out of range"), "{error}");
-        assert!(error.contains("timeout: one attempt may take longer"), "{error}");
+        assert!(
+            error.contains("timeout: one attempt may take longer (1m) than the whole call (30s)"),
+            "{error}"
+        );
     }
 }

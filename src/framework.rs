@@ -46,10 +46,7 @@ impl Framework {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let parts = [
             ("server", self.server.listener.validate()),
-            ("server.inbound.panic_catch", self.server.inbound.panic_catch.validate()),
-            ("server.inbound.timeout", self.server.inbound.timeout.validate()),
-            ("server.inbound.bulkhead", self.server.inbound.bulkhead.validate()),
-            ("server.inbound.rate_limit", self.server.inbound.rate_limit.validate()),
+            ("server.inbound", self.server.inbound.validate()),
             ("lifecycle", self.lifecycle.validate()),
             ("telemetry", self.telemetry.validate()),
             ("admin", self.admin.validate()),

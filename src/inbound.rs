@@ -7,7 +7,7 @@
 //! 3. RED metrics, the span with its place in a trace, and the access log, by matched route,
 //!    sharing one guard;
 //! 4. `inbound.panic_catch`: 500 instead of a connection that closes;
-//! 5. `inbound.timeout`: 503 or 504 instead of an endless wait;
+//! 5. `inbound.timeout`: 504 instead of an endless wait, or when the caller waits no more;
 //! 6. `inbound.bulkhead`: 503 at once when too many requests are in flight;
 //! 7. `inbound.rate_limit`: 429 at once when too many come in a time, if there is a limit;
 //! 8. feature flags: one snapshot and one context for the whole request.
@@ -30,13 +30,13 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use grpc::GrpcAnswersLayer;
-use http::Request;
+use http::{HeaderName, Request};
 use octostack_core::health::Probes;
+use octostack_core::inspect::Problem;
 use octostack_core::server::RequestBody;
 use octostack_flags::FlagsLayer;
-use octostack_resilience::{
-    Bulkhead, BulkheadConfig, CatchPanic, CatchPanicConfig, Timeout, TimeoutConfig,
-};
+use octostack_resilience::deadline::DeadlineHeader;
+use octostack_resilience::{BulkheadConfig, CatchPanicConfig, Inbound, TimeoutConfig};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::request_id::RequestIdService;
 use octostack_telemetry::http::route::AxumRoute;
@@ -44,14 +44,12 @@ use octostack_telemetry::http::{RedLayer, RequestIdLayer};
 use octostack_telemetry::logs::RequestLogLayer;
 use octostack_telemetry::trace::TrustCaller;
 use pin_project_lite::pin_project;
-use rate_limit::Limiter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tower_layer::Layer as _;
 use tower_service::Service;
 
@@ -70,8 +68,12 @@ use tower_service::Service;
 pub struct InboundConfig {
     /// `inbound.panic_catch`: what is told of routes that panic.
     pub panic_catch: CatchPanicConfig,
-    /// `inbound.timeout`: how long a route may take until its answer begins.
+    /// `inbound.timeout`: how long a route may take until its answer begins. A caller that says for
+    /// how long it waits can shorten that.
     pub timeout: TimeoutConfig,
+    /// The header in which callers say for how long they wait, in whole milliseconds, beside
+    /// `grpc-timeout`, which is always read. None by default.
+    pub deadline_header: Option<String>,
     /// `inbound.bulkhead`: how many requests may be in flight.
     pub bulkhead: BulkheadConfig,
     /// `inbound.rate_limit`: how many requests may come in a time.
@@ -80,12 +82,51 @@ pub struct InboundConfig {
 
 impl Default for InboundConfig {
     fn default() -> Self {
+        let policies = octostack_resilience::InboundConfig::default();
         Self {
-            panic_catch: CatchPanicConfig::default(),
-            timeout: TimeoutConfig { timeout: Duration::from_secs(30), ..TimeoutConfig::default() },
-            bulkhead: BulkheadConfig { max_concurrent: 1_000, ..BulkheadConfig::default() },
+            panic_catch: policies.panic_catch,
+            timeout: policies.timeout,
+            deadline_header: None,
+            bulkhead: policies.bulkhead,
             rate_limit: InboundRateLimit::default(),
         }
+    }
+}
+
+impl InboundConfig {
+    /// Checks the values, and how they go together.
+    ///
+    /// # Errors
+    /// Everything that is wrong; keys are relative to the section.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = self.policies().validate().err().unwrap_or_default();
+        problems.retain(|problem| !problem.key.starts_with("rate_limit."));
+        let within = |p: Problem| Problem::new(format!("rate_limit.{}", p.key), p.message);
+        let of_limit = self.rate_limit.validate().err().unwrap_or_default();
+        problems.extend(of_limit.into_iter().map(within));
+        if let Err(problem) = self.deadline_header() {
+            problems.push(problem);
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// The settings of the policies alone.
+    fn policies(&self) -> octostack_resilience::InboundConfig {
+        octostack_resilience::InboundConfig {
+            panic_catch: self.panic_catch.clone(),
+            timeout: self.timeout.clone(),
+            bulkhead: self.bulkhead.clone(),
+            rate_limit: self.rate_limit.for_all(),
+        }
+    }
+
+    fn deadline_header(&self) -> Result<Option<DeadlineHeader>, Problem> {
+        let Some(name) = &self.deadline_header else { return Ok(None) };
+        let header = HeaderName::try_from(name).map_err(|_| {
+            let message = format!("`{}` is no name of a header", name.escape_debug());
+            Problem::new("deadline_header", message)
+        })?;
+        Ok(Some(DeadlineHeader::millis(header)))
     }
 }
 
@@ -101,33 +142,18 @@ pub(crate) fn stack(
     let registry = &run.registry;
     let red = RedLayer::new(&run.metrics)?.leak().route_from(AxumRoute);
     let log = RequestLogLayer::new().route_from(AxumRoute).trust_caller(trust);
-    let panics = CatchPanic::builder("inbound.panic_catch")
-        .settings(config.panic_catch.clone())
-        .registry(registry)
-        .build()?
-        .leak();
-    let timeout = Timeout::builder("inbound.timeout")
-        .settings(config.timeout.clone())
-        .registry(registry)
-        .build()?
-        .leak();
-    let bulkhead = Bulkhead::builder("inbound.bulkhead")
-        .settings(config.bulkhead.clone())
-        .registry(registry)
-        .build()?
-        .leak();
-    let layers = (
-        ObserveLayer::new((red, log)),
-        GrpcAnswersLayer,
-        panics.layer().respond_http(),
-        timeout.layer().respond_http(),
-        bulkhead.layer().respond_http(),
-    );
-    let router = match config.rate_limit.build(registry)? {
-        Limiter::Service(limit) => router.layer((layers, limit.layer().respond_http(), flags)),
-        Limiter::Client(limit) => {
-            let by_client = config.rate_limit.by_client()?;
-            router.layer((layers, limit.layer(by_client).respond_http(), flags))
+    let observe = (ObserveLayer::new((red, log)), GrpcAnswersLayer);
+    let inbound = Inbound::builder("inbound").settings(config.policies()).registry(registry);
+    let inbound = match config.deadline_header()? {
+        Some(header) => inbound.deadline_header(header),
+        None => inbound,
+    };
+    let router = match config.rate_limit.by_client()? {
+        None => router.layer((observe, inbound.build()?.http(), flags)),
+        Some((limit, client)) => {
+            let limit = limit.registry(registry).build()?.leak();
+            let inbound = inbound.build_limited_by(limit.layer(client))?;
+            router.layer((observe, inbound.http(), flags))
         }
     };
     // Without a state of its own axum applies the layers now, not at each request.

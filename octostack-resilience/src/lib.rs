@@ -71,6 +71,8 @@ pub mod rate_limit;
 #[cfg(feature = "tokio")]
 pub mod retry;
 mod settings;
+#[cfg(all(feature = "http", feature = "rate-limit", feature = "tokio"))]
+pub mod stack;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 mod unwind;
@@ -97,5 +99,7 @@ pub use rate_limit::{
 #[cfg(feature = "tokio")]
 pub use retry::{Retry, RetryBudget, RetryConfig, RetryLayer};
 pub use settings::SettingsError;
+#[cfg(all(feature = "http", feature = "rate-limit", feature = "tokio"))]
+pub use stack::{Inbound, InboundConfig, Outbound, OutboundConfig};
 #[cfg(feature = "tokio")]
 pub use timeout::{Timeout, TimeoutConfig, TimeoutLayer};

@@ -96,7 +96,7 @@ async fn the_caller_may_shorten_the_time_and_not_lengthen_it() {
     let layer = timeout(SECOND)
         .layer()
         .accept_deadline(DeadlineHeader::grpc())
-        .accept_deadline(DeadlineHeader::millis(name));
+        .and_deadline(DeadlineHeader::millis(name));
     let service = layer.layer(service_fn(|request: Request<()>| async move {
         let begun = request.headers().len();
         tokio::time::sleep(SECOND * 10).await;

@@ -1,14 +1,12 @@
 //! `inbound.rate_limit`: how many requests may come in a time, in all or from each client.
-use crate::Registry;
 use axum::body::Body;
 use http::Request;
 use octostack_core::inspect::Problem;
 use octostack_core::server::Peer;
-use octostack_resilience::rate_limit;
-use octostack_resilience::rate_limit::keyed::{self, ClientIp, Network, NetworkError};
-use octostack_resilience::{
-    KeyedRateLimit, KeyedRateLimitConfig, RateLimit, RateLimitConfig, SettingsError,
+use octostack_resilience::rate_limit::keyed::{
+    ClientIp, KeyedRateLimitBuilder, Network, NetworkError,
 };
+use octostack_resilience::{KeyedRateLimit, KeyedRateLimitConfig, RateLimitConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -95,45 +93,39 @@ impl InboundRateLimit {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// How clients are told apart.
+    /// The limit for all together.
+    pub(super) fn for_all(&self) -> RateLimitConfig {
+        match self.per {
+            LimitPer::Service => {
+                let Self { limit, period, burst, .. } = *self;
+                RateLimitConfig { limit, period, burst }
+            }
+            LimitPer::Client => RateLimitConfig::default(),
+        }
+    }
+
+    /// The limit for each client, and how clients are told apart, if that is what it is for.
     ///
     /// # Errors
     /// A proxy that is no address, which `validate` reports with its place.
-    pub(super) fn by_client(&self) -> Result<ByClient, NetworkError> {
+    pub(super) fn by_client(
+        &self,
+    ) -> Result<Option<(KeyedRateLimitBuilder, ByClient)>, NetworkError> {
+        if self.per == LimitPer::Service {
+            return Ok(None);
+        }
         let proxies: Result<Vec<Network>, _> =
             self.trusted_proxies.iter().map(|proxy| proxy.parse()).collect();
         let peer: fn(&Request<Body>) -> Option<IpAddr> = peer;
-        Ok(ClientIp::new(peer).trusted_proxies(proxies?).ipv6_prefix(self.ipv6_prefix))
+        let client = ClientIp::new(peer).trusted_proxies(proxies?).ipv6_prefix(self.ipv6_prefix);
+        let limit = KeyedRateLimit::builder(NAME).per("client").settings(self.per_client());
+        Ok(Some((limit, client)))
     }
 
     fn per_client(&self) -> KeyedRateLimitConfig {
         let Self { limit, period, burst, max_keys, .. } = *self;
         KeyedRateLimitConfig { limit, period, burst, max_keys }
     }
-
-    /// Makes the policy.
-    pub(super) fn build(&self, registry: &Registry) -> Result<Limiter, SettingsError> {
-        Ok(match self.per {
-            LimitPer::Service => {
-                let Self { limit, period, burst, .. } = *self;
-                let settings = RateLimitConfig { limit, period, burst };
-                let builder = RateLimit::builder(NAME).settings(settings);
-                Limiter::Service(builder.registry(registry).build()?.leak())
-            }
-            LimitPer::Client => {
-                let builder = KeyedRateLimit::builder(NAME).per("client");
-                let builder = builder.settings(self.per_client());
-                Limiter::Client(builder.registry(registry).build()?.leak())
-            }
-        })
-    }
-}
-
-/// The policy; it lives as long as the process.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Limiter {
-    Service(RateLimit<&'static rate_limit::Shared>),
-    Client(KeyedRateLimit<&'static keyed::Shared>),
 }
 
 /// How requests are told apart with `per = "client"`.
@@ -155,7 +147,8 @@ mod tests {
 
     #[test]
     fn an_address_is_one_client_in_either_form() {
-        let by = InboundRateLimit::default().by_client().unwrap();
+        let config = InboundRateLimit { per: LimitPer::Client, ..InboundRateLimit::default() };
+        let (_, by) = config.by_client().unwrap().unwrap();
         let of = |peer: &str| {
             let mut request = Request::new(Body::empty());
             request.extensions_mut().insert(Peer(peer.parse().unwrap()));
@@ -171,11 +164,12 @@ mod tests {
     fn a_proxy_is_believed_only_if_it_is_named() {
         let of = |proxies: &[&str]| {
             let trusted_proxies = proxies.iter().map(ToString::to_string).collect();
-            let settings = InboundRateLimit { trusted_proxies, ..InboundRateLimit::default() };
+            let per = LimitPer::Client;
+            let settings = InboundRateLimit { per, trusted_proxies, ..InboundRateLimit::default() };
             let mut request = Request::new(Body::empty());
             request.headers_mut().insert("x-forwarded-for", "203.0.113.9".parse().unwrap());
             request.extensions_mut().insert(Peer("10.0.0.1:4711".parse().unwrap()));
-            settings.by_client().unwrap().key(&request).unwrap().to_string()
+            settings.by_client().unwrap().unwrap().1.key(&request).unwrap().to_string()
         };
         assert_eq!(of(&[]), "10.0.0.1");
         assert_eq!(of(&["10.0.0.2"]), "10.0.0.1");

@@ -77,7 +77,7 @@ pub use shared::Shared;
 pub use switch::ChaosSwitch;
 pub use target::{Aim, By, Source, Subject, Unseen};
 #[cfg(feature = "http")]
-pub use target::{HttpRequests, OrHttp};
+pub use target::{HttpAim, HttpRequests, OrHttp};
 
 use crate::error::{FromPolicy, MapError, PolicyError};
 use crate::handle::Handle;

@@ -68,6 +68,10 @@ pub struct Aim<R = Unseen, X = Unseen, T = Unseen> {
     pub(super) tenant: T,
 }
 
+/// How layers around HTTP and gRPC look into requests.
+#[cfg(feature = "http")]
+pub type HttpAim = Aim<HttpRequests, HttpRequests>;
+
 impl<R, X, T> Aim<R, X, T> {
     /// Whether a request is one of those that are meant.
     pub(super) fn meets<Req>(&self, request: &Req, only: &Only) -> bool

@@ -67,13 +67,13 @@ impl<P, H, R, X> TimeoutLayer<P, H, Reach<Unsaid, R, X>> {
     /// Says in a header of the request for how long this timeout, and everything outside it, still
     /// waits, less the [`margin`](super::TimeoutConfig::margin). A header that says less stays. A
     /// call for which nobody waits any more is refused with
-    /// [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed).
+    /// [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed). With `None` it says nothing.
     pub fn forward_deadline(
         self,
-        header: DeadlineHeader,
+        header: impl Into<Option<DeadlineHeader>>,
     ) -> TimeoutLayer<P, H, Reach<Forwarded, R, X>> {
         self.reaching(|Reach { readiness, extent, .. }| {
-            let travel = Forwarded(Arc::new(header));
+            let travel = Forwarded::new(header);
             Reach { travel, readiness, extent }
         })
     }
@@ -82,7 +82,7 @@ impl<P, H, R, X> TimeoutLayer<P, H, Reach<Unsaid, R, X>> {
 #[cfg(feature = "http")]
 impl<P, H, R, X> TimeoutLayer<P, H, Reach<Accepted, R, X>> {
     /// Reads one more header. Of several that a request has, the shortest time counts.
-    pub fn accept_deadline(self, header: DeadlineHeader) -> Self {
+    pub fn and_deadline(self, header: DeadlineHeader) -> Self {
         self.reaching(|Reach { travel, readiness, extent }| {
             let travel = travel.and(header);
             Reach { travel, readiness, extent }

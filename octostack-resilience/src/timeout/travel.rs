@@ -72,7 +72,13 @@ mod headers {
     /// Requests tell in a header for how long we wait; made by
     /// [`forward_deadline()`](crate::timeout::TimeoutLayer::forward_deadline).
     #[derive(Clone, Debug)]
-    pub struct Forwarded(pub(in super::super) Arc<DeadlineHeader>);
+    pub struct Forwarded(Option<Arc<DeadlineHeader>>);
+
+    impl Forwarded {
+        pub(in super::super) fn new(header: impl Into<Option<DeadlineHeader>>) -> Self {
+            Self(header.into().map(Arc::new))
+        }
+    }
 
     impl<B> Travel<Request<B>> for Forwarded {
         fn incoming(&self, _: &Request<B>) -> Option<Duration> {
@@ -80,14 +86,15 @@ mod headers {
         }
 
         fn is_outgoing(&self) -> bool {
-            true
+            self.0.is_some()
         }
 
         fn outgoing(&self, request: &mut Request<B>, left: Duration) {
+            let Some(header) = &self.0 else { return };
             let headers = request.headers_mut();
             // The caller's own library may have said less.
-            let left = self.0.read(headers).map_or(left, |said| said.min(left));
-            self.0.write(headers, left);
+            let left = header.read(headers).map_or(left, |said| said.min(left));
+            header.write(headers, left);
         }
     }
 }

@@ -106,6 +106,42 @@ impl Subject {
         Self { name, caller: Box::new(caller), most_threads: usize::MAX }
     }
 
+    /// Calls a service that refuses, and drops the error.
+    pub(crate) fn refused<S, Req>(
+        name: &'static str,
+        service: S,
+        request: impl Fn() -> Req + Clone + Sync + 'static,
+    ) -> Self
+    where
+        S: Service<Req, Response: std::fmt::Debug> + Clone + Sync + 'static,
+    {
+        let caller = move || -> Caller {
+            let (mut service, request) = (service.clone(), request.clone());
+            Box::new(move |calls| {
+                let mut cx = Context::from_waker(Waker::noop());
+                for _ in 0..calls {
+                    let service = black_box(&mut service);
+                    while service.poll_ready(&mut cx).is_pending() {
+                        spin_loop();
+                    }
+                    match black_box(complete(pin!(service.call(request())), &mut cx)) {
+                        Err(error) => drop(error),
+                        Ok(response) => panic!("a subject has let a call through: {response:?}"),
+                    }
+                }
+            })
+        };
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+    }
+
+    /// As [`asked`](Self::asked), for a function that only one thread may call at a time.
+    pub(crate) fn asked_alone<T>(
+        name: &'static str,
+        ask: impl Fn() -> T + Clone + Sync + 'static,
+    ) -> Self {
+        Self { most_threads: 1, ..Self::asked(name, ask) }
+    }
+
     /// As [`asked`](Self::asked), within a request that has its flags.
     pub(crate) fn within<T>(
         name: &'static str,
@@ -140,6 +176,17 @@ impl Subject {
             })
         };
         Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+    }
+}
+
+/// Calls a service so often, outside of the time.
+pub(crate) fn make_calls<S, Req>(service: &mut S, request: impl Fn() -> Req, calls: u64)
+where
+    S: Service<Req, Error: std::fmt::Debug>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..calls {
+        drop(call(service, request(), &mut cx));
     }
 }
 

@@ -22,7 +22,7 @@ const RATE: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("it is not zero")
 /// The most that ours takes; the burst has room for all the calls there are.
 const OUR_RATE: u32 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
-const TENANTS: usize = 1_000;
+const TENANTS: usize = 1_024;
 
 /// A call within the limit that all callers share.
 pub(crate) fn admitted() -> Scenario {
@@ -44,7 +44,7 @@ pub(crate) fn admitted() -> Scenario {
     }
 }
 
-/// A call within the limit of its tenant, of which there are 1,000.
+/// A call within the limit of its tenant, of which there are 1,024.
 pub(crate) fn keyed() -> Scenario {
     Scenario {
         name: "rate-limit/keyed",
@@ -61,7 +61,7 @@ pub(crate) fn keyed() -> Scenario {
     }
 }
 
-fn octostack() -> RateLimit {
+pub(crate) fn octostack() -> RateLimit {
     let builder = RateLimit::builder("inventory").registry(&Registry::new());
     valid(builder.limit(OUR_RATE).period(SECOND).burst(u32::MAX).build())
 }
@@ -180,7 +180,7 @@ impl Service<Request> for Keyed<Echo> {
 }
 
 /// Its token bucket, the one of its algorithms that admits what a GCRA admits.
-fn tower_resilience() -> RateLimiterLayer {
+pub(crate) fn tower_resilience() -> RateLimiterLayer {
     let builder = RateLimiterLayer::builder()
         .name("inventory")
         .limit_for_period(RATE.get() as usize)

@@ -35,7 +35,7 @@ pub(crate) fn first_try() -> Scenario {
                 echo::subject("tower", RetryLayer::new(ByBudget::new()).layer(Echo)),
                 echo::subject(
                     "tower-resilience",
-                    tower_resilience::<BoxError>(|_| true).layer(Echo),
+                    tower_resilience::<u64, BoxError>(|_| true).layer(Echo),
                 ),
             ]
         },
@@ -75,10 +75,10 @@ impl ByBudget {
     }
 }
 
-impl<E> Policy<u64, u64, E> for ByBudget {
+impl<Req: Clone, E> Policy<Req, u64, E> for ByBudget {
     type Future = tokio::time::Sleep;
 
-    fn retry(&mut self, _: &mut u64, result: &mut Result<u64, E>) -> Option<Self::Future> {
+    fn retry(&mut self, _: &mut Req, result: &mut Result<u64, E>) -> Option<Self::Future> {
         if result.is_ok() {
             self.budget.deposit();
             return None;
@@ -90,15 +90,15 @@ impl<E> Policy<u64, u64, E> for ByBudget {
         Some(self.backoff.next_backoff())
     }
 
-    fn clone_request(&mut self, request: &u64) -> Option<u64> {
-        Some(*request)
+    fn clone_request(&mut self, request: &Req) -> Option<Req> {
+        Some(request.clone())
     }
 }
 
 /// Its budget is a rate, not a share of the traffic; a success puts a whole token in.
-pub(crate) fn tower_resilience<E: Send + 'static>(
+pub(crate) fn tower_resilience<Req, E: Send + 'static>(
     repeats: fn(&E) -> bool,
-) -> TheirRetryLayer<u64, u64, E> {
+) -> TheirRetryLayer<Req, u64, E> {
     let budget = RetryBudgetBuilder::new().token_bucket().tokens_per_second(f64::from(FLOOR));
     TheirRetryLayer::builder()
         .name("inventory")

@@ -271,6 +271,7 @@ fn an_operator_resizes_it_and_the_numbers_show() {
 #[cfg(feature = "tokio")]
 mod queue {
     use super::*;
+    use octostack_resilience::deadline;
     use std::future::{pending, poll_fn, ready};
     use std::sync::{Arc, Mutex};
 
@@ -345,6 +346,68 @@ mod queue {
         tokio::time::advance(WAIT * 2).await;
         drop(held);
         let Poll::Ready(Ok(permit)) = poll_once(waiting) else { panic!("not admitted") };
+        drop(permit);
+        assert_eq!(at_rest(&bulkhead), Ok(()));
+    }
+
+    /// The kind of what the bulkhead said instead of a permit.
+    fn refusal<T>(answer: Result<T, octostack_resilience::PolicyError>) -> PolicyErrorKind {
+        let error = answer.err().expect("refused");
+        assert_eq!(&*error.policy, "inventory.bulkhead");
+        error.kind
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_place_longer_than_the_caller_waits() {
+        let registry = Registry::new();
+        let builder = builder(&registry).max_concurrent(1).max_queue(1).max_wait(WAIT);
+        let bulkhead = builder.build().unwrap();
+        let held = bulkhead.try_admit().unwrap();
+        let start = SystemClock.now();
+        let waiting = deadline::scope(start + WAIT / 4, || bulkhead.admit());
+        assert_eq!(refusal(waiting.await), PolicyErrorKind::DeadlinePassed);
+        assert_eq!(SystemClock.now() - start, WAIT / 4);
+        assert_eq!(decisions(&registry), ["1", "1", "0"]);
+
+        let waiting = deadline::scope(start + WAIT * 4, || bulkhead.admit());
+        assert_eq!(refusal(waiting.await), PolicyErrorKind::BulkheadFull, "the wait is shorter");
+        drop(held);
+        assert_eq!(at_rest(&bulkhead), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_too_late_takes_no_place_in_the_queue() {
+        let (bulkhead, probe) = (queueing(1), Probe::new(|| Ok::<_, Failure>(200)));
+        let held = bulkhead.try_admit().unwrap();
+        let now = SystemClock.now();
+        let mut late = pin!(deadline::scope(now, || waiting_call(&bulkhead, &probe)));
+        assert_eq!(bulkhead.queued(), 0, "already before the first poll");
+        let Poll::Ready(Err(Error::Policy(error))) = poll_once(late.as_mut()) else {
+            panic!("not refused")
+        };
+        assert_eq!(error.kind, PolicyErrorKind::DeadlinePassed);
+        assert_eq!(probe.calls(), 0);
+        drop(held);
+        let in_time = deadline::scope(now, || bulkhead.try_admit());
+        assert!(in_time.is_ok(), "who need not wait is not asked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_comes_too_late_goes_to_the_next() {
+        let bulkhead = queueing(2);
+        let held = bulkhead.try_admit().unwrap();
+        let end = SystemClock.now() + WAIT / 4;
+        let mut first = pin!(deadline::scope(end, || bulkhead.admit()));
+        let mut second = pin!(bulkhead.admit());
+        assert!(poll_once(first.as_mut()).is_pending());
+        assert!(poll_once(second.as_mut()).is_pending());
+        tokio::time::advance(WAIT / 4).await;
+        drop(held); // the place is the first one's, who does not look before it is too late
+        assert!(poll_once(second.as_mut()).is_pending());
+        let Poll::Ready(answer) = poll_once(first) else { panic!("still waiting") };
+        assert_eq!(refusal(answer), PolicyErrorKind::DeadlinePassed);
+        let Poll::Ready(Ok(permit)) = poll_once(second) else { panic!("not admitted") };
+        assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (1, 0));
         drop(permit);
         assert_eq!(at_rest(&bulkhead), Ok(()));
     }

@@ -11,6 +11,9 @@
 //! * If none is free, up to [`max_queue`](BulkheadConfig::max_queue) calls wait, each up to
 //!   [`max_wait`](BulkheadConfig::max_wait). The first that came is the first that goes; nobody
 //!   overtakes the queue. Everything else is rejected.
+//! * Nobody waits for a place longer than the [caller waits](crate::deadline) for the answer. A call
+//!   that is too late already is not queued, and a place that comes too late goes on to the next;
+//!   both are refused as [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed).
 //! * A call that leaves the queue without a place counts as rejected, whether its wait or its
 //!   caller ended it: else an outer timeout shorter than the wait would hide that the bulkhead is
 //!   full. So each call ends as permitted or as rejected.
@@ -163,7 +166,8 @@ impl<H: Handle<Shared>> Bulkhead<H> {
     /// Takes a place, or waits for one as the settings allow.
     ///
     /// The place in the queue is taken now; the future gives
-    /// [`BulkheadFull`](crate::PolicyErrorKind::BulkheadFull) if there is none or the wait ends.
+    /// [`BulkheadFull`](crate::PolicyErrorKind::BulkheadFull) if there is none or the wait ends, and
+    /// [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed) if the caller's wait ended first.
     #[inline]
     pub fn admit(&self) -> Admit<H> {
         Admit::new(self)

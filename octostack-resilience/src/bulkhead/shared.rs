@@ -63,6 +63,11 @@ impl Shared {
         PolicyError::new(self.name.clone(), PolicyErrorKind::BulkheadFull)
     }
 
+    #[cold]
+    pub(super) fn too_late(&self) -> PolicyError {
+        PolicyError::new(self.name.clone(), PolicyErrorKind::DeadlinePassed)
+    }
+
     pub(super) fn max_wait(&self) -> Duration {
         Duration::from_nanos(self.max_wait.load(Relaxed))
     }

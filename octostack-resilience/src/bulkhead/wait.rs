@@ -1,12 +1,16 @@
-//! The wait for a place: first come first served, up to a deadline, given up when dropped.
+//! The wait for a place: first come first served, up to a limit and no longer than the caller
+//! waits itself, given up when dropped.
 use super::permit::Permit;
 use super::permits::Answer;
 use super::{Bulkhead, Shared};
+use crate::deadline::Scope;
 use crate::error::PolicyError;
 use crate::handle::Handle;
+use octostack_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 use timer::{Timer, timer};
 
 /// What a bulkhead says to a call at once.
@@ -23,8 +27,23 @@ impl<H: Handle<Shared>> Asked<H> {
         match handle.ask(true) {
             Answer::Placed => Self::Permitted(Permit::new(handle.clone(), true)),
             Answer::Passed => Self::Permitted(Permit::new(handle.clone(), false)),
-            Answer::Queued(number) => Self::Queued(Wait::new(handle.clone(), number)),
+            Answer::Queued(number) => Self::queued(handle.clone(), number),
             Answer::Refused => Self::Rejected(handle.full()),
+        }
+    }
+
+    /// Only who has to wait asks for how long its caller does: a free place is taken without a look
+    /// at the clock, and a call that is too late for it was refused by the timeout around it.
+    #[cold]
+    fn queued(handle: H, number: u64) -> Self {
+        let now = SystemClock.now();
+        let caller = Scope::current().deadline(&now);
+        let end = now + handle.max_wait();
+        let mut place = Place { waiting: Some((handle, number)) };
+        match caller {
+            Some(deadline) if deadline <= now => Self::Rejected(place.too_late()),
+            Some(deadline) => Self::Queued(Wait { place, caller, timer: timer(end.min(deadline)) }),
+            None => Self::Queued(Wait { place, caller, timer: timer(end) }),
         }
     }
 }
@@ -33,15 +52,10 @@ pin_project! {
     /// The wait of one call.
     pub(super) struct Wait<H: Handle<Shared>> {
         place: Place<H>,
+        // Until when its caller waits, if that is known.
+        caller: Option<Instant>,
         #[pin]
         timer: Timer,
-    }
-}
-
-impl<H: Handle<Shared>> Wait<H> {
-    fn new(handle: H, number: u64) -> Self {
-        let timer = timer(handle.max_wait());
-        Self { place: Place { waiting: Some((handle, number)) }, timer }
     }
 }
 
@@ -50,12 +64,19 @@ impl<H: Handle<Shared>> Future for Wait<H> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // A place that has come wins over a deadline that has passed.
-        if let Poll::Ready(permit) = this.place.poll(cx) {
-            return Poll::Ready(Ok(permit));
+        let has_come = this.place.poll(cx).is_ready();
+        if !has_come {
+            ready!(this.timer.poll(cx));
         }
-        ready!(this.timer.poll(cx));
-        Poll::Ready(this.place.time_out())
+        // A place that has come wins over a wait that took too long, but not over a caller who has
+        // given up: the next in the queue has more use for it.
+        Poll::Ready(if this.caller.is_some_and(|deadline| deadline <= SystemClock.now()) {
+            Err(this.place.too_late())
+        } else if has_come {
+            Ok(this.place.enter())
+        } else {
+            this.place.time_out()
+        })
     }
 }
 
@@ -65,13 +86,17 @@ struct Place<H: Handle<Shared>> {
 }
 
 impl<H: Handle<Shared>> Place<H> {
-    /// Stays in the queue until the answer is there: a foreign waker may panic while it is stored.
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Permit<H>> {
-        if let Some((handle, number)) = &self.waiting {
-            ready!(handle.permits.poll(*number, cx));
+    /// Whether it has come. The queue is left later: a foreign waker may panic while it is stored.
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        match &self.waiting {
+            Some((handle, number)) => handle.permits.poll(*number, cx),
+            None => Poll::Ready(()),
         }
-        let (handle, _) = self.take();
-        Poll::Ready(Permit::new(handle, true))
+    }
+
+    /// Takes the place that has come.
+    fn enter(&mut self) -> Permit<H> {
+        Permit::new(self.take().0, true)
     }
 
     fn time_out(&mut self) -> Result<Permit<H>, PolicyError> {
@@ -81,6 +106,15 @@ impl<H: Handle<Shared>> Place<H> {
         } else {
             Err(handle.full())
         }
+    }
+
+    /// Nobody waits for the call any more: a place that has come goes on to the next.
+    fn too_late(&mut self) -> PolicyError {
+        let (handle, number) = self.take();
+        if handle.permits.give_up(number) {
+            handle.permits.leave();
+        }
+        handle.too_late()
     }
 
     #[allow(clippy::expect_used, reason = "the contract of `Future` forbids it")]
@@ -101,15 +135,14 @@ impl<H: Handle<Shared>> Drop for Place<H> {
 
 #[cfg(feature = "tokio")]
 mod timer {
-    use octostack_core::{Clock, SystemClock};
     use pin_project_lite::pin_project;
     use std::pin::Pin;
     use std::task::{Context, Poll};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
     use tokio::time::Sleep;
 
     pin_project! {
-        /// Ends a wait. Counts from the call; registers with the runtime when first polled.
+        /// Ends a wait. Registers with the runtime when first polled.
         pub(super) struct Timer {
             deadline: Instant,
             #[pin]
@@ -117,8 +150,8 @@ mod timer {
         }
     }
 
-    pub(super) fn timer(wait: Duration) -> Timer {
-        Timer { deadline: SystemClock.now() + wait, sleep: None }
+    pub(super) fn timer(deadline: Instant) -> Timer {
+        Timer { deadline, sleep: None }
     }
 
     impl Future for Timer {
@@ -138,11 +171,11 @@ mod timer {
 #[cfg(not(feature = "tokio"))]
 mod timer {
     use std::future::{Pending, pending};
-    use std::time::Duration;
+    use std::time::Instant;
 
     pub(super) type Timer = Pending<()>;
 
-    pub(super) fn timer(_: Duration) -> Timer {
+    pub(super) fn timer(_: Instant) -> Timer {
         pending()
     }
 }
@@ -194,8 +227,8 @@ mod tests {
     fn a_waker_that_panics_costs_no_place() {
         let bulkhead = single();
         let held = bulkhead.try_admit().unwrap();
-        let Asked::Queued(mut wait) = Asked::ask(&bulkhead) else { panic!("not queued") };
-        let mut poll = |waker| wait.place.poll(&Context::from_waker(&waker)).is_ready();
+        let Asked::Queued(wait) = Asked::ask(&bulkhead) else { panic!("not queued") };
+        let poll = |waker| wait.place.poll(&Context::from_waker(&waker)).is_ready();
         assert!(!poll(Waker::from(Arc::new(PanicsWhenReplaced))));
         let replacing = AssertUnwindSafe(|| poll(Waker::noop().clone()));
         catch_unwind(replacing).expect_err("the old waker is dropped");

@@ -38,11 +38,11 @@ impl Scope {
         Self { at: Some(self.at.map_or(deadline, |at| at.min(deadline))), ..self }
     }
 
-    /// The same, or as long as `limit` from the first wait on if that ends earlier.
+    /// The same, or so many nanoseconds from the first wait on if that ends earlier; `u64::MAX` for
+    /// no limit.
     #[cfg(any(feature = "tokio", test))]
     #[inline]
-    pub(crate) fn within(self, limit: Duration) -> Self {
-        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+    pub(crate) fn within(self, nanos: u64) -> Self {
         Self { within: self.within.min(nanos), ..self }
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let now = SystemClock.now();
         let outer = Scope::NONE.by(now);
         let entered = outer.enter();
-        let inner = outer.within(Duration::from_secs(1));
+        let inner = outer.within(1_000_000_000);
         catch_unwind(AssertUnwindSafe(|| {
             let _entered = inner.enter();
             assert_eq!(Scope::current(), inner);
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_limit_without_end_is_none() {
         let now = SystemClock.now();
-        let scope = Scope::NONE.within(Duration::MAX);
+        let scope = Scope::NONE.within(u64::MAX);
         assert_eq!(scope, Scope::NONE);
         assert_eq!((scope.deadline(&now), scope.remaining(&now)), (None, None));
     }
@@ -145,7 +145,7 @@ mod tests {
                 scope = scope.by(after(*point));
             }
             for limit in &limits {
-                scope = scope.within(Duration::from_millis(*limit));
+                scope = scope.within(limit * 1_000_000);
             }
             let clock = after(now);
             let ends = points.iter().copied().chain(limits.iter().map(|limit| now + limit));

@@ -61,17 +61,16 @@ impl<H: Handle<Shared>> Run<H> {
     /// Makes the limit known to everything that is called until the guard is dropped.
     #[inline]
     pub(super) fn enter(&self, until: Option<Instant>) -> Option<Entered> {
-        let limited = self.limit.is_enforced() && self.limit.duration().is_some();
+        let limited = self.limit.enforced_nanos() != u64::MAX;
         limited.then(|| self.tighten(Scope::current(), until).enter())
     }
 
     /// The time runs from the first wait on; `until` says when it is up then.
     #[inline]
     fn tighten(&self, scope: Scope, until: Option<Instant>) -> Scope {
-        match (until, self.limit.duration()) {
-            (Some(until), _) => scope.by(until),
-            (None, Some(limit)) if self.limit.is_enforced() => scope.within(limit),
-            (None, _) => scope,
+        match until {
+            Some(until) => scope.by(until),
+            None => scope.within(self.limit.enforced_nanos()),
         }
     }
 

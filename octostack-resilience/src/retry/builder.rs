@@ -1,7 +1,7 @@
 use super::budget::RetryBudget;
 use super::machine::Machine;
 use super::shared::SHARED;
-use super::{Retry, RetryConfig, Shared};
+use super::{Jitter, Retry, RetryConfig, Shared};
 use crate::policy::policy_builder;
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Mode, Problem, Registry};
@@ -38,7 +38,7 @@ impl RetryBuilder {
         self
     }
 
-    /// The longest wait before the second attempt; it doubles with each further one.
+    /// What waits grow from: see [`RetryConfig::base_delay`].
     pub fn base_delay(mut self, delay: Duration) -> Self {
         self.settings.base_delay = delay;
         self
@@ -47,6 +47,12 @@ impl RetryBuilder {
     /// The longest wait before any attempt: at most 1 hour.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.settings.max_delay = delay;
+        self
+    }
+
+    /// How chance spreads the waits.
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.settings.jitter = jitter;
         self
     }
 

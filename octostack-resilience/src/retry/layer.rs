@@ -197,7 +197,7 @@ where
             this.attempts.settle(outcome);
             return None;
         };
-        let wait = this.attempts.after(outcome, this.protocol.retry_after(output))?;
+        let wait = this.attempts.wait_after(outcome, this.protocol.retry_after(output))?;
         Some((wait, request))
     }
 
@@ -241,6 +241,9 @@ where
                     this.state.set(State::Readying { request });
                 }
                 StateProjection::Readying { request } => {
+                    if let Some(error) = this.attempts.give_up_if_late() {
+                        return Poll::Ready(this.protocol.reject(error));
+                    }
                     if let Err(error) = ready!(this.inner.poll_ready(cx)) {
                         let output = Err(error);
                         this.attempts.settle(this.protocol.classify(&output));
@@ -248,6 +251,7 @@ where
                     }
                     #[allow(clippy::expect_used, reason = "put there with the state")]
                     let request = request.take().expect("a request to send");
+                    this.attempts.begin();
                     let future = this.inner.call(request);
                     this.state.set(State::Calling { future });
                 }

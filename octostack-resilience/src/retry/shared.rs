@@ -15,6 +15,11 @@ static EXHAUSTED: Metric = Metric::counter(
     "Failed attempts that were not repeated because the budget was empty.",
 );
 
+static LATE: Metric = Metric::counter(
+    "octostack_retry_out_of_time_total",
+    "Failed attempts that were not repeated because the caller would not have waited so long.",
+);
+
 /// The state that all clones, layers and calls of a retry policy share.
 pub struct Shared {
     name: Arc<str>,
@@ -41,6 +46,10 @@ impl Shared {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -123,6 +132,7 @@ impl Inspect for Shared {
             overridden,
             ("settings", settings),
             ("budget", Value::map(budget)),
+            ("out_of_time", self.machine.late().into()),
             ("counters", self.machine.totals().status()),
         ])
     }
@@ -130,6 +140,7 @@ impl Inspect for Shared {
     fn collect(&self, sink: &mut dyn Sink) {
         let labels = [("policy", &*self.name)];
         sink.sample(&ATTEMPTS, &labels, self.machine.repeats() as f64);
+        sink.sample(&LATE, &labels, self.machine.late() as f64);
         sink.sample(&EXHAUSTED, &labels, self.machine.exhausted() as f64);
         self.machine.totals().collect(&self.name, self.kind(), sink);
     }

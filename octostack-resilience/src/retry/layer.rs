@@ -2,6 +2,8 @@ use super::attempts::{Attempts, is_repeatable};
 #[cfg(feature = "http")]
 use super::http::{GrpcRequests, HttpRequests};
 use super::repeat::{Cloned, Next, Repeat, RepeatAfter};
+#[cfg(feature = "http")]
+use super::unsent::BySource;
 use super::{Retry, Shared};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
@@ -68,8 +70,8 @@ impl<P, H, R> RetryLayer<P, H, R> {
 /// The methods of layers for HTTP and gRPC.
 #[cfg(feature = "http")]
 macro_rules! http_requests {
-    ($requests:ty) => {
-        impl<P, H> RetryLayer<P, H, $requests> {
+    ($requests:ident) => {
+        impl<P, H, N> RetryLayer<P, H, $requests<N>> {
             /// Promises that every request may be executed more than once.
             pub fn assume_idempotent(mut self) -> Self {
                 self.repeat.idempotent = true;
@@ -82,6 +84,25 @@ macro_rules! http_requests {
                 self.repeat.buffer = bytes;
                 self
             }
+
+            /// Repeats any request after errors of which the closure says that the request was
+            /// never sent. It must be certain; [`is_never_sent`](super::is_never_sent) is for what
+            /// the standard library tells.
+            pub fn never_sent<E, F>(self, is_never_sent: F) -> RetryLayer<P, H, $requests<F>>
+            where
+                F: Fn(&E) -> bool + Clone,
+            {
+                let repeat = self.repeat.never_sent(is_never_sent);
+                RetryLayer { policy: self.policy, protocol: self.protocol, repeat }
+            }
+
+            /// Repeats any request whose connection was refused, going by the sources of the error:
+            /// see [`is_never_sent`](super::is_never_sent). For error types that implement
+            /// [`Error`](std::error::Error).
+            pub fn detect_never_sent(self) -> RetryLayer<P, H, $requests<BySource>> {
+                let repeat = self.repeat.never_sent(BySource);
+                RetryLayer { policy: self.policy, protocol: self.protocol, repeat }
+            }
         }
     };
 }
@@ -89,6 +110,16 @@ macro_rules! http_requests {
 http_requests!(HttpRequests);
 #[cfg(feature = "http")]
 http_requests!(GrpcRequests);
+
+#[cfg(feature = "http")]
+impl<P, H, N> RetryLayer<P, H, HttpRequests<N>> {
+    /// The header with the number of the attempt, on all but the first: `x-retry-attempt` unless
+    /// said.
+    pub fn attempt_header(mut self, name: &'static http::HeaderName) -> Self {
+        self.repeat.attempt = name;
+        self
+    }
+}
 
 impl<S, P: Clone, H: Handle<Shared>, R: Clone> Layer<S> for RetryLayer<P, H, R> {
     type Service = RetryService<S, P, H, R>;
@@ -212,7 +243,8 @@ where
         }
         // The future of the failed attempt may hold the body that the next one needs.
         this.state.set(State::Done);
-        let (request, kept) = this.repeat.again(this.kept.take()?, Next::after(this.attempts))?;
+        let next = Next::after(this.attempts, this.repeat.never_sent(output));
+        let (request, kept) = this.repeat.again(this.kept.take()?, next)?;
         *this.kept = kept;
         Some(request)
     }

@@ -83,6 +83,7 @@ mod machine;
 mod repeat;
 mod schedule;
 mod shared;
+mod unsent;
 
 pub use attempts::Attempts;
 #[cfg(feature = "http")]
@@ -98,6 +99,7 @@ pub use layer::{ResponseFuture, RetryLayer, RetryService};
 pub use repeat::{Cloned, Next, Repeat, RepeatAfter};
 pub use schedule::Jitter;
 pub use shared::Shared;
+pub use unsent::{BySource, NeverSent, Untold, is_never_sent};
 
 use crate::error::FromPolicy;
 use crate::handle::Handle;

@@ -18,6 +18,8 @@ pub struct Attempts<H: Handle<Shared>> {
     number: u32,
     /// How long the wait before this attempt was, without what the service asked for.
     waited: Duration,
+    #[cfg(feature = "backoff")]
+    waits: super::foreign::Waits,
     settled: bool,
     /// The budget has paid for the current attempt, which has not begun.
     paid: bool,
@@ -34,6 +36,8 @@ impl<H: Handle<Shared>> Attempts<H> {
             handle,
             number: 1,
             waited: Duration::ZERO,
+            #[cfg(feature = "backoff")]
+            waits: super::foreign::Waits::default(),
             settled: false,
             paid: false,
             polling: false,
@@ -122,14 +126,20 @@ impl<H: Handle<Shared>> Attempts<H> {
     }
 
     fn judge(&mut self, hint: Option<Duration>) -> Option<Duration> {
-        let Shared { machine, budget, .. } = &*self.handle;
+        let shared = &*self.handle;
+        let Shared { machine, budget, .. } = shared;
         if machine.attempts_after(self.number) == 0 {
             return None;
         }
         let left = Scope::current().remaining(&SystemClock);
         let failed = Failed { attempt: self.number, hint, left };
-        let draw =
-            |schedule: Schedule| Some(schedule.wait(self.number, self.waited, fastrand::f64()));
+        let draw = |schedule: Schedule| {
+            #[cfg(feature = "backoff")]
+            if let Some(factory) = &shared.foreign {
+                return self.waits.next(factory);
+            }
+            Some(schedule.wait(self.number, self.waited, fastrand::f64()))
+        };
         let wait = machine.judge(failed, budget, &SystemClock, draw)?;
         self.waited = wait.saturating_sub(hint.unwrap_or_default());
         self.number += 1;

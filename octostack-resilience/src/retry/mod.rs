@@ -76,6 +76,8 @@ mod budget;
 mod builder;
 mod call;
 mod config;
+#[cfg(feature = "backoff")]
+mod foreign;
 #[cfg(feature = "http")]
 mod http;
 mod layer;

@@ -28,6 +28,9 @@ pub struct Shared {
     /// Whether others use the budget too, so that its rules are not this policy's to change.
     shares_budget: bool,
     pub(super) live: Live<RetryConfig>,
+    /// Says how long to wait, in the place of the settings.
+    #[cfg(feature = "backoff")]
+    pub(super) foreign: Option<super::foreign::Factory>,
 }
 
 impl Shared {
@@ -41,7 +44,29 @@ impl Shared {
         shares_budget: bool,
         live: Live<RetryConfig>,
     ) -> Self {
-        Self { name, machine, budget, shares_budget, live }
+        Self {
+            name,
+            machine,
+            budget,
+            shares_budget,
+            live,
+            #[cfg(feature = "backoff")]
+            foreign: None,
+        }
+    }
+
+    #[cfg(feature = "backoff")]
+    pub(super) fn scheduled_by(self, foreign: Option<super::foreign::Factory>) -> Self {
+        Self { foreign, ..self }
+    }
+
+    /// Who says how long to wait.
+    fn schedule(&self) -> &'static str {
+        #[cfg(feature = "backoff")]
+        if self.foreign.is_some() {
+            return "backoff";
+        }
+        self.live.now().1.jitter.as_str()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -132,6 +157,7 @@ impl Inspect for Shared {
             overridden,
             ("settings", settings),
             ("budget", Value::map(budget)),
+            ("schedule", self.schedule().into()),
             ("out_of_time", self.machine.late().into()),
             ("counters", self.machine.totals().status()),
         ])

@@ -7,7 +7,7 @@ use octostack_core::lifecycle::{Step, Stopper};
 use octostack_core::server::{HttpService, Server, ServerConfig};
 use octostack_resilience::breaker::State;
 use octostack_resilience::chaos::{ChaosSwitch, HttpAim};
-use octostack_resilience::retry::{GrpcRequests, ReplayBody};
+use octostack_resilience::retry::{BySource, GrpcRequests, ReplayBody};
 use octostack_resilience::stack::OutboundService;
 use octostack_resilience::timeout::Forwarded;
 use octostack_resilience::{CircuitBreaker, Grpc, Outbound, breaker, deadline};
@@ -31,7 +31,10 @@ use tower_service::Service;
 const BESIDE_END: Duration = Duration::from_millis(500);
 
 type OutboundStack =
-    ClientTraceService<OutboundService<Transport, Grpc, GrpcRequests, Forwarded, HttpAim>>;
+    ClientTraceService<OutboundService<Transport, Grpc, Requests, Forwarded, HttpAim>>;
+
+/// A call whose connection was refused never reached the server, and is repeated whatever it does.
+type Requests = GrpcRequests<BySource>;
 
 /// A gRPC channel in the standard outbound stack: give it to a generated client.
 ///
@@ -58,7 +61,7 @@ impl Channel {
             .chaos_switch(chaos.1)
             .registry(registry)
             .build()?;
-        let layers = (ClientTraceLayer::new(name), outbound.grpc());
+        let layers = (ClientTraceLayer::new(name), outbound.grpc().detect_never_sent());
         Ok((Self { stack: layers.layer(Transport { channel }) }, *outbound.breaker()))
     }
 }

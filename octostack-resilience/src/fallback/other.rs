@@ -35,7 +35,7 @@ where
         kept: R::Kept,
         failed: Result<S::Response, S::Error>,
     ) -> Result<Self::Future, Result<S::Response, S::Error>> {
-        match self.repeat.again(kept, Next { number: 2, last: true }) {
+        match self.repeat.again(kept, Next { number: 2, last: true, unsent: false }) {
             Some((request, _)) => {
                 drop(failed); // before the wait for another answer: it may hold a connection
                 Ok(OtherCall::Readying { next: Some((self.service.clone(), request)) })

@@ -1,5 +1,8 @@
 use super::Shared;
 use super::machine::Failed;
+use super::schedule::Schedule;
+use crate::deadline::Scope;
+use crate::error::{PolicyError, PolicyErrorKind};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
 use octostack_core::SystemClock;
@@ -13,7 +16,13 @@ use std::time::Duration;
 pub struct Attempts<H: Handle<Shared>> {
     handle: H,
     number: u32,
+    /// How long the wait before this attempt was, without what the service asked for.
+    waited: Duration,
+    #[cfg(feature = "backoff")]
+    waits: super::foreign::Waits,
     settled: bool,
+    /// The budget has paid for the current attempt, which has not begun.
+    paid: bool,
     /// Inside a poll. Dropped like that, it was left by a panic: that holds too if something
     /// catches the panic before it drops the future, when `thread::panicking` would say no.
     polling: bool,
@@ -23,7 +32,16 @@ impl<H: Handle<Shared>> Attempts<H> {
     #[inline]
     pub(super) fn new(handle: H) -> Self {
         handle.budget.deposit();
-        Self { handle, number: 1, settled: false, polling: false }
+        Self {
+            handle,
+            number: 1,
+            waited: Duration::ZERO,
+            #[cfg(feature = "backoff")]
+            waits: super::foreign::Waits::default(),
+            settled: false,
+            paid: false,
+            polling: false,
+        }
     }
 
     /// The number of the current attempt, from 1.
@@ -41,7 +59,8 @@ impl<H: Handle<Shared>> Attempts<H> {
     /// Takes the outcome of the current attempt, and the wait that the service asked for.
     ///
     /// Answers how long to wait before the next attempt, which is then the current one. `None`: the
-    /// call is over with this outcome, because it need not, may not or must not be repeated.
+    /// call is over with this outcome, because it need not, may not or must not be repeated, or
+    /// because the wait would not end before the [deadline](crate::deadline) of the caller.
     #[inline]
     pub fn after(&mut self, outcome: Outcome, retry_after: Option<Duration>) -> Option<Duration> {
         let wait = if is_repeatable(outcome) { self.judge(retry_after) } else { None };
@@ -57,7 +76,41 @@ impl<H: Handle<Shared>> Attempts<H> {
         if !self.settled {
             self.settled = true;
             self.handle.machine.settle(outcome);
+            if self.paid {
+                self.handle.budget.refund();
+            }
         }
+    }
+
+    /// As [`after`](Self::after), for a caller that says with [`begin`](Self::begin) when the next
+    /// attempt begins; if it never does, the budget gets its repeat back.
+    #[inline]
+    pub(super) fn wait_after(
+        &mut self,
+        outcome: Outcome,
+        hint: Option<Duration>,
+    ) -> Option<Duration> {
+        let wait = self.after(outcome, hint);
+        self.paid = wait.is_some();
+        wait
+    }
+
+    /// The current attempt begins.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.paid = false;
+    }
+
+    /// Ends the call if nobody waits for the current attempt any more. The answer of the one before
+    /// has gone, so this is what there is to say.
+    #[cold]
+    pub(super) fn give_up_if_late(&mut self) -> Option<PolicyError> {
+        if !Scope::current().has_passed(&SystemClock) {
+            return None;
+        }
+        self.handle.machine.count_late();
+        self.settle(Outcome::Failure);
+        Some(PolicyError::new(self.handle.shared_name(), PolicyErrorKind::DeadlinePassed))
     }
 
     /// A poll of the call begins.
@@ -73,9 +126,22 @@ impl<H: Handle<Shared>> Attempts<H> {
     }
 
     fn judge(&mut self, hint: Option<Duration>) -> Option<Duration> {
-        let Shared { machine, budget, .. } = &*self.handle;
-        let failed = Failed { attempt: self.number, hint };
-        let wait = machine.judge(failed, budget, &SystemClock, fastrand::f64)?;
+        let shared = &*self.handle;
+        let Shared { machine, budget, .. } = shared;
+        if machine.attempts_after(self.number) == 0 {
+            return None;
+        }
+        let left = Scope::current().remaining(&SystemClock);
+        let failed = Failed { attempt: self.number, hint, left };
+        let draw = |schedule: Schedule| {
+            #[cfg(feature = "backoff")]
+            if let Some(factory) = &shared.foreign {
+                return self.waits.next(factory);
+            }
+            Some(schedule.wait(self.number, self.waited, fastrand::f64()))
+        };
+        let wait = machine.judge(failed, budget, &SystemClock, draw)?;
+        self.waited = wait.saturating_sub(hint.unwrap_or_default());
         self.number += 1;
         Some(wait)
     }

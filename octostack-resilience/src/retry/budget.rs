@@ -73,10 +73,20 @@ impl Bucket {
     #[inline]
     fn deposit(&self) {
         let rules = self.rules.load(Relaxed);
-        let (deposit, cap) = (rules >> 32, cap(rules));
+        self.put_in(rules >> 32, cap(rules));
+    }
+
+    /// Puts one repeat back that was taken out and not made.
+    #[cold]
+    fn refund(&self) {
+        self.put_in(WHOLE, cap(self.rules.load(Relaxed)));
+    }
+
+    #[inline]
+    fn put_in(&self, amount: u64, cap: u64) {
         let mut word = self.word.load(Relaxed);
-        while deposit > 0 && word & TOKENS < cap {
-            let tokens = (word & TOKENS) + deposit;
+        while amount > 0 && word & TOKENS < cap {
+            let tokens = (word & TOKENS) + amount;
             let next = word & !TOKENS | tokens.min(cap);
             match self.word.compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => return,
@@ -203,6 +213,12 @@ impl RetryBudget {
     #[must_use = "without a `true` there is nothing to spend"]
     pub fn withdraw(&self, clock: &impl Clock) -> bool {
         self.shared.bucket.withdraw(self.millis(clock))
+    }
+
+    /// Puts one repeat back that was taken out and not made, as far as it still fits: the caller went
+    /// away, or its time was up, before the work was repeated.
+    pub fn refund(&self) {
+        self.shared.bucket.refund();
     }
 
     /// How many repeats it holds.

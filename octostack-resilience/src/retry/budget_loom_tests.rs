@@ -36,6 +36,25 @@ fn planted_no_deposit_is_lost_and_none_counts_twice() {
 }
 
 #[test]
+fn planted_what_is_put_back_is_there_once() {
+    loom::model(|| {
+        let bucket = one();
+        let other = bucket.clone();
+        let racing = thread::spawn(move || {
+            let took = other.withdraw(0);
+            if took {
+                other.refund();
+            }
+            took
+        });
+        let mine = u64::from(bucket.withdraw(0));
+        racing.join().unwrap();
+        let rest = (0..5).take_while(|_| bucket.withdraw(0)).count() as u64;
+        assert_eq!(mine + rest, 1, "never more than was there, and it is not lost");
+    });
+}
+
+#[test]
 fn two_clocks_that_disagree_add_a_second_only_once() {
     loom::model(|| {
         let bucket = Arc::new(Bucket::new(Rules { ratio: 0.0, floor: 1 }));

@@ -1,7 +1,7 @@
 use super::budget::RetryBudget;
 use super::machine::Machine;
 use super::shared::SHARED;
-use super::{Retry, RetryConfig, Shared};
+use super::{Jitter, Retry, RetryConfig, Shared};
 use crate::policy::policy_builder;
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Mode, Problem, Registry};
@@ -17,6 +17,8 @@ pub struct RetryBuilder {
     settings: RetryConfig,
     budget: Option<RetryBudget>,
     registry: Registry,
+    #[cfg(feature = "backoff")]
+    foreign: Option<super::foreign::Factory>,
 }
 
 policy_builder!(RetryBuilder, RetryConfig);
@@ -29,6 +31,8 @@ impl RetryBuilder {
             settings: RetryConfig::default(),
             budget: None,
             registry: Registry::global().clone(),
+            #[cfg(feature = "backoff")]
+            foreign: None,
         }
     }
 
@@ -38,7 +42,7 @@ impl RetryBuilder {
         self
     }
 
-    /// The longest wait before the second attempt; it doubles with each further one.
+    /// What waits grow from: see [`RetryConfig::base_delay`].
     pub fn base_delay(mut self, delay: Duration) -> Self {
         self.settings.base_delay = delay;
         self
@@ -47,6 +51,12 @@ impl RetryBuilder {
     /// The longest wait before any attempt: at most 1 hour.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.settings.max_delay = delay;
+        self
+    }
+
+    /// How chance spreads the waits.
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.settings.jitter = jitter;
         self
     }
 
@@ -75,12 +85,51 @@ impl RetryBuilder {
         self
     }
 
+    /// Takes the waits from policies of the crate [`backoff`](::backoff), in the place of
+    /// `base_delay` and `jitter`.
+    ///
+    /// The closure makes one for each call, when the first attempt has failed; so what it says of
+    /// elapsed time counts from then. When it has no further wait, the call is over. All other
+    /// limits hold: no wait is longer than `max_delay`, and attempts, budget and deadline are as
+    /// ever.
+    ///
+    /// That crate has no maintainer any more (RUSTSEC-2025-0012), and the settings do the same with
+    /// better jitter. This is for code that has such policies already.
+    ///
+    /// ```
+    /// use backoff::ExponentialBackoff;
+    /// use octostack_resilience::{Outcome, Retry};
+    /// use std::time::Duration;
+    ///
+    /// let retry = Retry::builder("inventory")
+    ///     .schedule(|| ExponentialBackoff {
+    ///         initial_interval: Duration::from_millis(20),
+    ///         randomization_factor: 0.0,
+    ///         ..ExponentialBackoff::default()
+    ///     })
+    ///     .build()?;
+    /// let mut attempts = retry.attempts();
+    /// let waits = [(); 3].map(|()| attempts.after(Outcome::Failure, None));
+    /// assert_eq!(waits, [Some(Duration::from_millis(20)), Some(Duration::from_millis(30)), None]);
+    /// # Ok::<_, octostack_resilience::SettingsError>(())
+    /// ```
+    #[cfg(feature = "backoff")]
+    pub fn schedule<B>(mut self, make: impl Fn() -> B + Send + Sync + 'static) -> Self
+    where
+        B: ::backoff::backoff::Backoff + Send + Sync + 'static,
+    {
+        self.foreign = Some(super::foreign::Factory::new(make));
+        self
+    }
+
     /// Builds it and registers it.
     ///
     /// # Errors
     /// Everything that is wrong with the name, the mode and the settings.
     pub fn build(self) -> Result<Retry, SettingsError> {
-        let Self { name, mode, mut settings, budget, registry } = self;
+        #[cfg(feature = "backoff")]
+        let foreign = self.foreign;
+        let Self { name, mode, mut settings, budget, registry, .. } = self;
         let live = |settings: &RetryConfig| Live::new(&name, mode, settings.clone(), Shared::MODES);
         let rules = settings.budget_rules();
         let shares_budget = budget.is_some();
@@ -98,7 +147,10 @@ impl RetryBuilder {
         };
         let budget = budget.unwrap_or_else(|| RetryBudget::from_rules(rules));
         let machine = Machine::new(mode, &settings);
-        let shared = Arc::new(Shared::new(name, machine, budget, shares_budget, live));
+        let shared = Shared::new(name, machine, budget, shares_budget, live);
+        #[cfg(feature = "backoff")]
+        let shared = shared.scheduled_by(foreign);
+        let shared = Arc::new(shared);
         registry.register(&shared);
         Ok(Retry { shared })
     }

@@ -1,4 +1,5 @@
 use super::budget::Rules;
+use super::schedule::{Jitter, Schedule};
 use crate::settings::{require, settings};
 use octostack_core::inspect::Problem;
 use std::time::Duration;
@@ -11,13 +12,15 @@ settings! {
     /// | `max_attempts` | 3 | AWS SDKs, standard mode |
     /// | `base_delay` | 100 ms | gRPC's retry design (A6) |
     /// | `max_delay` | 2 s | whoever waits longer has given up |
+    /// | `jitter` | `full` | AWS's simulations: the least work, and nearly the shortest time |
     /// | `max_retry_after` | 5 s | AWS SDKs, which bound the hint alike |
     /// | `budget_ratio` | 0.1 | Google's SRE book |
     /// | `budget_floor` | 3 a second | Envoy's smallest budget |
     pub struct RetryConfig {
         /// How often a call is attempted in all, the first time included. 1 to 10.
         max_attempts: u32 = 3,
-        /// The longest wait before the second attempt; it doubles with each further one. 1 ms to
+        /// What waits grow from: with `jitter` `full` or `equal` the longest one before the second
+        /// attempt, which doubles with each further one; with `decorrelated` the shortest. 1 ms to
         /// `max_delay`.
         #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
             schemars(schema_with = "octostack_core::duration::schema"))]
@@ -26,6 +29,8 @@ settings! {
         #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
             schemars(schema_with = "octostack_core::duration::schema"))]
         max_delay: Duration = Duration::from_secs(2),
+        /// How chance spreads the waits: `full`, `equal` or `decorrelated`.
+        jitter: Jitter = Jitter::Full,
         /// A service that asks for a longer wait than this is not asked again. At most 1 hour; 0
         /// gives up on any such wish.
         #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
@@ -38,16 +43,36 @@ settings! {
     }
 }
 
+const MOST_ATTEMPTS: u32 = 10;
+
 /// A longer wait is a slip of the unit.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 impl RetryConfig {
+    /// The most that the waits between all attempts of one call can come to, whatever chance says;
+    /// without what a service asks for on top, which is up to `max_retry_after` each time.
+    ///
+    /// ```
+    /// use octostack_resilience::RetryConfig;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(RetryConfig::default().longest_waits(), Duration::from_millis(100 + 200));
+    /// ```
+    pub fn longest_waits(&self) -> Duration {
+        let Self { base_delay: base, max_delay: cap, jitter, .. } = *self;
+        let schedule = Schedule { base, cap, jitter };
+        // More attempts than are allowed are refused elsewhere.
+        (1..self.max_attempts.min(MOST_ATTEMPTS))
+            .map(|failed| schedule.longest(failed))
+            .fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let format = octostack_core::duration::format;
         let mut all = Vec::new();
         let attempts = self.max_attempts;
-        require(&mut all, (1..=10).contains(&attempts), "max_attempts", || {
-            format!("{attempts} is out of range: 1 to 10")
+        require(&mut all, (1..=MOST_ATTEMPTS).contains(&attempts), "max_attempts", || {
+            format!("{attempts} is out of range: 1 to {MOST_ATTEMPTS}")
         });
         let (base, max) = (self.base_delay, self.max_delay);
         let fine = base >= Duration::from_millis(1) && base <= max;

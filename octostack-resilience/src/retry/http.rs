@@ -1,14 +1,15 @@
 use super::body::{Replay, ReplayBody};
 use super::repeat::{Next, Repeat, RepeatAfter};
+use super::unsent::{NeverSent, Untold};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, request};
 use http_body::Body;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The number of the attempt, on all but the first.
-const ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt");
+static ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt");
 /// How many attempts came before (gRFC A6).
-const GRPC_PREVIOUS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+static GRPC_PREVIOUS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
@@ -18,17 +19,35 @@ const BUFFER: usize = 64 * 1024;
 /// Repeats HTTP requests that are idempotent and whose body fits a buffer.
 ///
 /// Idempotent are the methods GET, HEAD, PUT, DELETE, OPTIONS and TRACE (RFC 9110), requests with
-/// an `Idempotency-Key`, and all requests after `assume_idempotent()`. The inner service gets
+/// an `Idempotency-Key`, and all requests after `assume_idempotent()`. Others are repeated only
+/// after an error of which `N` says that the request was never sent. The inner service gets
 /// [`ReplayBody`]s. From the second attempt on, `x-retry-attempt` says which one it is.
 #[derive(Clone, Copy, Debug)]
-pub struct HttpRequests {
+pub struct HttpRequests<N = Untold> {
     pub(super) idempotent: bool,
     pub(super) buffer: usize,
+    pub(super) attempt: &'static HeaderName,
+    /// Whether `never_sent` may tell something, so that any request is worth keeping.
+    keeps_all: bool,
+    never_sent: N,
 }
 
 impl Default for HttpRequests {
     fn default() -> Self {
-        Self { idempotent: false, buffer: BUFFER }
+        Self {
+            idempotent: false,
+            buffer: BUFFER,
+            attempt: &ATTEMPT,
+            keeps_all: false,
+            never_sent: Untold,
+        }
+    }
+}
+
+impl<N> HttpRequests<N> {
+    pub(super) fn never_sent<M>(self, never_sent: M) -> HttpRequests<M> {
+        let Self { idempotent, buffer, attempt, .. } = self;
+        HttpRequests { idempotent, buffer, attempt, keeps_all: true, never_sent }
     }
 }
 
@@ -37,19 +56,26 @@ impl Default for HttpRequests {
 /// After `assume_idempotent()`, whatever the protocol calls a failure or an overload. Otherwise
 /// only answers of status `UNAVAILABLE` in the response's headers: servers give it for work that
 /// they did not begin, and so does injected chaos. An error of the transport may have cut a call
-/// midway and is then left alone, unless something inside turned it into that status.
+/// midway and is then left alone, unless `N` says that the call was never sent.
 ///
-/// A pushback that is no number means that the server wants no repeat. From the second attempt on,
-/// `grpc-previous-rpc-attempts` says how many came before.
+/// A pushback that is no number, or a negative one, means that the server wants no repeat (gRFC
+/// A6). From the second attempt on, `grpc-previous-rpc-attempts` says how many came before.
 #[derive(Clone, Copy, Debug)]
-pub struct GrpcRequests {
+pub struct GrpcRequests<N = Untold> {
     pub(super) idempotent: bool,
     pub(super) buffer: usize,
+    never_sent: N,
 }
 
 impl Default for GrpcRequests {
     fn default() -> Self {
-        Self { idempotent: false, buffer: BUFFER }
+        Self { idempotent: false, buffer: BUFFER, never_sent: Untold }
+    }
+}
+
+impl<N> GrpcRequests<N> {
+    pub(super) fn never_sent<M>(self, never_sent: M) -> GrpcRequests<M> {
+        GrpcRequests { idempotent: self.idempotent, buffer: self.buffer, never_sent }
     }
 }
 
@@ -57,19 +83,25 @@ impl Default for GrpcRequests {
 #[derive(Debug)]
 pub struct KeptRequest<B> {
     parts: request::Parts,
+    /// Whether it may be executed twice.
+    idempotent: bool,
     replay: Replay<B>,
 }
 
 type Attempt<B> = (Request<ReplayBody<B>>, Option<KeptRequest<B>>);
 
-fn record<B: Body>(request: Request<B>, buffer: usize) -> Attempt<B> {
+fn record<B: Body>(request: Request<B>, idempotent: bool, buffer: usize) -> Attempt<B> {
     let (parts, body) = request.into_parts();
     let (body, replay) = ReplayBody::record(body, buffer);
-    let kept = replay.map(|replay| KeptRequest { parts: parts.clone(), replay });
+    let kept = replay.map(|replay| KeptRequest { parts: parts.clone(), idempotent, replay });
     (Request::from_parts(parts, body), kept)
 }
 
-fn again<B>(kept: KeptRequest<B>, last: bool, mark: (HeaderName, u32)) -> Option<Attempt<B>> {
+fn again<B>(
+    kept: KeptRequest<B>,
+    last: bool,
+    mark: (&'static HeaderName, u32),
+) -> Option<Attempt<B>> {
     let body = kept.replay.body()?;
     let (mut parts, kept) =
         if last { (kept.parts, None) } else { (kept.parts.clone(), Some(kept)) };
@@ -77,54 +109,67 @@ fn again<B>(kept: KeptRequest<B>, last: bool, mark: (HeaderName, u32)) -> Option
     Some((Request::from_parts(parts, body), kept))
 }
 
-impl<B: Body> Repeat<Request<B>> for HttpRequests {
+impl<B: Body, N: Clone> Repeat<Request<B>> for HttpRequests<N> {
     type Sent = Request<ReplayBody<B>>;
     type Kept = KeptRequest<B>;
 
     #[inline]
     fn first(&self, request: Request<B>, keep: bool) -> Attempt<B> {
-        let may_repeat = || {
+        let is_idempotent = || {
             self.idempotent
                 || request.method().is_idempotent()
                 || request.headers().contains_key(IDEMPOTENCY_KEY)
         };
-        if keep && may_repeat() {
-            record(request, self.buffer)
+        let idempotent = keep && is_idempotent();
+        if idempotent || keep && self.keeps_all {
+            record(request, idempotent, self.buffer)
         } else {
             (request.map(ReplayBody::from), None)
         }
     }
 
     fn again(&self, kept: KeptRequest<B>, next: Next) -> Option<Attempt<B>> {
-        again(kept, next.last, (ATTEMPT, next.number))
+        if kept.idempotent || next.unsent {
+            again(kept, next.last, (self.attempt, next.number))
+        } else {
+            None
+        }
     }
 }
 
-impl<Res, Err> RepeatAfter<Res, Err> for HttpRequests {
+impl<Res, Err, N: NeverSent<Err>> RepeatAfter<Res, Err> for HttpRequests<N> {
     #[inline]
     fn allows(&self, _: &Result<Res, Err>) -> bool {
         true
     }
+
+    fn never_sent(&self, output: &Result<Res, Err>) -> bool {
+        output.as_ref().is_err_and(|error| self.never_sent.is_never_sent(error))
+    }
 }
 
-impl<B: Body> Repeat<Request<B>> for GrpcRequests {
+impl<B: Body, N: Clone> Repeat<Request<B>> for GrpcRequests<N> {
     type Sent = Request<ReplayBody<B>>;
     type Kept = KeptRequest<B>;
 
     #[inline]
     fn first(&self, request: Request<B>, keep: bool) -> Attempt<B> {
-        if keep { record(request, self.buffer) } else { (request.map(ReplayBody::from), None) }
+        if keep {
+            record(request, self.idempotent, self.buffer)
+        } else {
+            (request.map(ReplayBody::from), None)
+        }
     }
 
     fn again(&self, kept: KeptRequest<B>, next: Next) -> Option<Attempt<B>> {
-        again(kept, next.last, (GRPC_PREVIOUS, next.number - 1))
+        again(kept, next.last, (&GRPC_PREVIOUS, next.number - 1))
     }
 }
 
-impl<B, Err> RepeatAfter<Response<B>, Err> for GrpcRequests {
+impl<B, Err, N: NeverSent<Err>> RepeatAfter<Response<B>, Err> for GrpcRequests<N> {
     fn allows(&self, output: &Result<Response<B>, Err>) -> bool {
         match output {
-            Err(_) => self.idempotent,
+            Err(error) => self.idempotent || self.never_sent.is_never_sent(error),
             Ok(response) => {
                 let headers = response.headers();
                 !refuses_repeat(headers) && (self.idempotent || is_unavailable(headers))

@@ -2,6 +2,8 @@ use super::attempts::{Attempts, is_repeatable};
 #[cfg(feature = "http")]
 use super::http::{GrpcRequests, HttpRequests};
 use super::repeat::{Cloned, Next, Repeat, RepeatAfter};
+#[cfg(feature = "http")]
+use super::unsent::BySource;
 use super::{Retry, Shared};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
@@ -68,8 +70,8 @@ impl<P, H, R> RetryLayer<P, H, R> {
 /// The methods of layers for HTTP and gRPC.
 #[cfg(feature = "http")]
 macro_rules! http_requests {
-    ($requests:ty) => {
-        impl<P, H> RetryLayer<P, H, $requests> {
+    ($requests:ident) => {
+        impl<P, H, N> RetryLayer<P, H, $requests<N>> {
             /// Promises that every request may be executed more than once.
             pub fn assume_idempotent(mut self) -> Self {
                 self.repeat.idempotent = true;
@@ -82,6 +84,25 @@ macro_rules! http_requests {
                 self.repeat.buffer = bytes;
                 self
             }
+
+            /// Repeats any request after errors of which the closure says that the request was
+            /// never sent. It must be certain; [`is_never_sent`](super::is_never_sent) is for what
+            /// the standard library tells.
+            pub fn never_sent<E, F>(self, is_never_sent: F) -> RetryLayer<P, H, $requests<F>>
+            where
+                F: Fn(&E) -> bool + Clone,
+            {
+                let repeat = self.repeat.never_sent(is_never_sent);
+                RetryLayer { policy: self.policy, protocol: self.protocol, repeat }
+            }
+
+            /// Repeats any request whose connection was refused, going by the sources of the error:
+            /// see [`is_never_sent`](super::is_never_sent). For error types that implement
+            /// [`Error`](std::error::Error).
+            pub fn detect_never_sent(self) -> RetryLayer<P, H, $requests<BySource>> {
+                let repeat = self.repeat.never_sent(BySource);
+                RetryLayer { policy: self.policy, protocol: self.protocol, repeat }
+            }
         }
     };
 }
@@ -89,6 +110,16 @@ macro_rules! http_requests {
 http_requests!(HttpRequests);
 #[cfg(feature = "http")]
 http_requests!(GrpcRequests);
+
+#[cfg(feature = "http")]
+impl<P, H, N> RetryLayer<P, H, HttpRequests<N>> {
+    /// The header with the number of the attempt, on all but the first: `x-retry-attempt` unless
+    /// said.
+    pub fn attempt_header(mut self, name: &'static http::HeaderName) -> Self {
+        self.repeat.attempt = name;
+        self
+    }
+}
 
 impl<S, P: Clone, H: Handle<Shared>, R: Clone> Layer<S> for RetryLayer<P, H, R> {
     type Service = RetryService<S, P, H, R>;
@@ -197,7 +228,7 @@ where
             this.attempts.settle(outcome);
             return None;
         };
-        let wait = this.attempts.after(outcome, this.protocol.retry_after(output))?;
+        let wait = this.attempts.wait_after(outcome, this.protocol.retry_after(output))?;
         Some((wait, request))
     }
 
@@ -212,7 +243,8 @@ where
         }
         // The future of the failed attempt may hold the body that the next one needs.
         this.state.set(State::Done);
-        let (request, kept) = this.repeat.again(this.kept.take()?, Next::after(this.attempts))?;
+        let next = Next::after(this.attempts, this.repeat.never_sent(output));
+        let (request, kept) = this.repeat.again(this.kept.take()?, next)?;
         *this.kept = kept;
         Some(request)
     }
@@ -241,6 +273,9 @@ where
                     this.state.set(State::Readying { request });
                 }
                 StateProjection::Readying { request } => {
+                    if let Some(error) = this.attempts.give_up_if_late() {
+                        return Poll::Ready(this.protocol.reject(error));
+                    }
                     if let Err(error) = ready!(this.inner.poll_ready(cx)) {
                         let output = Err(error);
                         this.attempts.settle(this.protocol.classify(&output));
@@ -248,6 +283,7 @@ where
                     }
                     #[allow(clippy::expect_used, reason = "put there with the state")]
                     let request = request.take().expect("a request to send");
+                    this.attempts.begin();
                     let future = this.inner.call(request);
                     this.state.set(State::Calling { future });
                 }

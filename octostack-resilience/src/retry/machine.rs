@@ -4,7 +4,7 @@
 //! may see half of it, which is a wait from before under a limit from after. Both were asked for.
 use super::budget::RetryBudget;
 use super::config::RetryConfig;
-use super::schedule::Schedule;
+use super::schedule::{Jitter, Schedule};
 use crate::counters::Totals;
 use crate::outcome::Outcome;
 use crate::padded::Padded;
@@ -18,12 +18,13 @@ use std::time::Duration;
 struct Counts {
     outcomes: [AtomicU64; 5],
     repeats: AtomicU64,
+    late: AtomicU64,
     exhausted: AtomicU64,
     shadow: AtomicU64,
 }
 
 pub(super) struct Machine {
-    /// Mode:32 | most attempts:32.
+    /// Jitter:8 above mode:8 | most attempts:32.
     rules: AtomicU64,
     base_nanos: AtomicU64,
     cap_nanos: AtomicU64,
@@ -38,6 +39,8 @@ pub(super) struct Failed {
     pub(super) attempt: u32,
     /// When the service wants to be asked again.
     pub(super) hint: Option<Duration>,
+    /// How long the caller still waits, if that is known.
+    pub(super) left: Option<Duration>,
 }
 
 impl Machine {
@@ -59,7 +62,8 @@ impl Machine {
         self.base_nanos.store(nanos(settings.base_delay), Relaxed);
         self.cap_nanos.store(nanos(settings.max_delay), Relaxed);
         self.longest_hint_nanos.store(nanos(settings.max_retry_after), Relaxed);
-        let rules = u64::from(mode as u8) << 32 | u64::from(settings.max_attempts);
+        let jitter = u64::from(settings.jitter as u8) << 40;
+        let rules = jitter | u64::from(mode as u8) << 32 | u64::from(settings.max_attempts);
         self.rules.store(rules, Relaxed);
     }
 
@@ -70,20 +74,29 @@ impl Machine {
         if mode == Mode::Disabled { 0 } else { most.saturating_sub(attempt) }
     }
 
-    /// How long to wait before the next attempt; `None` to leave it at this one.
+    /// How long to wait before the next attempt; `None` to leave it at this one. `draw` says how
+    /// long to wait on top of the hint, or `None` to give up.
     #[cold]
     pub(super) fn judge(
         &self,
         failed: Failed,
         budget: &RetryBudget,
         clock: &impl Clock,
-        chance: impl FnOnce() -> f64,
+        draw: impl FnOnce(Schedule) -> Option<Duration>,
     ) -> Option<Duration> {
         let hint = failed.hint.unwrap_or_default();
         let longest = Duration::from_nanos(self.longest_hint_nanos.load(Relaxed));
         // A service that wants a longer wait is not asked earlier: that would be rude. Nor is the
         // caller kept that long.
         if self.attempts_after(failed.attempt) == 0 || hint > longest {
+            return None;
+        }
+        let schedule = self.schedule();
+        // On top of the hint: all callers got the same one.
+        let wait = hint.saturating_add(draw(schedule)?.min(schedule.cap));
+        // An attempt that begins when nobody waits any more is wasted, and so is the wait for it.
+        if failed.left.is_some_and(|left| wait >= left) {
+            self.count_late();
             return None;
         }
         let shadow = self.rules().0 == Mode::Shadow;
@@ -95,15 +108,7 @@ impl Machine {
             (true, false) => &self.counts.repeats,
         };
         counter.fetch_add(1, Relaxed);
-        if !allowed || shadow {
-            return None;
-        }
-        let schedule = Schedule {
-            base: Duration::from_nanos(self.base_nanos.load(Relaxed)),
-            cap: Duration::from_nanos(self.cap_nanos.load(Relaxed)),
-        };
-        // On top of the hint: all callers got the same one.
-        Some(hint + schedule.wait(failed.attempt, chance()))
+        (allowed && !shadow).then_some(wait)
     }
 
     #[inline]
@@ -113,6 +118,15 @@ impl Machine {
 
     pub(super) fn repeats(&self) -> u64 {
         self.counts.repeats.load(Relaxed)
+    }
+
+    pub(super) fn count_late(&self) {
+        self.counts.late.fetch_add(1, Relaxed);
+    }
+
+    /// Failed attempts whose next one would have come too late.
+    pub(super) fn late(&self) -> u64 {
+        self.counts.late.load(Relaxed)
     }
 
     pub(super) fn exhausted(&self) -> u64 {
@@ -129,6 +143,15 @@ impl Machine {
         }
     }
 
+    fn schedule(&self) -> Schedule {
+        let [_, _, jitter, ..] = self.rules.load(Relaxed).to_be_bytes();
+        Schedule {
+            base: Duration::from_nanos(self.base_nanos.load(Relaxed)),
+            cap: Duration::from_nanos(self.cap_nanos.load(Relaxed)),
+            jitter: Jitter::from_u8(jitter),
+        }
+    }
+
     #[inline]
     fn rules(&self) -> (Mode, u32) {
         let rules = self.rules.load(Relaxed);
@@ -139,7 +162,7 @@ impl Machine {
 
 #[cfg(all(test, not(octostack_loom)))]
 mod tests {
-    use super::{Failed, Machine, Mode, RetryConfig};
+    use super::{Failed, Jitter, Machine, Mode, RetryConfig, Schedule};
     use crate::retry::RetryBudget;
     use octostack_core::{Clock, SystemClock};
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
@@ -150,7 +173,12 @@ mod tests {
     }
 
     fn first(hint: Option<u64>) -> Failed {
-        Failed { attempt: 1, hint: hint.map(Duration::from_millis) }
+        Failed { attempt: 1, hint: hint.map(Duration::from_millis), left: None }
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "the machine takes it so")]
+    fn half(schedule: Schedule) -> Option<Duration> {
+        Some(schedule.wait(1, Duration::ZERO, 0.5))
     }
 
     fn counts(machine: &Machine) -> [u64; 3] {
@@ -162,7 +190,7 @@ mod tests {
     fn a_hint_comes_before_the_jitter_and_has_a_limit() {
         let machine = Machine::new(Mode::Enforce, &settings());
         let (budget, now) = (RetryBudget::new(0.1, 1).unwrap(), SystemClock.now());
-        let judge = |hint| machine.judge(first(hint), &budget, &now, || 0.5);
+        let judge = |hint| machine.judge(first(hint), &budget, &now, half);
         assert_eq!(judge(None), Some(Duration::from_millis(50)));
         assert_eq!(judge(Some(2_000)), Some(Duration::from_millis(2_050)));
         assert_eq!(judge(Some(5_000)), Some(Duration::from_millis(5_050)));
@@ -172,10 +200,35 @@ mod tests {
     }
 
     #[test]
+    fn what_would_come_too_late_is_given_up_and_costs_nothing() {
+        let machine = Machine::new(Mode::Enforce, &settings());
+        let (budget, now) = (RetryBudget::new(0.1, 1).unwrap(), SystemClock.now());
+        let judge = |hint, left| {
+            let failed = Failed { left: Some(Duration::from_millis(left)), ..first(hint) };
+            machine.judge(failed, &budget, &now, half)
+        };
+        assert_eq!(judge(None, 51), Some(Duration::from_millis(50)));
+        assert_eq!(judge(None, 50), None);
+        assert_eq!(judge(None, 0), None);
+        assert_eq!(judge(Some(1_000), 1_050), None, "the hint is part of the wait");
+        assert_eq!((counts(&machine), machine.late()), ([1, 0, 0], 3));
+        assert_eq!(budget.available(&now), 9);
+    }
+
+    #[test]
+    fn jitter_is_a_setting_like_others() {
+        let machine = Machine::new(Mode::Enforce, &settings());
+        for jitter in [Jitter::Equal, Jitter::Decorrelated, Jitter::Full] {
+            machine.apply(Mode::Shadow, &RetryConfig { jitter, ..settings() });
+            assert_eq!((machine.schedule().jitter, machine.rules()), (jitter, (Mode::Shadow, 3)));
+        }
+    }
+
+    #[test]
     fn an_empty_budget_refuses() {
         let machine = Machine::new(Mode::Enforce, &settings());
         let (budget, now) = (RetryBudget::new(0.0, 0).unwrap(), SystemClock.now());
-        let waits = (0..15).filter_map(|_| machine.judge(first(None), &budget, &now, || 0.5));
+        let waits = (0..15).filter_map(|_| machine.judge(first(None), &budget, &now, half));
         assert_eq!(waits.count(), 10);
         assert_eq!(counts(&machine), [10, 5, 0]);
     }
@@ -184,11 +237,11 @@ mod tests {
     fn shadow_mode_counts_and_spends_nothing() {
         let machine = Machine::new(Mode::Shadow, &settings());
         let (budget, now) = (RetryBudget::new(0.1, 1).unwrap(), SystemClock.now());
-        assert_eq!(machine.judge(first(None), &budget, &now, || 0.5), None);
+        assert_eq!(machine.judge(first(None), &budget, &now, half), None);
         assert_eq!(counts(&machine), [0, 0, 1]);
         assert_eq!(budget.available(&now), 10);
         machine.apply(Mode::Disabled, &settings());
-        assert_eq!(machine.judge(first(None), &budget, &now, || 0.5), None);
+        assert_eq!(machine.judge(first(None), &budget, &now, half), None);
         assert_eq!(counts(&machine), [0, 0, 1]);
     }
 
@@ -215,7 +268,9 @@ mod tests {
             while let Some(wait) = {
                 let hint = hints[attempt as usize - 1].map(Duration::from_millis);
                 let chance = chances[attempt as usize - 1];
-                machine.judge(Failed { attempt, hint }, &budget, &now, || chance)
+                let failed = Failed { attempt, hint, left: None };
+                let draw = |schedule: Schedule| Some(schedule.wait(attempt, Duration::ZERO, chance));
+                machine.judge(failed, &budget, &now, draw)
             } {
                 let hint = Duration::from_millis(hints[attempt as usize - 1].unwrap_or(0));
                 prop_assert!(wait >= hint && wait <= hint + settings.max_delay);
@@ -250,8 +305,8 @@ mod loom_tests {
             let other = machine.clone();
             let changing = thread::spawn(move || other.apply(Mode::Enforce, &settings(2 * second)));
             let (budget, now) = (RetryBudget::new(1.0, 1).unwrap(), SystemClock.now());
-            let failed = Failed { attempt: 1, hint: None };
-            let wait = machine.judge(failed, &budget, &now, || 1.0).unwrap();
+            let failed = Failed { attempt: 1, hint: None, left: None };
+            let wait = machine.judge(failed, &budget, &now, |s| Some(s.longest(1))).unwrap();
             assert!((second..=2 * second).contains(&wait), "{wait:?}");
             changing.join().unwrap();
             assert_eq!(machine.repeats(), 1);

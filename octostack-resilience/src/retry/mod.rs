@@ -76,6 +76,8 @@ mod budget;
 mod builder;
 mod call;
 mod config;
+#[cfg(feature = "backoff")]
+mod foreign;
 #[cfg(feature = "http")]
 mod http;
 mod layer;
@@ -83,19 +85,23 @@ mod machine;
 mod repeat;
 mod schedule;
 mod shared;
+mod unsent;
 
 pub use attempts::Attempts;
 #[cfg(feature = "http")]
 pub use body::{Replay, ReplayBody};
 pub use budget::RetryBudget;
 pub use builder::RetryBuilder;
+use call::Words;
 pub use call::{Call, Judge};
 pub use config::RetryConfig;
 #[cfg(feature = "http")]
 pub use http::{GrpcRequests, HttpRequests, KeptRequest};
 pub use layer::{ResponseFuture, RetryLayer, RetryService};
 pub use repeat::{Cloned, Next, Repeat, RepeatAfter};
+pub use schedule::Jitter;
 pub use shared::Shared;
+pub use unsent::{BySource, NeverSent, Untold, is_never_sent};
 
 use crate::error::FromPolicy;
 use crate::handle::Handle;
@@ -134,11 +140,18 @@ impl<H: Handle<Shared>> Retry<H> {
         E: FromPolicy,
     {
         let classify: Judge<F::Output> = |output| Plain.classify(output);
-        Call::new(&self.shared, operation, classify, |output| Plain.retry_after(output))
+        let words = Words {
+            retry_after: |output| Plain.retry_after(output),
+            refuse: Some(|error| Plain.reject(error)),
+        };
+        Call::new(&self.shared, operation, classify, words)
     }
 
     /// As [`call`](Self::call), for any output. The second closure judges it: only
     /// [`Failure`](Outcome::Failure) and [`Overloaded`](Outcome::Overloaded) are repeated.
+    ///
+    /// It cannot say that the deadline has passed, so an attempt that is late, because the thread
+    /// was busy when its wait ended, begins all the same.
     ///
     /// ```
     /// use octostack_resilience::{Outcome, Retry};
@@ -169,7 +182,7 @@ impl<H: Handle<Shared>> Retry<H> {
         F: Future,
         C: Fn(&F::Output) -> Outcome,
     {
-        Call::new(&self.shared, operation, classify, |_| None)
+        Call::new(&self.shared, operation, classify, Words::NONE)
     }
 
     /// Starts a call by hand, for synchronous code or a loop of your own.

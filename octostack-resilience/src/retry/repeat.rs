@@ -33,6 +33,13 @@ pub trait Repeat<Req>: Clone {
 pub trait RepeatAfter<Res, Err> {
     /// `false` to leave it at this answer.
     fn allows(&self, output: &Result<Res, Err>) -> bool;
+
+    /// Whether it is certain that the service never got the request: such a one may be sent again
+    /// whatever it does.
+    fn never_sent(&self, output: &Result<Res, Err>) -> bool {
+        let _ = output;
+        false
+    }
 }
 
 /// The attempt that a request is for.
@@ -43,11 +50,13 @@ pub struct Next {
     pub number: u32,
     /// Whether it is the last one that the settings allow, so that nothing needs to be kept.
     pub last: bool,
+    /// Whether it is certain that the service never got the request of the attempt before.
+    pub unsent: bool,
 }
 
 impl Next {
-    pub(super) fn after<H: Handle<Shared>>(attempts: &Attempts<H>) -> Self {
-        Self { number: attempts.number() + 1, last: attempts.left() <= 1 }
+    pub(super) fn after<H: Handle<Shared>>(attempts: &Attempts<H>, unsent: bool) -> Self {
+        Self { number: attempts.number() + 1, last: attempts.left() <= 1, unsent }
     }
 }
 

@@ -1,62 +1,114 @@
 //! How long to wait before the next attempt: pure, with chance as an argument.
+use crate::settings::Field;
+use octostack_core::inspect::Value;
 use std::time::Duration;
+
+/// How chance spreads the waits of a [`Retry`](super::Retry) policy.
+///
+/// What fails together must not come back together, least of all when everybody waits for the
+/// longest time: so chance takes away from a wait and never adds to the longest one. The names are
+/// those of AWS's *Exponential Backoff And Jitter*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "lowercase"),
+    schemars(inline)
+)]
+#[repr(u8)]
+pub enum Jitter {
+    /// `full`: anything from nothing to a bound that doubles. Spreads best, at the least load.
+    #[default]
+    Full,
+    /// `equal`: the upper half of the same range, so that there always is a pause.
+    Equal,
+    /// `decorrelated`: from `base_delay` to three times the wait before, at most `max_delay`. Waits
+    /// grow by chance, so that callers that began together soon have nothing in common. Where
+    /// `base_delay` is more than half of that range, it is from the half.
+    Decorrelated,
+}
+
+impl Jitter {
+    const ALL: [Self; 3] = [Self::Full, Self::Equal, Self::Decorrelated];
+
+    /// Its name in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Equal => "equal",
+            Self::Decorrelated => "decorrelated",
+        }
+    }
+
+    pub(super) fn from_u8(number: u8) -> Self {
+        Self::ALL.into_iter().find(|jitter| *jitter as u8 == number).unwrap_or_default()
+    }
+}
+
+impl Field for Jitter {
+    fn to_value(&self) -> Value {
+        self.as_str().into()
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|jitter| value.as_str() == Some(jitter.as_str()));
+        found.ok_or_else(|| format!("expected full, equal or decorrelated, found {value}"))
+    }
+}
 
 /// The waits of one policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
     pub(super) base: Duration,
     pub(super) cap: Duration,
+    pub(super) jitter: Jitter,
 }
 
 impl Schedule {
-    /// The longest wait after so many failed attempts: doubling from the base up to the cap.
-    pub(super) fn bound(self, failed: u32) -> Duration {
-        let doublings = failed.saturating_sub(1).min(31);
-        self.base.saturating_mul(1 << doublings).min(self.cap)
+    /// The shortest and the longest wait after so many failed attempts, of which the last but one
+    /// was followed by a wait of `before`.
+    pub(super) fn range(self, failed: u32, before: Duration) -> (Duration, Duration) {
+        match self.jitter {
+            Jitter::Full => (Duration::ZERO, self.doubled(failed)),
+            Jitter::Equal => {
+                let longest = self.doubled(failed);
+                (longest / 2, longest)
+            }
+            Jitter::Decorrelated => {
+                let before = if failed > 1 { before.max(self.base) } else { self.base };
+                let longest = before.saturating_mul(3).min(self.cap);
+                // Cutting the result at the cap instead, as is often done, would make most waits
+                // there equal; and with a base at the cap all of them.
+                (self.base.min(longest / 2), longest)
+            }
+        }
     }
 
-    /// Full jitter: anything from nothing to the bound, for a `chance` in `0..1`.
-    ///
-    /// Jitter lies below the cap, never on top of it. What fails together must not come back
-    /// together, least of all when everybody waits for the longest time.
-    pub(super) fn wait(self, failed: u32, chance: f64) -> Duration {
-        let bound = self.bound(failed);
-        bound.mul_f64(chance.clamp(0.0, 1.0)).min(bound)
+    /// A wait within the range, for a `chance` in `0..1`.
+    pub(super) fn wait(self, failed: u32, before: Duration, chance: f64) -> Duration {
+        let (shortest, longest) = self.range(failed, before);
+        let spread = longest.saturating_sub(shortest);
+        (shortest + spread.mul_f64(chance.clamp(0.0, 1.0))).min(longest)
+    }
+
+    /// The longest wait that can follow so many failed attempts, however chance has fallen.
+    pub(super) fn longest(self, failed: u32) -> Duration {
+        match self.jitter {
+            Jitter::Full | Jitter::Equal => self.doubled(failed),
+            Jitter::Decorrelated => {
+                let tripled = 3_u32.saturating_pow(failed);
+                self.base.saturating_mul(tripled).min(self.cap)
+            }
+        }
+    }
+
+    /// Doubling from the base up to the cap.
+    fn doubled(self, failed: u32) -> Duration {
+        let doublings = failed.saturating_sub(1).min(31);
+        self.base.saturating_mul(1 << doublings).min(self.cap)
     }
 }
 
 #[cfg(all(test, not(octostack_loom)))]
-mod tests {
-    use super::Schedule;
-    use proptest::prelude::{any, prop_assert, proptest};
-    use std::time::Duration;
-
-    const SCHEDULE: Schedule =
-        Schedule { base: Duration::from_millis(100), cap: Duration::from_millis(1_500) };
-
-    #[test]
-    fn doubles_up_to_the_cap() {
-        let bounds: Vec<_> = (1..=6).map(|n| SCHEDULE.bound(n).as_millis()).collect();
-        assert_eq!(bounds, [100, 200, 400, 800, 1_500, 1_500]);
-        assert_eq!(SCHEDULE.bound(u32::MAX), SCHEDULE.cap);
-    }
-
-    #[test]
-    fn spreads_over_the_whole_range_also_at_the_cap() {
-        assert_eq!(SCHEDULE.wait(9, 0.0), Duration::ZERO);
-        assert_eq!(SCHEDULE.wait(9, 0.5), SCHEDULE.cap / 2);
-        assert!(SCHEDULE.wait(9, 0.999) > SCHEDULE.cap.mul_f64(0.99));
-    }
-
-    proptest! {
-        #[test]
-        fn no_wait_is_longer_than_its_bound(
-            base in 0_u64..10_000, cap in 0_u64..10_000, failed in any::<u32>(), chance in 0.0..1.0,
-        ) {
-            let (base, cap) = (Duration::from_millis(base), Duration::from_millis(cap));
-            let wait = Schedule { base, cap }.wait(failed, chance);
-            prop_assert!(wait <= cap);
-            prop_assert!(failed > 1 || wait <= base);
-        }
-    }
-}
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -15,6 +15,11 @@ static EXHAUSTED: Metric = Metric::counter(
     "Failed attempts that were not repeated because the budget was empty.",
 );
 
+static LATE: Metric = Metric::counter(
+    "octostack_retry_out_of_time_total",
+    "Failed attempts that were not repeated because the caller would not have waited so long.",
+);
+
 /// The state that all clones, layers and calls of a retry policy share.
 pub struct Shared {
     name: Arc<str>,
@@ -23,6 +28,9 @@ pub struct Shared {
     /// Whether others use the budget too, so that its rules are not this policy's to change.
     shares_budget: bool,
     pub(super) live: Live<RetryConfig>,
+    /// Says how long to wait, in the place of the settings.
+    #[cfg(feature = "backoff")]
+    pub(super) foreign: Option<super::foreign::Factory>,
 }
 
 impl Shared {
@@ -36,11 +44,37 @@ impl Shared {
         shares_budget: bool,
         live: Live<RetryConfig>,
     ) -> Self {
-        Self { name, machine, budget, shares_budget, live }
+        Self {
+            name,
+            machine,
+            budget,
+            shares_budget,
+            live,
+            #[cfg(feature = "backoff")]
+            foreign: None,
+        }
+    }
+
+    #[cfg(feature = "backoff")]
+    pub(super) fn scheduled_by(self, foreign: Option<super::foreign::Factory>) -> Self {
+        Self { foreign, ..self }
+    }
+
+    /// Who says how long to wait.
+    fn schedule(&self) -> &'static str {
+        #[cfg(feature = "backoff")]
+        if self.foreign.is_some() {
+            return "backoff";
+        }
+        self.live.now().1.jitter.as_str()
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -123,6 +157,8 @@ impl Inspect for Shared {
             overridden,
             ("settings", settings),
             ("budget", Value::map(budget)),
+            ("schedule", self.schedule().into()),
+            ("out_of_time", self.machine.late().into()),
             ("counters", self.machine.totals().status()),
         ])
     }
@@ -130,6 +166,7 @@ impl Inspect for Shared {
     fn collect(&self, sink: &mut dyn Sink) {
         let labels = [("policy", &*self.name)];
         sink.sample(&ATTEMPTS, &labels, self.machine.repeats() as f64);
+        sink.sample(&LATE, &labels, self.machine.late() as f64);
         sink.sample(&EXHAUSTED, &labels, self.machine.exhausted() as f64);
         self.machine.totals().collect(&self.name, self.kind(), sink);
     }

@@ -89,10 +89,7 @@ impl OutboundConfig {
         let limit =
             |timeout: &TimeoutConfig| (!timeout.timeout.is_zero()).then_some(timeout.timeout);
         let attempt = limit(&self.timeout).map(|attempt| attempt + self.bulkhead.max_wait);
-        let RetryConfig { base_delay, max_delay, .. } = self.retry;
-        let waits: Duration = (1..attempts)
-            .map(|n| base_delay.saturating_mul(1 << (n - 1).min(16)).min(max_delay))
-            .sum();
+        let waits = self.retry.longest_waits();
         let without_deadline = attempt.map(|attempt| attempt.saturating_mul(attempts) + waits);
         let latency = match (limit(&self.deadline), without_deadline) {
             (Some(deadline), Some(sum)) => Some(deadline.min(sum)),

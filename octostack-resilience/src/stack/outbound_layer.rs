@@ -3,18 +3,20 @@ use crate::breaker::{CircuitBreakerLayer, CircuitBreakerService};
 use crate::bulkhead::{BulkheadLayer, BulkheadService};
 use crate::chaos::{ChaosLayer, ChaosService};
 use crate::rate_limit::{RateLimitLayer, RateLimitService};
-use crate::retry::{GrpcRequests, HttpRequests, RetryLayer, RetryService};
+use crate::retry::{BySource, GrpcRequests, HttpRequests, RetryLayer, RetryService};
 use crate::timeout::{Reach, TimeoutLayer, TimeoutService};
 use crate::{RateLimit, breaker, bulkhead, chaos, rate_limit, retry, timeout};
 use tower_layer::Layer;
 
 type Limit = RateLimit<&'static rate_limit::Shared>;
 
+type Repeats<P, R> = RetryLayer<P, &'static retry::Shared, R>;
+
 /// All layers, outermost first.
 type Layers<P, R, T, A> = (
     RateLimitLayer<P, Limit>,
     TimeoutLayer<P, &'static timeout::Shared>,
-    RetryLayer<P, &'static retry::Shared, R>,
+    Repeats<P, R>,
     CircuitBreakerLayer<P, &'static breaker::Shared>,
     BulkheadLayer<P, &'static bulkhead::Shared>,
     TimeoutLayer<P, &'static timeout::Shared, Reach<T>>,
@@ -59,30 +61,44 @@ impl<P, R, T, A> OutboundLayer<P, R, T, A> {
         Self { layers }
     }
 
-    fn with_retry(
+    fn with_retry<Q>(
         self,
-        change: impl FnOnce(
-            RetryLayer<P, &'static retry::Shared, R>,
-        ) -> RetryLayer<P, &'static retry::Shared, R>,
-    ) -> Self {
+        change: impl FnOnce(Repeats<P, R>) -> Repeats<P, Q>,
+    ) -> OutboundLayer<P, Q, T, A> {
         let (limit, deadline, retry, breaker, bulkhead, timeout, chaos) = self.layers;
-        Self { layers: (limit, deadline, change(retry), breaker, bulkhead, timeout, chaos) }
+        let layers = (limit, deadline, change(retry), breaker, bulkhead, timeout, chaos);
+        OutboundLayer { layers }
     }
 }
 
-impl<P, T, A> OutboundLayer<P, HttpRequests, T, A> {
-    /// Promises that every request may be executed more than once.
-    pub fn assume_idempotent(self) -> Self {
-        self.with_retry(RetryLayer::<P, &'static retry::Shared, HttpRequests>::assume_idempotent)
-    }
-}
+/// The methods of stacks for HTTP and gRPC.
+macro_rules! http_requests {
+    ($requests:ident) => {
+        impl<P, N, T, A> OutboundLayer<P, $requests<N>, T, A> {
+            /// Promises that every request may be executed more than once.
+            pub fn assume_idempotent(self) -> Self {
+                self.with_retry(Repeats::<P, $requests<N>>::assume_idempotent)
+            }
 
-impl<P, T, A> OutboundLayer<P, GrpcRequests, T, A> {
-    /// Promises that every request may be executed more than once.
-    pub fn assume_idempotent(self) -> Self {
-        self.with_retry(RetryLayer::<P, &'static retry::Shared, GrpcRequests>::assume_idempotent)
-    }
+            /// Repeats any request after errors of which the closure says that the request was
+            /// never sent; see [`RetryLayer`].
+            pub fn never_sent<E, F>(self, is_never_sent: F) -> OutboundLayer<P, $requests<F>, T, A>
+            where
+                F: Fn(&E) -> bool + Clone,
+            {
+                self.with_retry(|retry| retry.never_sent(is_never_sent))
+            }
+
+            /// Repeats any request whose connection was refused, for error types that implement
+            /// [`Error`](std::error::Error); see [`is_never_sent`](crate::retry::is_never_sent).
+            pub fn detect_never_sent(self) -> OutboundLayer<P, $requests<BySource>, T, A> {
+                self.with_retry(Repeats::<P, $requests<N>>::detect_never_sent)
+            }
+        }
+    };
 }
+http_requests!(HttpRequests);
+http_requests!(GrpcRequests);
 
 impl<S, P, R, T, A> Layer<S> for OutboundLayer<P, R, T, A>
 where

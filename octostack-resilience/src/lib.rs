@@ -45,6 +45,7 @@
 //! | `tokio` | yes | whatever waits: timeout, retry, the bulkhead's queue, injected latency |
 //! | `http` | yes | [`Http`] and [`Grpc`] |
 //! | `rate-limit` | yes | rate limits |
+//! | `backoff` | no | policies of the crate `backoff` as the schedule of a retry |
 //! | `serde` | no | the settings structs can be read from config |
 //!
 //! Without features the crate depends on neither a runtime nor a serialiser.

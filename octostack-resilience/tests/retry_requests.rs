@@ -265,3 +265,21 @@ async fn b15_what_a_policy_refused_is_not_repeated_in_any_form() {
     assert!(call.await.is_err());
     assert_eq!(retry.budget().available(&octostack_core::SystemClock), full);
 }
+
+#[cfg(feature = "rate-limit")]
+#[tokio::test(start_paused = true)]
+async fn a_whole_stack_can_tell_what_was_never_sent() {
+    use octostack_resilience::Outbound;
+    let stack = |name: &str| Outbound::builder(name).registry(&Registry::new()).build().unwrap();
+    let refused = || Err(io::Error::from(ErrorKind::ConnectionRefused));
+    let seen = Seen::default();
+    let layer = stack("prices").http(None).detect_never_sent();
+    let service = layer.layer(failing_once(&seen, false, refused));
+    assert_eq!(service.oneshot(post("one book")).await.unwrap().status(), 200);
+
+    let is_refused = |error: &io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    let layer = stack("stock").grpc().never_sent(is_refused);
+    let service = layer.layer(failing_once(&Seen::default(), false, refused));
+    assert!(service.oneshot(post("message")).await.is_ok());
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}

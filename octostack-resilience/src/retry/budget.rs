@@ -215,8 +215,8 @@ impl RetryBudget {
         self.shared.bucket.withdraw(self.millis(clock))
     }
 
-    /// Puts one repeat back that was taken out and not made, as far as it still fits: the caller went
-    /// away, or its time was up, before the work was repeated.
+    /// Puts one repeat back that was taken out and not made, as far as it still fits: the caller
+    /// went away, or its time was up, before the work was repeated.
     pub fn refund(&self) {
         self.shared.bucket.refund();
     }

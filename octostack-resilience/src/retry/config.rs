@@ -88,3 +88,46 @@ impl RetryConfig {
         all
     }
 }
+
+#[cfg(all(test, not(octostack_loom)))]
+mod tests {
+    use super::{Jitter, RetryConfig};
+    use crate::settings::Settings;
+    use octostack_core::inspect::Value;
+    use std::time::Duration;
+
+    #[test]
+    fn the_longest_waits_are_those_of_the_jitter() {
+        let waits = |jitter, max_attempts| {
+            RetryConfig { jitter, max_attempts, ..RetryConfig::default() }.longest_waits()
+        };
+        for jitter in [Jitter::Full, Jitter::Equal] {
+            assert_eq!(waits(jitter, 3), Duration::from_millis(100 + 200));
+            assert_eq!(
+                waits(jitter, 7),
+                Duration::from_millis(100 + 200 + 400 + 800 + 1_600 + 2_000)
+            );
+        }
+        assert_eq!(waits(Jitter::Decorrelated, 3), Duration::from_millis(300 + 900));
+        assert_eq!(waits(Jitter::Decorrelated, 4), Duration::from_millis(300 + 900 + 2_000));
+        assert_eq!([waits(Jitter::Full, 1), waits(Jitter::Full, 0)], [Duration::ZERO; 2]);
+    }
+
+    #[test]
+    fn an_operator_can_change_the_jitter() {
+        let mut settings = RetryConfig::default();
+        settings.set("jitter", &Value::from("equal")).unwrap();
+        assert_eq!(settings.jitter, Jitter::Equal);
+        assert!(settings.set("jitter", &Value::from(0.5)).is_err());
+        assert_eq!(settings.to_value().get("jitter").and_then(Value::as_str), Some("equal"));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn config_names_the_jitter() {
+        let settings: RetryConfig = serde_json::from_str(r#"{"jitter": "decorrelated"}"#).unwrap();
+        assert_eq!(settings.jitter, Jitter::Decorrelated);
+        let error = serde_json::from_str::<RetryConfig>(r#"{"jitter": "none"}"#).unwrap_err();
+        assert!(error.to_string().contains("`full`, `equal`, `decorrelated`"), "{error}");
+    }
+}

@@ -269,7 +269,7 @@ mod tests {
                 let hint = hints[attempt as usize - 1].map(Duration::from_millis);
                 let chance = chances[attempt as usize - 1];
                 let failed = Failed { attempt, hint, left: None };
-                let draw = |schedule: Schedule| Some(schedule.wait(attempt, Duration::ZERO, chance));
+                let draw = |s: Schedule| Some(s.wait(attempt, Duration::ZERO, chance));
                 machine.judge(failed, &budget, &now, draw)
             } {
                 let hint = Duration::from_millis(hints[attempt as usize - 1].unwrap_or(0));

@@ -12,19 +12,25 @@
 //!   breaker stays open.
 //! * **What may be repeated.** HTTP requests that are idempotent by method, by `Idempotency-Key` or
 //!   by [`assume_idempotent()`](RetryLayer::assume_idempotent), with a body of at most 64 KiB;
-//!   see [`HttpRequests`] and [`GrpcRequests`]. Other requests if they are `Clone`: adding the
-//!   layer says that they may be executed twice.
+//!   see [`HttpRequests`] and [`GrpcRequests`]. Any of them if the error proves that it was
+//!   [never sent](is_never_sent). Other requests if they are `Clone`: adding the layer says that
+//!   they may be executed twice.
 //! * **How often.** [`max_attempts`](RetryConfig::max_attempts) for one call, and a
 //!   [budget](RetryBudget) for all of them together: a share of the traffic and a few a second.
-//!   When everything fails, the load grows by that share and not threefold.
-//! * **When.** After a random wait between nothing and a bound that doubles from
-//!   [`base_delay`](RetryConfig::base_delay) to [`max_delay`](RetryConfig::max_delay) (full
-//!   jitter). A wait that the service asks for (`Retry-After`, gRPC pushback) comes on top; above
+//!   When everything fails, the load grows by that share and not threefold. A repeat that is paid
+//!   for and not made, because the caller left, goes back.
+//! * **When.** After a random wait that grows from [`base_delay`](RetryConfig::base_delay) to
+//!   [`max_delay`](RetryConfig::max_delay) as [`jitter`](RetryConfig::jitter) says. A wait that the
+//!   service asks for (`Retry-After`, gRPC pushback) comes on top of it; above
 //!   [`max_retry_after`](RetryConfig::max_retry_after) the call ends at once instead.
+//! * **Until when.** A wait that would not end before the [deadline](crate::deadline) of the caller
+//!   is not begun: the call ends with the answer that it has.
 //!
-//! The policy has no error of its own: a call ends with the answer of its last attempt. Its
-//! decisions are counted by repeat: `permitted` were made, `rejected` met an empty budget,
-//! `shadow_rejected` were withheld in shadow mode. Outcomes are counted by call.
+//! A call ends with the answer of its last attempt. Only if the deadline passes between two of
+//! them, when the answer of the one is gone and the other must not begin, the policy has a word of
+//! its own: [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed). Its decisions are counted
+//! by repeat: `permitted` were decided, `rejected` met an empty budget, `shadow_rejected` were
+//! withheld in shadow mode. Outcomes are counted by call.
 //!
 //! # Where in the stack
 //! Outside everything that belongs to one attempt (breaker, bulkhead, attempt timeout), inside the
@@ -32,11 +38,12 @@
 //!
 //! # What it costs
 //! A call that succeeds: a clone of the request and of the inner service, and one atomic increment;
-//! two loads while the budget is full. No clock, no random number, no lock.
+//! two loads while the budget is full. No clock, no random number, no lock. After a failure: the
+//! clock, for the deadline and the budget, and a timer.
 //!
 //! # What it does not do
-//! It does not know the caller's deadline (put the total timeout outside), start attempts side by
-//! side, or repeat a call whose answer began well and broke off in its body.
+//! It does not start attempts side by side, or repeat a call whose answer began well and broke off
+//! in its body.
 //!
 //! # Example
 //! ```

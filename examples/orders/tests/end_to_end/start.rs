@@ -168,7 +168,7 @@ fn configz_says_where_values_come_from() {
 }
 
 /// The metrics that are there once a request was served and a breaker has opened.
-const METRICS: [(&str, &[&str]); 24] = [
+const METRICS: [(&str, &[&str]); 25] = [
     (
         "http_server_request_duration_seconds_bucket",
         &["http_request_method", "http_route", "http_response_status_code", "le"],
@@ -180,6 +180,7 @@ const METRICS: [(&str, &[&str]); 24] = [
     ("octostack_policy_outcomes_total", &["policy", "kind", "outcome"]),
     ("octostack_retry_attempts_total", &["policy"]),
     ("octostack_retry_budget_exhausted_total", &["policy"]),
+    ("octostack_retry_out_of_time_total", &["policy"]),
     ("octostack_bulkhead_in_flight", &["policy"]),
     ("octostack_bulkhead_limit", &["policy"]),
     ("octostack_bulkhead_queued", &["policy"]),

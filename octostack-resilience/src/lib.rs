@@ -61,6 +61,7 @@ pub mod error;
 pub mod extent;
 pub mod fallback;
 mod handle;
+pub mod keyed;
 pub mod load_shed;
 mod outcome;
 mod padded;
@@ -77,8 +78,13 @@ pub mod stack;
 pub mod timeout;
 mod unwind;
 
-pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Window};
-pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
+pub use breaker::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, KeyedCircuitBreaker,
+    KeyedCircuitBreakerConfig, KeyedCircuitBreakerLayer, Window,
+};
+pub use bulkhead::{
+    Bulkhead, BulkheadConfig, BulkheadLayer, KeyedBulkhead, KeyedBulkheadConfig, KeyedBulkheadLayer,
+};
 pub use catch_panic::{CatchPanic, CatchPanicConfig, CatchPanicLayer};
 #[cfg(feature = "tokio")]
 pub use chaos::{Chaos, ChaosConfig, ChaosLayer, ChaosSwitch};

@@ -3,7 +3,8 @@
 //!
 //! A unit may go while nobody but this part points to it: then no call is in flight, none waits,
 //! and since new pointers are made under the same lock there will be none. The count of the `Arc`
-//! says so, exactly, and the last permit that was dropped happened before.
+//! says so, exactly, and what the last permit did before it was dropped is seen: the two are what
+//! `Arc::get_mut` is for. There are no atomics of our own in that, so there is no model of them.
 //!
 //! A *hand* goes over the entries, one for each call and a few more for a new key, and drops what
 //! nobody has asked for in a long time. It goes from the last to the first, since the last fills

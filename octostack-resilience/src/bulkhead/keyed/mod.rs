@@ -18,7 +18,7 @@
 //! for a key that is present. A key takes about 700 bytes.
 //!
 //! # What it does not do
-//! It does not bound all keys together: put a [`Bulkhead`](crate::Bulkhead) around it.
+//! It does not bound all keys together: put a [`Bulkhead`](crate::Bulkhead) inside it.
 //!
 //! # Example
 //! ```

@@ -2,8 +2,8 @@
 //!
 //! | policy | protects against | where in the stack |
 //! |---|---|---|
-//! | [`CircuitBreaker`](breaker) | calling a dependency that is down | outside the attempt |
-//! | [`Bulkhead`](bulkhead) | one slow dependency that takes everything | inside the breaker |
+//! | [`CircuitBreaker`](breaker), [`KeyedCircuitBreaker`](breaker::keyed) | calling a dependency that is down | outside the attempt |
+//! | [`Bulkhead`](bulkhead), [`KeyedBulkhead`](bulkhead::keyed) | one slow dependency that takes everything | inside the breaker |
 //! | [`Timeout`](timeout) | calls that take too long, one by one or in all | around the attempt; around all |
 //! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
 //! | [`LoadShed`](load_shed) | callers that queue in front of a service that is busy | around what limits itself by readiness |

@@ -66,7 +66,7 @@ mod builder;
 mod config;
 mod counts;
 mod future;
-mod keyed;
+pub mod keyed;
 mod layer;
 mod machine;
 #[cfg(all(test, octostack_loom))]

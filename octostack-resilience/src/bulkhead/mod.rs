@@ -88,7 +88,7 @@
 mod builder;
 mod config;
 mod future;
-mod keyed;
+pub mod keyed;
 mod layer;
 mod permit;
 mod permits;

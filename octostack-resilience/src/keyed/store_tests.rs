@@ -122,6 +122,21 @@ fn fewer_keys_drop_what_rests_and_more_are_used_at_once() {
 }
 
 #[test]
+fn what_was_used_least_recently_goes_first() {
+    let start = SystemClock.now();
+    let store = Store::new(rules(8), None, &start);
+    let at = |millis| start + Duration::from_millis(millis);
+    (0..8_u32).for_each(|key| drop(store.unit(&key, &at(u64::from(key)))));
+    drop(store.unit(&0, &at(8)));
+    let held = store.unit(&1, &start);
+    drop(store.unit(&8, &at(9)));
+    let gone: Vec<_> = (0..9).filter(|key| store.look_at(key, |_| ()).is_none()).collect();
+    assert_eq!(gone, [2], "0 was used again, 1 is in use");
+    assert_eq!(store.look(&start).evicted, 1);
+    drop(held);
+}
+
+#[test]
 fn a_key_is_shown_in_the_words_that_it_was_given() {
     let start = SystemClock.now();
     let show: super::ShowKey<u32> = Arc::new(|key| format!("no. {key}"));

@@ -22,7 +22,7 @@
 //!   stays in the totals.
 //!
 //! # What it costs
-//! Over a [`CircuitBreaker`](crate::CircuitBreaker): one read of the clock, a hash, a lock that is
+//! Over a [`CircuitBreaker`]: one read of the clock, a hash, a lock that is
 //! held while one entry is found, and two reference counts. `Eq` of the key runs under that lock. No
 //! allocation for a key that is present. A key takes about 1.5 KiB.
 //!

@@ -13,12 +13,12 @@
 //! bulkhead, and `octostack_bulkhead_overflow_total` counts their calls.
 //!
 //! # What it costs
-//! Over a [`Bulkhead`](crate::Bulkhead): one read of the clock, a hash, a lock that is held while
+//! Over a [`Bulkhead`]: one read of the clock, a hash, a lock that is held while
 //! one entry is found, and two reference counts. `Eq` of the key runs under that lock. No allocation
 //! for a key that is present. A key takes about 700 bytes.
 //!
 //! # What it does not do
-//! It does not bound all keys together: put a [`Bulkhead`](crate::Bulkhead) inside it.
+//! It does not bound all keys together: put a [`Bulkhead`] inside it.
 //!
 //! # Example
 //! ```

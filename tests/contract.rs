@@ -9,8 +9,8 @@ use octostack::core::testing::{Exceptions, Probe, check, check_except, check_rej
 use octostack::flags::{Flags, FlagsLayer};
 use octostack::resilience::deadline::DeadlineHeader;
 use octostack::resilience::{
-    Bulkhead, CatchPanic, Chaos, ChaosConfig, CircuitBreaker, Error, Fallback, KeyedRateLimit,
-    LoadShed, RateLimit, Retry, Timeout, error,
+    Bulkhead, CatchPanic, Chaos, ChaosConfig, CircuitBreaker, Error, Fallback, KeyedBulkhead,
+    KeyedCircuitBreaker, KeyedRateLimit, LoadShed, RateLimit, Retry, Timeout, error,
 };
 use octostack::telemetry::http::{RedLayer, RequestIdLayer};
 use octostack::telemetry::logs::RequestLogLayer;
@@ -88,6 +88,20 @@ macro_rules! layer {
     (deadline, $registry:expr, $metrics:expr) => {
         layer!(timeout, $registry, $metrics).accept_deadline(DeadlineHeader::grpc())
     };
+    (keyed_breaker, $registry:expr, $metrics:expr) => {
+        KeyedCircuitBreaker::builder("keyed_breaker")
+            .registry($registry)
+            .build()
+            .unwrap()
+            .layer(|_: &Request<_>| Some("everybody"))
+    };
+    (keyed_bulkhead, $registry:expr, $metrics:expr) => {
+        KeyedBulkhead::builder("keyed_bulkhead")
+            .registry($registry)
+            .build()
+            .unwrap()
+            .layer(|_: &Request<_>| Some("everybody"))
+    };
     (rate_limit, $registry:expr, $metrics:expr) => {
         RateLimit::builder("rate_limit").registry($registry).limit(9_999).build().unwrap().layer()
     };
@@ -145,7 +159,8 @@ fn exceptions(names: &[&str]) -> Exceptions {
 
 /// One test for each layer, alone and around each of the others.
 macro_rules! contract {
-    ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead rate_limit
+    ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead keyed_breaker
+        keyed_bulkhead rate_limit
         keyed_rate_limit timeout deadline chaos retry load_shed catch_panic fallback red
         request_log request_id flags client_trace breaker_to_end bulkhead_to_end timeout_to_end
     );)* };
@@ -184,14 +199,14 @@ macro_rules! contract {
     };
 }
 
-contract!(breaker bulkhead rate_limit keyed_rate_limit timeout deadline chaos retry load_shed
+contract!(breaker bulkhead keyed_breaker keyed_bulkhead rate_limit keyed_rate_limit timeout deadline chaos retry load_shed
     catch_panic fallback red request_log request_id flags client_trace breaker_to_end
     bulkhead_to_end timeout_to_end);
 
 /// One test for each layer that can refuse, while it does: around each of the others.
 macro_rules! rejecting {
     ($($name:ident $layer:expr;)*) => { $(rejecting!(@around $name $layer, error breaker bulkhead
-        rate_limit keyed_rate_limit timeout chaos retry load_shed catch_panic fallback red
+        keyed_breaker keyed_bulkhead rate_limit keyed_rate_limit timeout chaos retry load_shed catch_panic fallback red
         request_log request_id flags client_trace);)* };
     (@around $name:ident $layer:expr, $($inner:ident)*) => {
         #[tokio::test]
@@ -221,6 +236,16 @@ rejecting!(
     full_bulkhead {
         let bulkhead = Bulkhead::builder("full").registry(&Registry::new());
         bulkhead.mode(Mode::ForcedOpen).build().unwrap().layer()
+    };
+    open_keyed_breaker {
+        let breaker = KeyedCircuitBreaker::builder("open").registry(&Registry::new());
+        let breaker = breaker.mode(Mode::ForcedOpen).build().unwrap();
+        breaker.layer(|_: &Request<()>| Some("everybody"))
+    };
+    full_keyed_bulkhead {
+        let bulkhead = KeyedBulkhead::builder("full").registry(&Registry::new());
+        let bulkhead = bulkhead.mode(Mode::ForcedOpen).build().unwrap();
+        bulkhead.layer(|_: &Request<()>| Some("everybody"))
     };
     used_up_rate_limit {
         let limit = RateLimit::builder("used_up").registry(&Registry::new()).limit(1);

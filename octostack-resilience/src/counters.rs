@@ -23,6 +23,17 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
+    /// Adds the numbers of another policy of the same kind.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.permitted += other.permitted;
+        self.rejected += other.rejected;
+        self.shadow_rejected += other.shadow_rejected;
+        if let Some(outcomes) = other.outcomes {
+            let mine = self.outcomes.get_or_insert_default();
+            mine.iter_mut().zip(outcomes).for_each(|(mine, other)| *mine += other);
+        }
+    }
+
     pub(crate) fn collect(&self, policy: &str, kind: &str, sink: &mut dyn Sink) {
         let decisions = [
             ("permitted", self.permitted),

@@ -2,8 +2,8 @@
 //!
 //! | policy | protects against | where in the stack |
 //! |---|---|---|
-//! | [`CircuitBreaker`](breaker) | calling a dependency that is down | outside the attempt |
-//! | [`Bulkhead`](bulkhead) | one slow dependency that takes everything | inside the breaker |
+//! | [`CircuitBreaker`](breaker), [`KeyedCircuitBreaker`](breaker::keyed) | calling a dependency that is down | outside the attempt |
+//! | [`Bulkhead`](bulkhead), [`KeyedBulkhead`](bulkhead::keyed) | one slow dependency that takes everything | inside the breaker |
 //! | [`Timeout`](timeout) | calls that take too long, one by one or in all | around the attempt; around all |
 //! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
 //! | [`LoadShed`](load_shed) | callers that queue in front of a service that is busy | around what limits itself by readiness |
@@ -62,6 +62,7 @@ pub mod error;
 pub mod extent;
 pub mod fallback;
 mod handle;
+pub mod keyed;
 pub mod load_shed;
 mod outcome;
 mod padded;
@@ -78,8 +79,13 @@ pub mod stack;
 pub mod timeout;
 mod unwind;
 
-pub use breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, Window};
-pub use bulkhead::{Bulkhead, BulkheadConfig, BulkheadLayer};
+pub use breaker::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerLayer, KeyedCircuitBreaker,
+    KeyedCircuitBreakerConfig, KeyedCircuitBreakerLayer, Window,
+};
+pub use bulkhead::{
+    Bulkhead, BulkheadConfig, BulkheadLayer, KeyedBulkhead, KeyedBulkheadConfig, KeyedBulkheadLayer,
+};
 pub use catch_panic::{CatchPanic, CatchPanicConfig, CatchPanicLayer};
 #[cfg(feature = "tokio")]
 pub use chaos::{Chaos, ChaosConfig, ChaosLayer, ChaosSwitch};

@@ -232,15 +232,20 @@ impl<C: Settings> Live<C> {
         settings: C,
         modes: &'static [Mode],
     ) -> Result<Self, SettingsError> {
-        let in_force = (mode, settings.clone());
-        let layers = Layers { mode, settings, over: None, in_force };
-        let live = Self { layers: Mutex::new(layers), modes };
+        let live = Self::checked(mode, settings, modes);
         let mut problems = check_name(name);
         let layers = live.lock();
         problems
             .extend(live.merged(layers.mode, &layers.settings, None).err().into_iter().flatten());
         drop(layers);
         if problems.is_empty() { Ok(live) } else { Err(error(name, problems)) }
+    }
+
+    /// As [`new`](Self::new), of what was checked before.
+    pub(crate) fn checked(mode: Mode, settings: C, modes: &'static [Mode]) -> Self {
+        let in_force = (mode, settings.clone());
+        let layers = Layers { mode, settings, over: None, in_force };
+        Self { layers: Mutex::new(layers), modes }
     }
 
     /// What is in force.

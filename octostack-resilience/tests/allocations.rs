@@ -7,8 +7,9 @@ use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use octostack_core::inspect::Registry;
 use octostack_resilience::{
-    Bulkhead, CatchPanic, Chaos, CircuitBreaker, Error, Fallback, KeyedRateLimit, LoadShed,
-    Outcome, RateLimit, Retry, RetryLayer, Timeout, Window,
+    Bulkhead, CatchPanic, Chaos, CircuitBreaker, Error, Fallback, KeyedBulkhead,
+    KeyedCircuitBreaker, KeyedRateLimit, LoadShed, Outcome, RateLimit, Retry, RetryLayer, Timeout,
+    Window,
 };
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -138,6 +139,32 @@ fn a_keyed_rate_limit_allocates_nothing_for_a_key_that_it_knows() {
     assert_eq!(allocations_of(|| limit.call("red", ready(Ok::<_, Infallible>(1)))), 0);
     let by_hand = measure(|| limit.admit(&String::from("red")).expect("below the limit"));
     assert_eq!(by_hand.count_total, 1, "the key's own");
+}
+
+#[test]
+fn keyed_breakers_and_bulkheads_allocate_nothing_for_a_key_that_is_present() {
+    let registry = Registry::new();
+    let breaker = KeyedCircuitBreaker::<u32>::builder("b").registry(&registry).build();
+    let breaker = breaker.expect("valid");
+    assert_eq!(allocations(breaker.layer(|n: &u32| Some(*n)).layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| breaker.call(&1, ready(Ok::<_, Infallible>(1)))), 0);
+    let bulkhead = KeyedBulkhead::<u32>::builder("k").registry(&registry).build().expect("valid");
+    assert_eq!(allocations(bulkhead.layer(|n: &u32| Some(*n)).layer(Answers), || 1), 0);
+    assert_eq!(allocations_of(|| bulkhead.call(&1, ready(Ok::<_, Infallible>(1)))), 0);
+    assert_eq!(measure(|| drop(bulkhead.try_admit(&1))).count_total, 0);
+}
+
+#[test]
+fn a_key_takes_the_memory_that_the_docs_say() {
+    let registry = Registry::new();
+    let breaker = KeyedCircuitBreaker::<u32>::builder("b").registry(&registry).build();
+    let breaker = breaker.expect("valid");
+    let bulkhead = KeyedBulkhead::<u32>::builder("k").registry(&registry).build().expect("valid");
+    let each = |make: &dyn Fn(u32)| measure(|| (0..9_000).for_each(make)).bytes_current / 9_000;
+    let a_breaker = each(&|key| drop(breaker.admit(&key)));
+    let a_bulkhead = each(&|key| drop(bulkhead.try_admit(&key)));
+    assert!((1_000..1_600).contains(&a_breaker), "a breaker takes {a_breaker} bytes");
+    assert!((350..750).contains(&a_bulkhead), "a bulkhead takes {a_bulkhead} bytes");
 }
 
 #[test]

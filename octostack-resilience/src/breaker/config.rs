@@ -1,5 +1,5 @@
 use super::window::MOST_CALLS;
-use crate::settings::{Field, require, require_ratio, settings};
+use crate::settings::{Field, require, require_ratio};
 use octostack_core::inspect::{Problem, Value};
 use std::time::Duration;
 
@@ -111,7 +111,57 @@ impl schemars::JsonSchema for Window {
     }
 }
 
-settings! {
+/// Declares settings that have all fields of a circuit breaker, and some more.
+macro_rules! breaker_settings {
+    ($(#[$meta:meta])* pub struct $name:ident { $($more:tt)* }) => {
+        crate::settings::settings! {
+            $(#[$meta])*
+            pub struct $name {
+                /// Opens when at least this share of the calls in the window failed. Above 0, at most 1.
+                failure_rate: f64 = 0.5,
+                /// The calls that it judges by: the last so many, 1 to 65,535, or those of the last while,
+                /// 1 s to 1 h. When it changes, calls in flight are not counted in it.
+                window: Window = Window::Calls(100),
+                /// Does not open by a share of calls before so many. 1 to the size of a window of calls.
+                minimum_calls: u32 = 20,
+                /// Opens when so many calls in a row failed, whatever else is in the window. 0 turns that
+                /// off.
+                consecutive_failures: u32 = 0,
+                /// A call that takes this long or longer is slow, whether it succeeds or fails. 1 ms to 1 h;
+                /// 0 turns that off.
+                #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+                    schemars(schema_with = "octostack_core::duration::schema"))]
+                slow_call_duration: Duration = Duration::ZERO,
+                /// Opens when at least this share of the calls in the window was slow. Above 0, at most 1.
+                slow_call_rate: f64 = 0.5,
+                /// How long it stays open, at least, before it tries again. Doubles each time that it opens
+                /// again without having been closed. 1 ms to 24 h.
+                #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+                    schemars(schema_with = "octostack_core::duration::schema"))]
+                open_for: Duration = Duration::from_secs(5),
+                /// No wait is longer than this, or than `open_for` if that is longer; not even if the
+                /// service asks for more. 1 ms to 24 h.
+                #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+                    schemars(schema_with = "octostack_core::duration::schema"))]
+                max_open_for: Duration = Duration::from_secs(60),
+                /// What chance adds to a wait at most, as a share of it, so that instances do not all come
+                /// back at once. From 0, at most 1.
+                open_jitter: f64 = 0.5,
+                /// How many calls it admits to find out whether the service is back. 1 to 65,535.
+                half_open_calls: u32 = 5,
+                /// So long after the last trial call began, those that never came back lose their places to
+                /// new ones. Results that did come back stay. 1 ms to 24 h.
+                #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+                    schemars(schema_with = "octostack_core::duration::schema"))]
+                half_open_timeout: Duration = Duration::from_secs(30),
+                $($more)*
+            }
+        }
+    };
+}
+pub(in crate::breaker) use breaker_settings;
+
+breaker_settings! {
     /// Settings of a [`CircuitBreaker`](super::CircuitBreaker).
     ///
     /// It opens by any of three rules: too many failures in the window, too many slow calls in it,
@@ -130,45 +180,7 @@ settings! {
     /// | `open_jitter` | 0.5 | Linkerd |
     /// | `half_open_calls` | 5 | enough to tell half from all |
     /// | `half_open_timeout` | 30 s | longer than any sensible timeout of a call |
-    pub struct CircuitBreakerConfig {
-        /// Opens when at least this share of the calls in the window failed. Above 0, at most 1.
-        failure_rate: f64 = 0.5,
-        /// The calls that it judges by: the last so many, 1 to 65,535, or those of the last while,
-        /// 1 s to 1 h. When it changes, calls in flight are not counted in it.
-        window: Window = Window::Calls(100),
-        /// Does not open by a share of calls before so many. 1 to the size of a window of calls.
-        minimum_calls: u32 = 20,
-        /// Opens when so many calls in a row failed, whatever else is in the window. 0 turns that
-        /// off.
-        consecutive_failures: u32 = 0,
-        /// A call that takes this long or longer is slow, whether it succeeds or fails. 1 ms to 1 h;
-        /// 0 turns that off.
-        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
-            schemars(schema_with = "octostack_core::duration::schema"))]
-        slow_call_duration: Duration = Duration::ZERO,
-        /// Opens when at least this share of the calls in the window was slow. Above 0, at most 1.
-        slow_call_rate: f64 = 0.5,
-        /// How long it stays open, at least, before it tries again. Doubles each time that it opens
-        /// again without having been closed. 1 ms to 24 h.
-        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
-            schemars(schema_with = "octostack_core::duration::schema"))]
-        open_for: Duration = Duration::from_secs(5),
-        /// No wait is longer than this, or than `open_for` if that is longer; not even if the
-        /// service asks for more. 1 ms to 24 h.
-        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
-            schemars(schema_with = "octostack_core::duration::schema"))]
-        max_open_for: Duration = Duration::from_secs(60),
-        /// What chance adds to a wait at most, as a share of it, so that instances do not all come
-        /// back at once. From 0, at most 1.
-        open_jitter: f64 = 0.5,
-        /// How many calls it admits to find out whether the service is back. 1 to 65,535.
-        half_open_calls: u32 = 5,
-        /// So long after the last trial call began, those that never came back lose their places to
-        /// new ones. Results that did come back stay. 1 ms to 24 h.
-        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
-            schemars(schema_with = "octostack_core::duration::schema"))]
-        half_open_timeout: Duration = Duration::from_secs(30),
-    }
+    pub struct CircuitBreakerConfig {}
 }
 
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -182,7 +194,7 @@ impl CircuitBreakerConfig {
         matches!(self.window, Window::Calls(_)) && self.consecutive_failures == 0
     }
 
-    fn problems(&self) -> Vec<Problem> {
+    pub(in crate::breaker) fn problems(&self) -> Vec<Problem> {
         let mut all = Vec::new();
         require_ratio(&mut all, self.failure_rate, false, "failure_rate");
         self.problems_of_window(&mut all);

@@ -145,6 +145,18 @@ impl<P: crate::protocol::BodyProtocol, H: Handle<Shared>> BodyGuard for Verdict<
     }
 }
 
+impl<F, H: Handle<Shared>> ResponseFuture<F, Plain, H> {
+    /// Of what was decided already.
+    #[inline]
+    pub(super) fn of(admitted: Result<Permit<H>, PolicyError>, future: F) -> Self {
+        let state = match admitted {
+            Ok(permit) => CallState::Admitted { future, permit: Some(permit) },
+            Err(error) => CallState::Rejected { error: Some(error) },
+        };
+        Self { state, protocol: Plain, reach: Head }
+    }
+}
+
 impl<'a, F> Around<'a, F> {
     #[inline]
     pub(super) fn new(shared: &'a Shared, future: F) -> Self {

@@ -66,6 +66,7 @@ mod builder;
 mod config;
 mod counts;
 mod future;
+pub mod keyed;
 mod layer;
 mod machine;
 #[cfg(all(test, octostack_loom))]
@@ -83,6 +84,10 @@ mod window;
 pub use builder::CircuitBreakerBuilder;
 pub use config::{CircuitBreakerConfig, Window};
 pub use future::{Around, Call, Judge, ResponseFuture, Verdict};
+pub use keyed::{
+    KeyedCircuitBreaker, KeyedCircuitBreakerBuilder, KeyedCircuitBreakerConfig,
+    KeyedCircuitBreakerLayer, KeyedCircuitBreakerService,
+};
 pub use layer::{CircuitBreakerLayer, CircuitBreakerService};
 pub use permit::Permit;
 pub use shared::Shared;

@@ -27,6 +27,8 @@ pub struct Shared {
     pub(super) machine: Machine,
     pub(super) live: Live<CircuitBreakerConfig>,
     registry: Registry,
+    /// The key that it is for, if it is one of many and keys are shown.
+    pub(super) key: Option<Arc<str>>,
     last: Mutex<Option<(SystemTime, Transition)>>,
 }
 
@@ -37,7 +39,12 @@ impl Shared {
         live: Live<CircuitBreakerConfig>,
         registry: Registry,
     ) -> Self {
-        Self { name, machine, live, registry, last: Mutex::new(None) }
+        Self { name, machine, live, registry, key: None, last: Mutex::new(None) }
+    }
+
+    /// As one of many, for a key.
+    pub(super) fn of_key(self, key: Option<Arc<str>>) -> Self {
+        Self { key, ..self }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -96,11 +103,15 @@ impl Shared {
                 .with("to", to)
                 .with("rule", rule(&transition))
                 .with("cause", transition.cause.clone());
+        let event = match &self.key {
+            Some(key) => event.with("key", key.to_string()),
+            None => event,
+        };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((event.at, transition));
         self.registry.emit(event);
     }
 
-    fn last_transition(&self) -> Option<Value> {
+    pub(super) fn last_transition(&self) -> Option<Value> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, transition) = last.as_ref()?;
         Some(Value::map([
@@ -135,6 +146,14 @@ impl Shared {
         self.live.change(&self.name, mode, settings, |mode, settings| {
             self.machine.apply(mode, settings, &SystemClock);
         })
+    }
+}
+
+pub(super) fn collect_transitions(policy: &str, transitions: [[u64; 3]; 3], sink: &mut dyn Sink) {
+    for (from, to) in [(0, 1), (1, 2), (2, 0), (2, 1)] {
+        let names = (State::ALL[from].as_str(), State::ALL[to].as_str());
+        let labels = [("policy", policy), ("from", names.0), ("to", names.1)];
+        sink.sample(&TRANSITIONS, &labels, transitions[from][to] as f64);
     }
 }
 
@@ -181,12 +200,7 @@ impl Inspect for Shared {
             let labels = [("policy", &*self.name), ("state", other.as_str())];
             sink.sample(&STATE, &labels, f64::from(u8::from(other == state)));
         }
-        let transitions = self.machine.transitions();
-        for (from, to) in [(0, 1), (1, 2), (2, 0), (2, 1)] {
-            let names = (State::ALL[from].as_str(), State::ALL[to].as_str());
-            let labels = [("policy", &*self.name), ("from", names.0), ("to", names.1)];
-            sink.sample(&TRANSITIONS, &labels, transitions[from][to] as f64);
-        }
+        collect_transitions(&self.name, self.machine.transitions(), sink);
         self.machine.totals().collect(&self.name, self.kind(), sink);
     }
 

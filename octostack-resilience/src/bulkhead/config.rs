@@ -1,5 +1,5 @@
 use super::permits::MAX;
-use crate::settings::{require, settings};
+use crate::settings::require;
 use octostack_core::duration::format;
 use octostack_core::inspect::Problem;
 use std::time::Duration;
@@ -7,7 +7,29 @@ use std::time::Duration;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-settings! {
+/// Declares settings that have all fields of a bulkhead, and some more.
+macro_rules! bulkhead_settings {
+    ($(#[$meta:meta])* pub struct $name:ident { $($more:tt)* }) => {
+        crate::settings::settings! {
+            $(#[$meta])*
+            pub struct $name {
+                /// How many calls may be in flight at once. 1 to 100,000.
+                max_concurrent: u32 = 100,
+                /// How many calls may wait for a place, first come first served. 0 to 100,000; above 0 it
+                /// needs `max_wait`, and the feature `tokio`.
+                max_queue: u32 = 0,
+                /// How long a call may wait for a place. 0 without a queue, else 1 ms to 1 h.
+                #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
+                    schemars(schema_with = "octostack_core::duration::schema"))]
+                max_wait: Duration = Duration::ZERO,
+                $($more)*
+            }
+        }
+    };
+}
+pub(in crate::bulkhead) use bulkhead_settings;
+
+bulkhead_settings! {
     /// Settings of a [`Bulkhead`](super::Bulkhead).
     ///
     /// | field | default | from |
@@ -15,21 +37,11 @@ settings! {
     /// | `max_concurrent` | 100 | RFC 9113: the fewest streams that an HTTP/2 peer should allow. At 50 ms a call it carries 2,000 calls a second. .NET's standard pipeline has 1,000, Resilience4j 25 |
     /// | `max_queue` | 0 | .NET's standard pipeline: a queue adds delay just when there is none to spare |
     /// | `max_wait` | 0 | no queue, no wait |
-    pub struct BulkheadConfig {
-        /// How many calls may be in flight at once. 1 to 100,000.
-        max_concurrent: u32 = 100,
-        /// How many calls may wait for a place, first come first served. 0 to 100,000; above 0 it
-        /// needs `max_wait`, and the feature `tokio`.
-        max_queue: u32 = 0,
-        /// How long a call may wait for a place. 0 without a queue, else 1 ms to 1 h.
-        #[cfg_attr(feature = "serde", serde(with = "octostack_core::duration"),
-            schemars(schema_with = "octostack_core::duration::schema"))]
-        max_wait: Duration = Duration::ZERO,
-    }
+    pub struct BulkheadConfig {}
 }
 
 impl BulkheadConfig {
-    fn problems(&self) -> Vec<Problem> {
+    pub(in crate::bulkhead) fn problems(&self) -> Vec<Problem> {
         let Self { max_concurrent, max_queue, max_wait } = *self;
         let mut all = Vec::new();
         require(&mut all, (1..=MAX).contains(&max_concurrent), "max_concurrent", || {

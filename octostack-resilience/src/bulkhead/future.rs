@@ -111,20 +111,20 @@ pin_project! {
     /// The future of [`Bulkhead::around`], and around a [`MapError`](crate::error::MapError) that of
     /// [`Bulkhead::call`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct Call<'a, F> {
+    pub struct Call<F, H: Handle<Shared>> {
         // Dropped before the permit that covers it: fields drop in this order.
         #[pin]
         future: F,
         // Not asked any more once there is a permit.
         #[pin]
-        admit: AdmitState<&'a Shared>,
-        permit: Option<Permit<&'a Shared>>,
+        admit: AdmitState<H>,
+        permit: Option<Permit<H>>,
     }
 }
 
-impl<'a, F> Call<'a, F> {
+impl<F, H: Handle<Shared>> Call<F, H> {
     #[inline]
-    pub(super) fn new(shared: &'a Shared, future: F) -> Self {
+    pub(super) fn new(shared: H, future: F) -> Self {
         // Each arm makes the whole future: what all arms lead to is copied in pieces.
         match Asked::ask(&Bulkhead { shared }) {
             Asked::Permitted(permit) => {
@@ -141,9 +141,10 @@ impl<'a, F> Call<'a, F> {
     }
 }
 
-impl<F, T, E> Future for Call<'_, F>
+impl<F, H, T, E> Future for Call<F, H>
 where
     F: Future<Output = Result<T, E>>,
+    H: Handle<Shared>,
     E: FromPolicy,
 {
     type Output = Result<T, E>;

@@ -88,6 +88,7 @@
 mod builder;
 mod config;
 mod future;
+pub mod keyed;
 mod layer;
 mod permit;
 mod permits;
@@ -97,6 +98,10 @@ mod wait;
 pub use builder::BulkheadBuilder;
 pub use config::BulkheadConfig;
 pub use future::{Admit, Call, ResponseFuture};
+pub use keyed::{
+    KeyedBulkhead, KeyedBulkheadBuilder, KeyedBulkheadConfig, KeyedBulkheadLayer,
+    KeyedBulkheadService,
+};
 pub use layer::{BulkheadLayer, BulkheadService};
 pub use permit::Permit;
 pub use shared::Shared;
@@ -130,23 +135,23 @@ impl<H: Handle<Shared>> Bulkhead<H> {
     /// polled and there is a place. If another policy guards the future already, use
     /// [`around`](Self::around).
     #[inline]
-    pub fn call<F, T, E>(&self, future: F) -> Call<'_, MapError<F>>
+    pub fn call<F, T, E>(&self, future: F) -> Call<MapError<F>, &Shared>
     where
         F: Future<Output = Result<T, E>>,
     {
-        Call::new(&self.shared, MapError::new(future))
+        Call::new(&*self.shared, MapError::new(future))
     }
 
     /// As [`call`](Self::call), around the call of another policy, or any future whose error can
     /// carry a policy's word; the error type stays as it is. The
     /// [module docs of errors](crate::error#calls-within-calls) show it.
     #[inline]
-    pub fn around<F, T, E>(&self, future: F) -> Call<'_, F>
+    pub fn around<F, T, E>(&self, future: F) -> Call<F, &Shared>
     where
         F: Future<Output = Result<T, E>>,
         E: FromPolicy,
     {
-        Call::new(&self.shared, future)
+        Call::new(&*self.shared, future)
     }
 
     /// Takes a place if one is free; never waits.

@@ -9,21 +9,23 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-static IN_FLIGHT: Metric =
+pub(super) static IN_FLIGHT: Metric =
     Metric::gauge("octostack_bulkhead_in_flight", "Calls that have a place in a bulkhead.");
 
-static LIMIT: Metric =
+pub(super) static LIMIT: Metric =
     Metric::gauge("octostack_bulkhead_limit", "Places that a bulkhead has, by its settings.");
 
-static QUEUED: Metric =
+pub(super) static QUEUED: Metric =
     Metric::gauge("octostack_bulkhead_queued", "Calls that wait for a place in a bulkhead.");
 
 /// Forced closed would be the same as disabled.
-const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled, Mode::ForcedOpen];
+pub(super) const MODES: &[Mode] = &[Mode::Enforce, Mode::Shadow, Mode::Disabled, Mode::ForcedOpen];
 
 /// The state that all clones, layers and permits of a bulkhead share.
 pub struct Shared {
     name: Arc<str>,
+    /// The key that it is for, if it is one of many and keys are shown.
+    pub(super) key: Option<Arc<str>>,
     pub(super) permits: Permits,
     pub(super) live: Live<BulkheadConfig>,
     max_wait: AtomicU64,
@@ -35,10 +37,14 @@ impl Shared {
         mode: Mode,
         settings: BulkheadConfig,
     ) -> Result<Self, SettingsError> {
-        let BulkheadConfig { max_concurrent, max_queue, max_wait } = settings;
         let live = Live::new(&name, mode, settings, MODES)?;
+        Ok(Self::with(name, None, live))
+    }
+
+    pub(super) fn with(name: Arc<str>, key: Option<Arc<str>>, live: Live<BulkheadConfig>) -> Self {
+        let (mode, BulkheadConfig { max_concurrent, max_queue, max_wait }) = live.now();
         let permits = Permits::new(mode, max_concurrent, max_queue);
-        Ok(Self { name, permits, live, max_wait: AtomicU64::new(nanos(max_wait)) })
+        Self { name, key, permits, live, max_wait: AtomicU64::new(nanos(max_wait)) }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -72,7 +78,7 @@ impl Shared {
         Duration::from_nanos(self.max_wait.load(Relaxed))
     }
 
-    fn apply(&self, mode: Mode, settings: &BulkheadConfig) {
+    pub(super) fn apply(&self, mode: Mode, settings: &BulkheadConfig) {
         self.max_wait.store(nanos(settings.max_wait), Relaxed);
         self.permits.apply(mode, settings.max_concurrent, settings.max_queue);
     }

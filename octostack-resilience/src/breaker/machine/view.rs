@@ -18,6 +18,16 @@ impl Machine {
         }
     }
 
+    /// Whether the machine is closed, whatever the mode makes of it.
+    pub(in crate::breaker) fn at_rest(&self) -> bool {
+        self.word().state == State::Closed
+    }
+
+    /// Whether the machine is closed, or would try again if it was asked.
+    pub(in crate::breaker) fn may_try(&self, clock: &impl Clock) -> bool {
+        self.at_rest() || self.open_until.load(Acquire) <= self.nanos(clock.now())
+    }
+
     /// How large a window of calls can become while running.
     pub(in crate::breaker) fn capacity(&self) -> u32 {
         self.history.capacity()

@@ -1,0 +1,190 @@
+use super::config::KeyedCircuitBreakerConfig;
+use super::unit::Rules;
+use crate::breaker::config::Window;
+use crate::breaker::shared::{Shared as Breaker, collect_transitions};
+use crate::breaker::state::State;
+use crate::keyed::{KeyedRules, Look, SHOWN, ShowKey, Store, problems_of_room};
+use crate::settings::{Live, SettingsError, require};
+use octostack_core::inspect::{
+    Control, Inspect, Metric, Mode, Patch, Problem, Registry, Sink, Value,
+};
+use octostack_core::{Clock, SystemClock};
+use std::hash::Hash;
+use std::sync::Arc;
+
+static KEYS: Metric = Metric::gauge(
+    "octostack_circuit_breaker_keys",
+    "Keys that have a circuit breaker of their own, by its state.",
+);
+
+static EVICTIONS: Metric = Metric::counter(
+    "octostack_circuit_breaker_evictions_total",
+    "Closed circuit breakers of keys that went since another key needed the place.",
+);
+
+static OVERFLOW: Metric = Metric::counter(
+    "octostack_circuit_breaker_overflow_total",
+    "Calls of keys that shared one circuit breaker, since there was no place for their own.",
+);
+
+/// The state that all clones, layers and calls of a keyed circuit breaker share.
+pub(super) struct Shared<K> {
+    pub(super) name: Arc<str>,
+    pub(super) store: Store<K, Breaker>,
+    pub(super) live: Live<KeyedCircuitBreakerConfig>,
+    registry: Registry,
+}
+
+impl<K: Hash + Eq + Clone + Send + Sync + 'static> Shared<K> {
+    pub(super) fn new(
+        name: Arc<str>,
+        mode: Mode,
+        settings: &KeyedCircuitBreakerConfig,
+        registry: &Registry,
+        show: Option<ShowKey<K>>,
+        clock: &impl Clock,
+    ) -> Result<Self, SettingsError> {
+        let live = Live::new(&name, mode, settings.clone(), &Mode::ALL)?;
+        let rules = rules(&name, registry, mode, settings);
+        let store = Store::new(rules, show, clock);
+        Ok(Self { name, store, live, registry: registry.clone() })
+    }
+
+    fn apply(&self, mode: Mode, settings: &KeyedCircuitBreakerConfig) {
+        let rules = rules(&self.name, &self.registry, mode, settings);
+        self.store.apply(&rules, |breaker| breaker.adopt(mode, &rules.each.settings));
+    }
+
+    /// What cannot be changed while running, on top of what is wrong anyway.
+    fn check(&self, settings: &KeyedCircuitBreakerConfig) -> Vec<Problem> {
+        let mut all = Vec::new();
+        problems_of_room(&mut all, settings.max_keys, self.store.fewest_keys());
+        if let Window::Calls(size) = settings.window {
+            let Look { units, overflow, .. } = self.store.look(&SystemClock);
+            let breakers = units.iter().chain([&overflow]);
+            let capacity = breakers.map(|breaker| breaker.machine.capacity()).min();
+            let capacity = capacity.unwrap_or(size);
+            require(&mut all, size <= capacity, "settings.window", || {
+                format!("{size} calls need a restart: while running it can grow to {capacity}")
+            });
+        }
+        all
+    }
+
+    pub(super) fn reconfigure(
+        &self,
+        mode: Option<Mode>,
+        settings: Option<KeyedCircuitBreakerConfig>,
+    ) -> Result<(), SettingsError> {
+        let problems = settings.as_ref().map(|s| self.check(s)).unwrap_or_default();
+        if !problems.is_empty() {
+            return Err(SettingsError { policy: self.name.to_string(), problems });
+        }
+        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
+    }
+}
+
+fn rules(
+    name: &Arc<str>,
+    registry: &Registry,
+    mode: Mode,
+    settings: &KeyedCircuitBreakerConfig,
+) -> KeyedRules<Breaker> {
+    let (name, registry) = (name.clone(), registry.clone());
+    let each = Rules { name, registry, mode, settings: settings.each() };
+    KeyedRules { each, max_keys: settings.max_keys, idle_for: settings.idle_for }
+}
+
+/// How many breakers are in each state, in the order of [`State::ALL`].
+fn by_state(units: &[Arc<Breaker>]) -> [u64; 3] {
+    let mut counts = [0; 3];
+    for breaker in units {
+        counts[breaker.machine.state() as usize] += 1;
+    }
+    counts
+}
+
+/// A breaker that is not closed, for operators.
+fn shown(breaker: &Breaker) -> Option<Value> {
+    let (key, state) = (breaker.key.as_ref()?, breaker.machine.state());
+    (state != State::Closed).then(|| {
+        Value::map([
+            ("key", Value::from(key.to_string())),
+            ("state", state.as_str().into()),
+            ("last_transition", breaker.last_transition().unwrap_or(Value::Null)),
+        ])
+    })
+}
+
+impl<K: Hash + Eq + Clone + Send + Sync + 'static> Inspect for Shared<K> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "circuit_breaker"
+    }
+
+    fn status(&self) -> Value {
+        let look = self.store.look(&SystemClock);
+        let states = State::ALL.into_iter().zip(by_state(&look.units));
+        let states = states.map(|(state, count)| (state.as_str(), Value::from(count)));
+        let shown = look.units.iter().filter_map(|breaker| shown(breaker)).take(SHOWN);
+        let [mode, settings, overridden] = self.live.status();
+        Value::map([
+            ("keys", look.units.len().into()),
+            ("states", Value::map(states)),
+            ("evictions", look.evicted.into()),
+            ("overflow", look.overflowed.into()),
+            ("overflow_state", look.overflow.machine.state().as_str().into()),
+            mode,
+            overridden,
+            settings,
+            ("counters", look.sum().totals.status()),
+            ("not_closed", Value::List(shown.collect())),
+        ])
+    }
+
+    fn collect(&self, sink: &mut dyn Sink) {
+        let look = self.store.look(&SystemClock);
+        let labels = [("policy", &*self.name)];
+        for (state, count) in State::ALL.into_iter().zip(by_state(&look.units)) {
+            sink.sample(&KEYS, &[labels[0], ("state", state.as_str())], count as f64);
+        }
+        sink.sample(&EVICTIONS, &labels, look.evicted as f64);
+        sink.sample(&OVERFLOW, &labels, look.overflowed as f64);
+        let sum = look.sum();
+        collect_transitions(&self.name, sum.transitions, sink);
+        sum.totals.collect(&self.name, self.kind(), sink);
+    }
+
+    fn abnormal(&self) -> Option<String> {
+        match self.live.now().0 {
+            mode @ (Mode::ForcedOpen | Mode::ForcedClosed | Mode::Disabled) => {
+                Some(format!("mode is {mode}"))
+            }
+            Mode::Enforce | Mode::Shadow => {
+                let units = self.store.look(&SystemClock).units;
+                let [_, open, half_open] = by_state(&units);
+                let all = units.len();
+                (open + half_open > 0)
+                    .then(|| format!("of {all} keys {open} are open, {half_open} half-open"))
+            }
+        }
+    }
+
+    fn control(&self) -> Option<&dyn Control> {
+        Some(self)
+    }
+}
+
+impl<K: Hash + Eq + Clone + Send + Sync + 'static> Control for Shared<K> {
+    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
+        self.live.check_with(Some(patch), |settings| Self::check(self, settings))
+    }
+
+    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
+        self.live.check_with(patch, |settings| Self::check(self, settings))?;
+        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
+    }
+}

@@ -1,0 +1,182 @@
+//! All keys of a keyed policy, in parts with a lock each.
+use super::part::Part;
+use super::{KeyedRules, ShowKey, Unit};
+use crate::padded::Padded;
+use octostack_core::Clock;
+use octostack_core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use octostack_core::sync::{Mutex, lock};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The most parts: with more, two threads hardly ever meet less often.
+const PARTS: usize = 32;
+
+/// The fewest keys that are worth a part of their own. Keys fall into the parts by chance, so small
+/// parts are full long before all of them are.
+const KEYS: usize = 64;
+
+type Locked<K, U> = Padded<Mutex<Part<K, U>>>;
+
+/// See the [module docs](self).
+pub(crate) struct Store<K, U: Unit> {
+    parts: Box<[Locked<K, U>]>,
+    /// Keyed by chance: nobody can make up keys that share a part.
+    hasher: RandomState,
+    /// What keys share that there is no room for.
+    overflow: Arc<U>,
+    /// Calls that went there.
+    overflowed: AtomicU64,
+    epoch: Instant,
+    show: Option<ShowKey<K>>,
+}
+
+/// All units at one time, and what is counted beside them.
+pub(crate) struct Look<U: Unit> {
+    /// Those of keys.
+    pub(crate) units: Vec<Arc<U>>,
+    pub(crate) overflow: Arc<U>,
+    retired: U::Sum,
+    pub(crate) evicted: u64,
+    pub(crate) overflowed: u64,
+}
+
+impl<U: Unit> Look<U> {
+    /// What all units have counted, those that are gone too.
+    pub(crate) fn sum(&self) -> U::Sum {
+        let mut sum = self.retired;
+        self.units.iter().chain([&self.overflow]).for_each(|unit| unit.add_to(&mut sum));
+        sum
+    }
+}
+
+impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
+    pub(crate) fn new(rules: KeyedRules<U>, show: Option<ShowKey<K>>, clock: &impl Clock) -> Self {
+        let KeyedRules { each, max_keys, idle_for } = rules;
+        let max_keys = max_keys as usize;
+        let parts = (max_keys / KEYS).clamp(1, PARTS);
+        let part = |room| Padded(Mutex::new(Part::new(each.clone(), room, nanos(idle_for))));
+        Self {
+            parts: rooms(max_keys, parts).map(part).collect(),
+            hasher: RandomState::new(),
+            overflow: Arc::new(U::make(&each, None, clock)),
+            overflowed: AtomicU64::new(0),
+            epoch: clock.now(),
+            show,
+        }
+    }
+
+    /// The unit of `key`: its own, or the one that keys without room share.
+    #[inline]
+    pub(crate) fn unit(&self, key: &K, clock: &impl Clock) -> Arc<U> {
+        // Outside the lock: hashing a key is the caller's code.
+        let hash = self.hasher.hash_one(key);
+        let now = self.nanos(clock);
+        let mut part = lock(self.part_of(hash));
+        let Some(unit) = part.touch(hash, key, now) else {
+            drop(part);
+            return self.new_unit(hash, key, now, clock);
+        };
+        let gone = part.step(now, clock);
+        drop(part);
+        drop(gone);
+        unit
+    }
+
+    #[cold]
+    fn new_unit(&self, hash: u64, key: &K, now: u64, clock: &impl Clock) -> Arc<U> {
+        let own = key.clone();
+        let label = self.show.as_ref().map(|show| show(key).into());
+        let mut part = lock(self.part_of(hash));
+        if let Some(unit) = part.touch(hash, key, now) {
+            drop(part);
+            return unit; // another thread was faster
+        }
+        let idle = [part.step(now, clock), part.step(now, clock)];
+        let (unit, gone) = part.add(hash, own, label, now, clock);
+        drop(part);
+        drop((idle, gone));
+        unit.unwrap_or_else(|| {
+            self.overflowed.fetch_add(1, Relaxed);
+            self.overflow.clone()
+        })
+    }
+
+    /// The unit of `key`, if it has one of its own. It is not used by that.
+    pub(crate) fn look_at<T>(&self, key: &K, look: impl FnOnce(&U) -> T) -> Option<T> {
+        let hash = self.hasher.hash_one(key);
+        let unit = lock(self.part_of(hash)).find(hash, key).cloned();
+        unit.map(|unit| look(&unit))
+    }
+
+    fn part_of(&self, hash: u64) -> &Mutex<Part<K, U>> {
+        // Not the low bits and not the highest seven: these a hash table goes by.
+        let middle = hash >> 16 & 0xffff_ffff;
+        let at = (middle * self.parts.len() as u64) >> 32;
+        &self.parts[at as usize]
+    }
+
+    /// Fewer keys than parts cannot be divided among them.
+    pub(crate) fn fewest_keys(&self) -> u32 {
+        u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes other rules: for new units, and with `adopt` for those that are there.
+    pub(crate) fn apply(&self, rules: &KeyedRules<U>, adopt: impl Fn(&U)) {
+        let rooms = rooms(rules.max_keys as usize, self.parts.len());
+        for (part, room) in self.parts.iter().zip(rooms) {
+            let mut part = lock(part);
+            let gone = part.apply(rules.each.clone(), room, nanos(rules.idle_for));
+            let units: Vec<_> = part.units().cloned().collect();
+            // What is woken by it is foreign code.
+            drop(part);
+            drop(gone);
+            for unit in &units {
+                adopt(unit);
+            }
+        }
+        adopt(&self.overflow);
+    }
+
+    /// All units, after dropping those that nobody has asked for in a long time.
+    pub(crate) fn look(&self, clock: &impl Clock) -> Look<U> {
+        let now = self.nanos(clock);
+        let mut look = Look {
+            units: Vec::new(),
+            overflow: self.overflow.clone(),
+            retired: U::Sum::default(),
+            evicted: 0,
+            overflowed: self.overflowed.load(Relaxed),
+        };
+        for part in &self.parts {
+            let mut part = lock(part);
+            let gone = part.sweep(now, clock);
+            look.units.extend(part.units().cloned());
+            let (retired, evicted) = (part.retired(), part.evicted());
+            drop(part);
+            drop(gone);
+            U::merge(&mut look.retired, retired);
+            look.evicted += evicted;
+        }
+        look
+    }
+
+    #[inline]
+    fn nanos(&self, clock: &impl Clock) -> u64 {
+        clock.now().checked_duration_since(self.epoch).map_or(0, nanos)
+    }
+}
+
+/// 584 years fit.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// `max_keys` divided among the parts, the rest to the first.
+fn rooms(max_keys: usize, parts: usize) -> impl Iterator<Item = usize> {
+    (0..parts).map(move |at| max_keys / parts + usize::from(at < max_keys % parts))
+}
+
+#[cfg(all(test, not(octostack_loom)))]
+#[path = "store_tests.rs"]
+mod tests;

@@ -10,19 +10,20 @@ use octostack_resilience::chaos::{ChaosSwitch, HttpAim};
 use octostack_resilience::retry::{BySource, GrpcRequests, ReplayBody};
 use octostack_resilience::stack::OutboundService;
 use octostack_resilience::timeout::Forwarded;
-use octostack_resilience::{CircuitBreaker, Grpc, Outbound, breaker};
+use octostack_resilience::{CircuitBreaker, Grpc, Outbound, breaker, deadline};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::route::FixedRoute;
 use octostack_telemetry::logs::RequestLogLayer;
 use octostack_telemetry::trace::client::ClientTraceService;
 use octostack_telemetry::trace::{ClientTraceLayer, TrustCaller};
 use pin_project_lite::pin_project;
+use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tonic::body::Body;
-use tonic::transport;
+use tonic::{TimeoutExpired, transport};
 use tower_layer::Layer as _;
 use tower_service::Service;
 
@@ -106,15 +107,53 @@ struct Transport {
 impl Service<Request<ReplayBody<Body>>> for Transport {
     type Response = Response<Body>;
     type Error = transport::Error;
-    type Future = transport::channel::ResponseFuture;
+    type Future = TransportFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Service::<Request<Body>>::poll_ready(&mut self.channel, cx)
     }
 
-    fn call(&mut self, request: Request<ReplayBody<Body>>) -> Self::Future {
-        self.channel.call(request.map(Body::new))
+    fn call(&mut self, request: Request<ReplayBody<Body>>) -> TransportFuture {
+        TransportFuture { future: Some(self.channel.call(request.map(Body::new))) }
     }
+}
+
+pin_project! {
+    /// The future of [`Transport`].
+    struct TransportFuture {
+        // `None` once tonic has given up, while the policy has not yet.
+        #[pin]
+        future: Option<transport::channel::ResponseFuture>,
+    }
+}
+
+impl Future for TransportFuture {
+    type Output = Result<Response<Body>, transport::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut future = self.project().future;
+        let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Pending };
+        match ready!(running.poll(cx)) {
+            // tonic ends calls by `grpc-timeout` too, a margin before the policy that wrote it. It
+            // is the policy that counts and tells, and its timer is armed.
+            Err(error) if deadline::current().is_some() && is_timeout(&error) => {
+                future.set(None);
+                Poll::Pending
+            }
+            output => Poll::Ready(output),
+        }
+    }
+}
+
+fn is_timeout(error: &transport::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TimeoutExpired>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl<S> App<S> {
@@ -200,5 +239,56 @@ impl<S> App<S> {
             }
         });
         Ok(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, Channel, Endpoint, Registry, Request, Service, transport};
+    use axum::Router;
+    use octostack_core::inspect::{Metric, Sink};
+    use octostack_resilience::ChaosSwitch;
+    use std::collections::BTreeMap;
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    /// Outcomes by policy.
+    #[derive(Default)]
+    struct Outcomes(BTreeMap<(String, String), f64>);
+
+    impl Sink for Outcomes {
+        fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], n: f64) {
+            if metric.name == "octostack_policy_outcomes_total" && n > 0.0 {
+                self.0.insert((labels[0].1.to_owned(), labels[2].1.to_owned()), n);
+            }
+        }
+    }
+
+    /// tonic reads `grpc-timeout` too and would end the call first, with an error of its own that
+    /// no policy counts.
+    #[tokio::test]
+    async fn an_attempt_that_is_out_of_time_is_ended_by_its_policy() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let slow = Router::new().fallback(std::future::pending::<()>);
+        tokio::spawn(async move { axum::serve(listener, slow).await });
+
+        let endpoint = Endpoint { timeout: Duration::from_millis(100), ..Endpoint::default() };
+        let channel = transport::Endpoint::from_shared(address).unwrap().connect_lazy();
+        let registry = Registry::new();
+        let switch = ChaosSwitch::new(&registry);
+        let (mut channel, _) =
+            Channel::new("slow", &endpoint, channel, (false, &switch), &registry).unwrap();
+        poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let answer = channel.call(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "4");
+        assert_eq!(answer.headers()["grpc-message"], "slow.timeout: the call timed out");
+
+        let mut outcomes = Outcomes::default();
+        registry.collect(&mut outcomes);
+        for policy in ["slow.timeout", "slow.breaker"] {
+            let failed = (policy.to_owned(), "failure".to_owned());
+            assert!(outcomes.0.contains_key(&failed), "{policy}: {:?}", outcomes.0);
+        }
     }
 }

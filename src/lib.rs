@@ -133,6 +133,9 @@ mod book {
     mod operating {}
     #[doc = include_str!("../docs/policies.md")]
     mod policies {}
+    #[doc = include_str!("../docs/policies/stacks.md")]
+    #[cfg(feature = "tonic")]
+    mod policy_stacks {}
     #[doc = include_str!("../docs/policies/circuit-breaker.md")]
     mod policy_circuit_breaker {}
     #[doc = include_str!("../docs/policies/bulkhead.md")]

@@ -7,6 +7,7 @@ use octostack::Registry;
 use octostack::core::inspect::{Metric, Mode, Sink};
 use octostack::core::testing::{Exceptions, Probe, check, check_except, check_rejecting_except};
 use octostack::flags::{Flags, FlagsLayer};
+use octostack::resilience::deadline::DeadlineHeader;
 use octostack::resilience::{
     Bulkhead, CatchPanic, Chaos, ChaosConfig, CircuitBreaker, Error, Fallback, KeyedRateLimit,
     LoadShed, RateLimit, Retry, Timeout, error,
@@ -75,6 +76,18 @@ macro_rules! layer {
     (bulkhead, $registry:expr, $metrics:expr) => {
         Bulkhead::builder("bulkhead").registry($registry).build().unwrap().layer()
     };
+    (breaker_to_end, $registry:expr, $metrics:expr) => {
+        layer!(breaker, $registry, $metrics).until_body_end()
+    };
+    (bulkhead_to_end, $registry:expr, $metrics:expr) => {
+        layer!(bulkhead, $registry, $metrics).until_body_end()
+    };
+    (timeout_to_end, $registry:expr, $metrics:expr) => {
+        layer!(timeout, $registry, $metrics).until_body_end()
+    };
+    (deadline, $registry:expr, $metrics:expr) => {
+        layer!(timeout, $registry, $metrics).accept_deadline(DeadlineHeader::grpc())
+    };
     (rate_limit, $registry:expr, $metrics:expr) => {
         RateLimit::builder("rate_limit").registry($registry).limit(9_999).build().unwrap().layer()
     };
@@ -133,8 +146,9 @@ fn exceptions(names: &[&str]) -> Exceptions {
 /// One test for each layer, alone and around each of the others.
 macro_rules! contract {
     ($($outer:ident)*) => { $(contract!(@around $outer: error breaker bulkhead rate_limit
-        keyed_rate_limit timeout chaos retry load_shed catch_panic fallback red request_log
-        request_id flags client_trace);)* };
+        keyed_rate_limit timeout deadline chaos retry load_shed catch_panic fallback red
+        request_log request_id flags client_trace breaker_to_end bulkhead_to_end timeout_to_end
+    );)* };
     (@around $outer:ident: $($inner:ident)*) => {
         #[tokio::test]
         async fn $outer() {
@@ -162,12 +176,17 @@ macro_rules! contract {
                     || at_rest(&registry, &metrics, &probe),
                 );
             })*
+            println!(
+                concat!("contract: {}, alone and around ", $(stringify!($inner), " "),*),
+                stringify!($outer)
+            );
         }
     };
 }
 
-contract!(breaker bulkhead rate_limit keyed_rate_limit timeout chaos retry load_shed catch_panic
-    fallback red request_log request_id flags client_trace);
+contract!(breaker bulkhead rate_limit keyed_rate_limit timeout deadline chaos retry load_shed
+    catch_panic fallback red request_log request_id flags client_trace breaker_to_end
+    bulkhead_to_end timeout_to_end);
 
 /// One test for each layer that can refuse, while it does: around each of the others.
 macro_rules! rejecting {

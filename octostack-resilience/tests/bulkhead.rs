@@ -364,9 +364,9 @@ mod queue {
         let bulkhead = builder.build().unwrap();
         let held = bulkhead.try_admit().unwrap();
         let start = SystemClock.now();
-        let waiting = deadline::scope(start + WAIT / 4, || bulkhead.admit());
+        let waiting = deadline::scope(start + WAIT / 5, || bulkhead.admit());
         assert_eq!(refusal(waiting.await), PolicyErrorKind::DeadlinePassed);
-        assert_eq!(SystemClock.now() - start, WAIT / 4);
+        assert_eq!(SystemClock.now() - start, WAIT / 5);
         assert_eq!(decisions(&registry), ["1", "1", "0"]);
 
         let waiting = deadline::scope(start + WAIT * 4, || bulkhead.admit());

@@ -105,17 +105,17 @@ async fn a_total_timeout_is_such_a_deadline_before_it_has_waited_too() {
     assert_eq!(service.oneshot(()).await, Err(Error::Inner("down")));
     assert_eq!((SystemClock.now(), attempts.load(Relaxed)), (start, 1));
 
-    // Two waits of at least 450 ms do not fit into 1,400 ms with attempts of 300 ms.
+    // One wait of 450 to 900 ms always fits between two attempts of 300 ms, and two never do.
     let slow = || async {
         tokio::time::sleep(millis(300)).await;
         fails(&attempts).await
     };
-    let layers = (total(millis(1_400)), retry.layer());
+    let layers = (total(millis(1_500)), retry.layer());
     let service = layers.layer(service_fn(|()| slow()));
     assert_eq!(service.oneshot(()).await, Err(Error::Inner("down")), "not a timeout");
     let took = SystemClock.now() - start;
-    assert!(took < millis(1_400), "it waits for no attempt that cannot end: {took:?}");
-    assert!((2..=3).contains(&attempts.load(Relaxed)));
+    assert!(took <= millis(1_500), "it waits for no attempt that cannot end: {took:?}");
+    assert_eq!(attempts.load(Relaxed), 1 + 2);
 }
 
 fn poll<F: Future + Unpin>(call: &mut F) -> Poll<F::Output> {

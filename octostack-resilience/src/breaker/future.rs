@@ -3,7 +3,7 @@ use super::permit::Permit;
 use crate::error::{Error, PolicyError};
 #[cfg(feature = "http")]
 use crate::extent::{BodyGuard, Ending};
-use crate::extent::{Extent, Guard, Head};
+use crate::extent::{Extent, Head};
 use crate::handle::Handle;
 use crate::outcome::Outcome;
 use crate::protocol::{Plain, Protocol};
@@ -109,12 +109,12 @@ where
             cx,
             |error| protocol.reject(error).map(|answer| reach.pass(answer)),
             |output, permit| match (protocol.classify(&output), output) {
-                (Outcome::Success, Ok(answer)) => {
-                    Ok(reach.finish(answer, Verdict { permit, protocol: protocol.clone() }))
+                (Outcome::Success, Ok(answer)) if !X::AT_HEAD => {
+                    Ok(reach.hold(answer, Verdict { permit, protocol: protocol.clone() }))
                 }
-                (Outcome::Success, Err(error)) => {
+                (Outcome::Success, output) => {
                     permit.settle(Outcome::Success);
-                    Err(error)
+                    output.map(|answer| reach.pass(answer))
                 }
                 (outcome, output) => {
                     unsuccessful(permit, outcome, || protocol.retry_after(&output));
@@ -127,17 +127,10 @@ where
 
 /// The permit of a call whose answer has begun well.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "without bodies nothing goes on"))]
 pub struct Verdict<P, H: Handle<Shared>> {
     permit: Permit<H>,
-    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "it reads trailers"))]
     protocol: P,
-}
-
-impl<P, H: Handle<Shared>> Guard for Verdict<P, H> {
-    #[inline]
-    fn end_at_head(self) {
-        self.permit.settle(Outcome::Success);
-    }
 }
 
 #[cfg(feature = "http")]

@@ -34,8 +34,8 @@
 //! A window of time reads the clock once, telling slow calls reads it twice.
 //!
 //! # What it does not do
-//! It does not retry, time out or fall back. It does not see a failure in the body of a response
-//! that began well.
+//! It does not retry, time out or fall back. It sees a failure in the body of a response that began
+//! well only with [`until_body_end()`](CircuitBreakerLayer::until_body_end).
 //!
 //! # Example
 //! ```

@@ -66,8 +66,13 @@ where
             let next = match this.state.as_mut().project() {
                 StateProjection::Running { future, permit } => {
                     let output = ready!(future.poll(cx));
-                    let permit = taken(permit);
-                    return Poll::Ready(output.map(|answer| this.reach.finish(answer, permit)));
+                    return Poll::Ready(match output {
+                        Ok(answer) if !X::AT_HEAD => Ok(this.reach.hold(answer, taken(permit))),
+                        output => {
+                            drop(permit.take());
+                            output.map(|answer| this.reach.pass(answer))
+                        }
+                    });
                 }
                 StateProjection::Rejected { error } => {
                     let answer = this.protocol.reject(taken(error));

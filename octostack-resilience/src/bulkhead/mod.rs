@@ -38,8 +38,8 @@
 //! No allocation, no lock, no clock. Rejecting takes no lock either; waiting does.
 //!
 //! # What it does not do
-//! It does not find the right limit by itself. A place is held until the response begins: reading
-//! its body is not covered. It tells nobody when to come back, since it does not know when a place
+//! It does not find the right limit by itself. A place is held until the response begins, unless
+//! the layer says [`until_body_end()`](BulkheadLayer::until_body_end). It tells nobody when to come back, since it does not know when a place
 //! will be free.
 //!
 //! # Example

@@ -1,5 +1,4 @@
 use super::Shared;
-use crate::extent::Guard;
 #[cfg(feature = "http")]
 use crate::extent::{BodyGuard, Ending};
 use crate::handle::Handle;
@@ -21,11 +20,6 @@ impl<H: Handle<Shared>> Permit<H> {
 }
 
 /// However the call ended, its place is free.
-impl<H: Handle<Shared>> Guard for Permit<H> {
-    #[inline]
-    fn end_at_head(self) {}
-}
-
 #[cfg(feature = "http")]
 impl<H: Handle<Shared>> BodyGuard for Permit<H> {
     fn end(self, _: Ending<'_>) {}

@@ -154,7 +154,8 @@ where
                 self.inner = self.inner.clone();
                 let error = draw.error.then(|| shared.error());
                 let request = error.is_none().then(|| (self.inner.clone(), request));
-                let state = State::Held { hold: Hold::new(shared, draw), error, request };
+                let hold = Hold::new(shared, draw).map(Box::pin);
+                let state = State::Held { hold, error, request };
                 ResponseFuture { state, protocol }
             }
         }
@@ -175,9 +176,10 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, Req, F, H> {
         Calling { #[pin] future: F },
-        // Exactly one of `error` and `request` is there until it is used.
+        // Exactly one of `error` and `request` is there until it is used. The wait is in a box, so
+        // that calls that are left alone do not carry the room for it.
         Held {
-            #[pin] hold: Option<Hold<H>>,
+            hold: Option<Pin<Box<Hold<H>>>>,
             error: Option<PolicyError>,
             request: Option<(S, Req)>,
         },
@@ -196,13 +198,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let (mut hold, error, request) = match this.state.as_mut().project() {
+            let (hold, error, request) = match this.state.as_mut().project() {
                 StateProjection::Calling { future } => return future.poll(cx),
                 StateProjection::Held { hold, error, request } => (hold, error, request),
             };
-            if let Some(wait) = hold.as_mut().as_pin_mut() {
-                ready!(wait.poll(cx));
-                hold.set(None);
+            if let Some(wait) = hold {
+                ready!(wait.as_mut().poll(cx));
+                *hold = None;
             }
             if let Some(error) = error.take() {
                 return Poll::Ready(this.protocol.reject(error));

@@ -12,9 +12,16 @@ pub(crate) struct Scope {
     within: u64,
 }
 
+/// The scope of the work that this thread does at the moment.
+struct Current {
+    at: Cell<Option<Instant>>,
+    within: Cell<u64>,
+}
+
 thread_local! {
-    /// The scope of the work that this thread does at the moment.
-    static CURRENT: Cell<Scope> = const { Cell::new(Scope::NONE) };
+    // In two parts, as most work that enters a scope changes one of them.
+    static CURRENT: Current =
+        const { Current { at: Cell::new(None), within: Cell::new(u64::MAX) } };
 }
 
 impl Scope {
@@ -29,21 +36,14 @@ impl Scope {
     /// That of the work that runs now.
     #[inline]
     pub(crate) fn current() -> Self {
-        CURRENT.try_with(Cell::get).unwrap_or(Self::NONE)
+        let current = CURRENT.try_with(|now| Self { at: now.at.get(), within: now.within.get() });
+        current.unwrap_or(Self::NONE)
     }
 
     /// The same, or until `deadline` if that is earlier.
     #[inline]
     pub(crate) fn by(self, deadline: Instant) -> Self {
         Self { at: Some(self.at.map_or(deadline, |at| at.min(deadline))), ..self }
-    }
-
-    /// The same, or as long as `limit` from the first wait on if that ends earlier.
-    #[cfg(any(feature = "tokio", test))]
-    #[inline]
-    pub(crate) fn within(self, limit: Duration) -> Self {
-        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        Self { within: self.within.min(nanos), ..self }
     }
 
     /// The point in time, as of now. Reads the clock only if a time has not begun to run.
@@ -70,35 +70,62 @@ impl Scope {
         }
     }
 
-    /// Whether nobody waits any more. Reads the clock only if there is a point in time.
-    #[cfg(any(feature = "tokio", test))]
+    /// Whether nobody waits any more for the work that runs now. Reads the clock only if there is a
+    /// point in time.
+    #[cfg(feature = "tokio")]
     #[inline]
-    pub(crate) fn has_passed(self, clock: &impl Clock) -> bool {
-        self.at.is_some_and(|at| at <= clock.now())
+    pub(crate) fn has_passed(clock: &impl Clock) -> bool {
+        let at = CURRENT.try_with(|now| now.at.get()).ok().flatten();
+        at.is_some_and(|at| at <= clock.now())
     }
 
     /// Makes it that of the work that runs now, until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self) -> Entered {
-        Entered { before: CURRENT.try_with(|current| current.replace(self)).unwrap_or(Self::NONE) }
+        let before = CURRENT.try_with(|now| Entered {
+            within: now.within.replace(self.within),
+            at: Before::Was(now.at.replace(self.at)),
+        });
+        before.unwrap_or(Entered { within: u64::MAX, at: Before::Kept })
+    }
+
+    /// Gives the work that runs now so many nanoseconds from the first wait on, or less if it has
+    /// less already; `u64::MAX` for no limit.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn enter_within(nanos: u64) -> Entered {
+        let before = CURRENT.try_with(|now| now.within.replace(now.within.get().min(nanos)));
+        Entered { within: before.unwrap_or(u64::MAX), at: Before::Kept }
     }
 }
 
 /// Puts back what was before, also when a panic unwinds.
 #[must_use = "the scope ends when this is dropped"]
 pub(crate) struct Entered {
-    before: Scope,
+    within: u64,
+    at: Before,
+}
+
+enum Before {
+    /// It was not changed.
+    Kept,
+    Was(Option<Instant>),
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         // A thread that is ending does no work for anybody.
-        let _ = CURRENT.try_with(|current| current.set(self.before));
+        let _ = CURRENT.try_with(|now| {
+            now.within.set(self.within);
+            if let Before::Was(at) = self.at {
+                now.at.set(at);
+            }
+        });
     }
 }
 
-#[cfg(all(test, not(octostack_loom)))]
+#[cfg(all(test, feature = "tokio", not(octostack_loom)))]
 mod tests {
     use super::Scope;
     use octostack_core::{Clock, SystemClock};
@@ -111,10 +138,11 @@ mod tests {
         let now = SystemClock.now();
         let outer = Scope::NONE.by(now);
         let entered = outer.enter();
-        let inner = outer.within(Duration::from_secs(1));
         catch_unwind(AssertUnwindSafe(|| {
-            let _entered = inner.enter();
+            let _entered = Scope::enter_within(1_000_000_000);
+            let inner = Scope { within: 1_000_000_000, ..outer };
             assert_eq!(Scope::current(), inner);
+            let _entered = inner.by(now).enter();
             panic!("in the work");
         }))
         .unwrap_err();
@@ -126,7 +154,8 @@ mod tests {
     #[test]
     fn a_limit_without_end_is_none() {
         let now = SystemClock.now();
-        let scope = Scope::NONE.within(Duration::MAX);
+        let _entered = Scope::enter_within(u64::MAX);
+        let scope = Scope::current();
         assert_eq!(scope, Scope::NONE);
         assert_eq!((scope.deadline(&now), scope.remaining(&now)), (None, None));
     }
@@ -140,13 +169,14 @@ mod tests {
         ) {
             let start = SystemClock.now();
             let after = |millis| start + Duration::from_millis(millis);
-            let mut scope = Scope::NONE;
+            let mut entered = Vec::new();
             for point in &points {
-                scope = scope.by(after(*point));
+                entered.push(Scope::current().by(after(*point)).enter());
             }
             for limit in &limits {
-                scope = scope.within(Duration::from_millis(*limit));
+                entered.push(Scope::enter_within(limit * 1_000_000));
             }
+            let scope = Scope::current();
             let clock = after(now);
             let ends = points.iter().copied().chain(limits.iter().map(|limit| now + limit));
             let earliest = ends.min().map(after);
@@ -154,7 +184,11 @@ mod tests {
             let left = earliest.map(|end| end.saturating_duration_since(clock));
             prop_assert_eq!(scope.remaining(&clock), left);
             let passed = points.iter().any(|point| *point <= now);
-            prop_assert_eq!(scope.has_passed(&clock), passed);
+            prop_assert_eq!(Scope::has_passed(&clock), passed);
+            while let Some(inner) = entered.pop() {
+                drop(inner);
+            }
+            prop_assert_eq!(Scope::current(), Scope::NONE);
         }
     }
 }

@@ -41,23 +41,21 @@ mod guarded;
 #[cfg(feature = "http")]
 pub use guarded::GuardedBody;
 
-/// How far the calls through a layer reach, each with a guard `G`.
+/// How far the calls through a layer reach, each with a guard `G`: what is kept for it, and counts it
+/// as given up by the caller when it is dropped before it is told how the call ended.
 pub trait Extent<Res, G>: Clone {
+    /// Whether a call ends with the head of its answer. It is then told so where it lies, which is
+    /// cheaper than to move it to [`hold`](Self::hold).
+    const AT_HEAD: bool;
+
     /// What becomes of the answer.
     type Response;
 
-    /// The answer of a call that was guarded until now.
-    fn finish(&self, answer: Res, guard: G) -> Self::Response;
+    /// The answer of a call that goes on after its head.
+    fn hold(&self, answer: Res, guard: G) -> Self::Response;
 
-    /// An answer that needs no guard, as of a policy that rejected the call.
+    /// The answer of a call that has ended, or that a policy rejected.
     fn pass(&self, answer: Res) -> Self::Response;
-}
-
-/// What is kept for a call. One that is dropped before it is told how the call ended was given up
-/// by the caller.
-pub trait Guard {
-    /// The call ended well with the head of its answer; the rest is of no interest.
-    fn end_at_head(self);
 }
 
 /// What can be kept for the body of an answer that had begun well.
@@ -84,12 +82,13 @@ pub enum Ending<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Head;
 
-impl<Res, G: Guard> Extent<Res, G> for Head {
+impl<Res, G> Extent<Res, G> for Head {
+    const AT_HEAD: bool = true;
+
     type Response = Res;
 
     #[inline]
-    fn finish(&self, answer: Res, guard: G) -> Res {
-        guard.end_at_head();
+    fn hold(&self, answer: Res, _: G) -> Res {
         answer
     }
 
@@ -106,9 +105,11 @@ pub struct BodyEnd;
 
 #[cfg(feature = "http")]
 impl<B: http_body::Body, G: BodyGuard> Extent<http::Response<B>, G> for BodyEnd {
+    const AT_HEAD: bool = false;
+
     type Response = http::Response<GuardedBody<B, G>>;
 
-    fn finish(&self, answer: http::Response<B>, guard: G) -> Self::Response {
+    fn hold(&self, answer: http::Response<B>, guard: G) -> Self::Response {
         answer.map(|body| GuardedBody::new(body, guard))
     }
 

@@ -105,7 +105,7 @@ impl<H: Handle<Shared>> Attempts<H> {
     /// has gone, so this is what there is to say.
     #[cold]
     pub(super) fn give_up_if_late(&mut self) -> Option<PolicyError> {
-        if !Scope::current().has_passed(&SystemClock) {
+        if !Scope::has_passed(&SystemClock) {
             return None;
         }
         self.handle.machine.count_late();

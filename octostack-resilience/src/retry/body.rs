@@ -75,19 +75,18 @@ impl<B> From<B> for ReplayBody<B> {
 }
 
 impl<B: Body> ReplayBody<B> {
-    /// Records up to `room` bytes. No [`Replay`] if it is known that the body is larger.
-    pub(super) fn record(body: B, room: usize) -> (Self, Option<Replay<B>>) {
+    /// Records up to `room` bytes. Of a body that is known to be larger nothing is kept: it can be
+    /// sent again only if nobody has begun to read it, as after a connection that was refused.
+    pub(super) fn record(body: B, room: usize) -> (Self, Replay<B>) {
         if body.is_end_stream() {
-            return (body.into(), Some(Replay { slot: None }));
+            return (body.into(), Replay { slot: None });
         }
         let smallest = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if smallest > room {
-            return (body.into(), None);
-        }
+        let room = if smallest > room { 0 } else { room };
         let tape = Tape { rest: Some(body), frames: Vec::new(), trailers: None, room };
         let slot = Arc::new(Slot::new(None));
         let player = Player { tape: Some(tape), slot: slot.clone(), sent: 0 };
-        (Self { state: State::Taped(player) }, Some(Replay { slot: Some(slot) }))
+        (Self { state: State::Taped(player) }, Replay { slot: Some(slot) })
     }
 }
 

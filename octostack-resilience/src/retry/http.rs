@@ -93,8 +93,8 @@ type Attempt<B> = (Request<ReplayBody<B>>, Option<KeptRequest<B>>);
 fn record<B: Body>(request: Request<B>, idempotent: bool, buffer: usize) -> Attempt<B> {
     let (parts, body) = request.into_parts();
     let (body, replay) = ReplayBody::record(body, buffer);
-    let kept = replay.map(|replay| KeptRequest { parts: parts.clone(), idempotent, replay });
-    (Request::from_parts(parts, body), kept)
+    let kept = KeptRequest { parts: parts.clone(), idempotent, replay };
+    (Request::from_parts(parts, body), Some(kept))
 }
 
 fn again<B>(

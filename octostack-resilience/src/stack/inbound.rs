@@ -28,7 +28,9 @@ impl Inbound {
     /// Starts to build it. Each policy is called `{name}.` and its own: `inbound.timeout`.
     ///
     /// ```
+    /// use bytes::Bytes;
     /// use http::{Request, Response};
+    /// use http_body_util::Full;
     /// use octostack_resilience::stack::Inbound;
     /// use std::convert::Infallible;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -39,7 +41,7 @@ impl Inbound {
     /// let service = ServiceBuilder::new().layer(inbound.http()).service(service_fn(
     ///     |request: Request<()>| async move {
     ///         assert!(request.uri().path() != "/bug", "in the handler");
-    ///         Ok::<_, Infallible>(Response::new(http_body_util::Full::from(bytes::Bytes::from("hello"))))
+    ///         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
     ///     },
     /// ));
     /// let get = |path| Request::get(path).body(());

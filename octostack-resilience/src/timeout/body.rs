@@ -3,7 +3,7 @@ use super::Shared;
 use super::reach::Clocked;
 use super::run::{Run, fires_at};
 use crate::error::{BoxError, Phase};
-use crate::extent::{Extent, Guard};
+use crate::extent::Extent;
 use crate::handle::Handle;
 use crate::protocol::BodyProtocol;
 use crate::unwind::ending_on_panic;
@@ -25,9 +25,11 @@ where
     B: Body,
     H: Handle<Shared>,
 {
+    const AT_HEAD: bool = false;
+
     type Response = Response<TimedBody<B, P, H>>;
 
-    fn finish(&self, answer: Response<B>, clocked: Clocked<P, H>) -> Self::Response {
+    fn hold(&self, answer: Response<B>, clocked: Clocked<P, H>) -> Self::Response {
         answer.map(|body| TimedBody::new(body, clocked))
     }
 
@@ -54,7 +56,7 @@ pin_project! {
 impl<B: Body, P, H: Handle<Shared>> TimedBody<B, P, H> {
     fn new(body: B, clocked: Clocked<P, H>) -> Self {
         let clocked = if body.is_end_stream() {
-            clocked.end_at_head();
+            clocked.end();
             None
         } else {
             Some(clocked)
@@ -117,7 +119,7 @@ where
             Some(Ok(frame)) => frame.is_trailers() || body.is_end_stream(),
         };
         if is_last && let Some(clocked) = this.clocked.take() {
-            clocked.end_at_head();
+            clocked.end();
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

@@ -70,13 +70,13 @@ where
                 let output = ending_on_panic(run, Run::panicked, || future.as_mut().poll(cx));
                 drop(entered);
                 match output {
-                    Poll::Ready(Ok(answer)) => {
+                    Poll::Ready(Ok(answer)) if !X::AT_HEAD => {
                         let clocked = Clocked::new(taken(slot.take()), until, this.protocol);
-                        return Poll::Ready(Ok(this.extent.finish(answer, clocked)));
+                        return Poll::Ready(Ok(this.extent.hold(answer, clocked)));
                     }
-                    Poll::Ready(Err(error)) => {
+                    Poll::Ready(output) => {
                         run.end(Outcome::Success);
-                        return Poll::Ready(Err(error));
+                        return Poll::Ready(output.map(|answer| this.extent.pass(answer)));
                     }
                     Poll::Pending => match run.poll_timer(sleep, || future.phase(), cx) {
                         Poll::Pending => return Poll::Pending,
@@ -103,9 +103,9 @@ pub type Call<'a, F> = ResponseFuture<Ready<F>, Plain, &'a Shared>;
 impl<'a, F> Call<'a, F> {
     #[inline]
     pub(super) fn new(shared: &'a Shared, future: F) -> Self {
-        match Run::start(shared, || None) {
-            Ok(run) => Self::running(run, Ready { future }, Plain, Head),
-            Err(error) => Self::rejected(error, Plain, Head),
+        match shared.begin(|| None) {
+            Some(limit) => Self::running(Run::new(shared, limit), Ready { future }, Plain, Head),
+            None => Self::rejected(shared.too_late(), Plain, Head),
         }
     }
 }

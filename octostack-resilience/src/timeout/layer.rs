@@ -1,4 +1,5 @@
 use super::future::ResponseFuture;
+use super::limit::Limit;
 use super::reach::{Clocked, Reach};
 use super::readiness::{Readiness, Within};
 use super::run::Run;
@@ -8,7 +9,6 @@ use super::{Accepted, BodyInTime, Forwarded, Unsaid};
 use super::{Shared, Timeout};
 #[cfg(feature = "http")]
 use crate::deadline::DeadlineHeader;
-use crate::error::PolicyError;
 use crate::extent::Extent;
 use crate::handle::Handle;
 use crate::policy::policy_layer;
@@ -65,8 +65,8 @@ impl<P, H, R, X> TimeoutLayer<P, H, Reach<Unsaid, R, X>> {
     }
 
     /// Says in a header of the request for how long this timeout, and everything outside it, still
-    /// waits, less the [`margin`](super::TimeoutConfig::margin). A header that says less stays. A
-    /// call for which nobody waits any more is refused with
+    /// waits, less the [`margin`](super::TimeoutConfig::margin). If the header is there already,
+    /// written by a library that the caller uses, it can shorten this timeout. A call for which nobody waits any more is refused with
     /// [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed). With `None` it says nothing.
     pub fn forward_deadline(
         self,
@@ -123,37 +123,37 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let (protocol, extent) = (self.protocol.clone(), self.reach.extent.clone());
-        match self.start(&mut request) {
-            Ok(run) => {
-                let entered = run.enter(None);
-                let future = self.reach.readiness.call(&mut self.inner, request);
-                drop(entered);
-                ResponseFuture::running(run, future, protocol, extent)
-            }
-            Err(error) => {
-                // Not called, so not to be kept ready: others may wait for that.
-                self.inner = self.inner.clone();
-                ResponseFuture::rejected(error, protocol, extent)
-            }
+        if let Some(limit) = self.start(&mut request) {
+            let run = Run::new(self.policy.shared.clone(), limit);
+            let entered = run.enter(None);
+            let future = self.reach.readiness.call(&mut self.inner, request);
+            drop(entered);
+            ResponseFuture::running(run, future, protocol, extent)
+        } else {
+            // Not called, so not to be kept ready: others may wait for that.
+            self.inner = self.inner.clone();
+            ResponseFuture::rejected(self.policy.shared.too_late(), protocol, extent)
         }
     }
 }
 
 impl<S, P, H: Handle<Shared>, T, R, X> TimeoutService<S, P, H, Reach<T, R, X>> {
+    /// The limit of a call, or `None` if nobody waits for it any more.
     #[inline]
-    fn start<Req>(&self, request: &mut Req) -> Result<Run<H>, PolicyError>
+    fn start<Req>(&self, request: &mut Req) -> Option<Limit>
     where
         T: Travel<Req>,
     {
-        let travel = &self.reach.travel;
-        let run = Run::start(self.policy.shared.clone(), || travel.incoming(request))?;
-        if !travel.is_outgoing() {
-            return Ok(run);
-        }
-        let (run, left) = run.left()?;
-        if let Some(left) = left {
+        let (travel, shared) = (&self.reach.travel, &self.policy.shared);
+        let limit = shared.begin(|| travel.incoming(request))?;
+        if travel.is_outgoing()
+            && let Some(left) = shared.left(limit)
+        {
+            if left.is_zero() && limit.is_enforced() {
+                return None;
+            }
             travel.outgoing(request, left);
         }
-        Ok(run)
+        Some(limit)
     }
 }

@@ -45,6 +45,12 @@ impl Limit {
         }
     }
 
+    /// As nanoseconds, if it is enforced and there is one; else `u64::MAX`.
+    #[inline]
+    pub(super) const fn enforced_nanos(self) -> u64 {
+        if self.0 < UNLIMITED { self.0 } else { u64::MAX }
+    }
+
     #[inline]
     pub(super) const fn is_enforced(self) -> bool {
         self.0 & SHADOW == 0

@@ -10,8 +10,10 @@
 //! * The time runs from the first time that the call has to wait. One that answers at once never
 //!   touches a timer or the clock.
 //! * A call that is out of time is answered with [`TimedOut`](crate::PolicyErrorKind::TimedOut),
-//!   which breakers count as a failure and retries may repeat. Its future is dropped with the
-//!   future that held it.
+//!   which breakers count as a failure and retries may repeat, and which says in what
+//!   [`Phase`](crate::Phase) it was. Its future is dropped with the future that held it.
+//! * A call whose [deadline](crate::deadline) has passed is refused with
+//!   [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed) before it starts.
 //! * Another timeout counts for calls that start after the change.
 //!
 //! | mode | what happens |
@@ -20,22 +22,36 @@
 //! | `shadow` | the call goes on; that it took too long is counted |
 //! | `disabled` | the call goes on |
 //!
+//! # What it reaches
+//! By default the wait for the head of the answer. Layers can do more:
+//!
+//! * [`including_readiness()`](TimeoutLayer::including_readiness) times the wait for the inner
+//!   service to get ready too;
+//! * [`until_body_end()`](TimeoutLayer::until_body_end) times the body, and cuts it off;
+//! * [`accept_deadline(…)`](TimeoutLayer::accept_deadline) lets the caller shorten the limit in a
+//!   header of its request;
+//! * [`forward_deadline(…)`](TimeoutLayer::forward_deadline) tells the next service what is left,
+//!   less the [`margin`](TimeoutConfig::margin).
+//!
+//! Everything that is called inside a timeout that enforces knows until when somebody waits: see
+//! [`deadline`](crate::deadline).
+//!
 //! # What it counts
-//! Every call that ended is *permitted*; a timeout never rejects. Its outcome is `success` if it
-//! ended in time, whatever its result; `failure` if it was out of time; `cancelled` if its caller
-//! went away; `ignored` if it panicked. In shadow, `shadow_rejected` counts those out of time.
+//! Every call that ended is *permitted*; *rejected* are those whose deadline had passed. The outcome
+//! is `success` if the call ended in time, whatever its result; `failure` if it was out of time;
+//! `cancelled` if its caller went away; `ignored` if it panicked. In shadow, `shadow_rejected`
+//! counts those out of time.
 //!
 //! # Where in the stack
 //! Twice, with two policies: innermost, around each attempt; and outside the retry, around all
 //! attempts and the waits between them. The first should be shorter.
 //!
 //! # What it costs
-//! For a call that answers at once: one load and one increment. No allocation, no lock, no clock.
-//! For one that waits: the timer of tokio, which lives inside the future.
+//! For a call that answers at once: one load, one increment and a thread-local. No allocation, no
+//! lock, no clock. For one that waits: the timer of tokio, which lives inside the future.
 //!
 //! # What it does not do
-//! It does not stop work that blocks its thread, nor work that was spawned elsewhere. It times
-//! neither the readiness of the service nor the body of its response.
+//! It does not stop work that blocks its thread, nor work that was spawned elsewhere.
 //!
 //! # Example
 //! ```

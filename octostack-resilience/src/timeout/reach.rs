@@ -3,9 +3,8 @@ use super::Shared;
 use super::readiness::Before;
 use super::run::Run;
 use super::travel::Unsaid;
-use crate::extent::{Guard, Head};
+use crate::extent::Head;
 use crate::handle::Handle;
-use crate::outcome::Outcome;
 use std::time::Instant;
 
 /// What the calls through a layer have to do with a timeout: whether deadlines come and go with
@@ -36,10 +35,10 @@ impl<P: Clone, H: Handle<Shared>> Clocked<P, H> {
     }
 }
 
-impl<P, H: Handle<Shared>> Guard for Clocked<P, H> {
-    /// However it ended, it did so in time.
-    #[inline]
-    fn end_at_head(mut self) {
-        self.run.end(Outcome::Success);
+#[cfg(feature = "http")]
+impl<P, H: Handle<Shared>> Clocked<P, H> {
+    /// However the call ended, it did so in time.
+    pub(super) fn end(mut self) {
+        self.run.end(crate::Outcome::Success);
     }
 }

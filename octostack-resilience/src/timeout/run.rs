@@ -11,6 +11,41 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
+impl Shared {
+    /// The limit of a call that begins now and whose caller says for how long it waits, if it does.
+    /// `None` if nobody waits any more.
+    // Not a `Result` with the error: that is large, and would be copied on its way.
+    #[inline]
+    pub(super) fn begin(&self, wait: impl FnOnce() -> Option<Duration>) -> Option<Limit> {
+        let limit = self.gauge.limit();
+        if limit == Limit::OFF {
+            return Some(limit);
+        }
+        let wait = wait();
+        let is_over = wait.is_some_and(|wait| wait.is_zero()) || Scope::has_passed(&SystemClock);
+        if is_over && limit.is_enforced() {
+            return None;
+        }
+        Some(wait.map_or(limit, |wait| limit.at_most(wait)))
+    }
+
+    /// For how long whoever is called within `limit` may work; `None` without any limit.
+    pub(super) fn left(&self, limit: Limit) -> Option<Duration> {
+        let _entered = limit.enter();
+        let left = Scope::current().remaining(&SystemClock)?;
+        Some(left.saturating_sub(self.gauge.margin().min(left / 2)))
+    }
+}
+
+impl Limit {
+    /// Makes it known to everything that is called until the guard is dropped.
+    #[inline]
+    fn enter(self) -> Option<Entered> {
+        let nanos = self.enforced_nanos();
+        (nanos != u64::MAX).then(|| Scope::enter_within(nanos))
+    }
+}
+
 /// A call that has begun; counts how it ended, also when it is dropped.
 #[derive(Debug)]
 pub(super) struct Run<H: Handle<Shared>> {
@@ -20,58 +55,19 @@ pub(super) struct Run<H: Handle<Shared>> {
 }
 
 impl<H: Handle<Shared>> Run<H> {
-    /// Begins a call whose caller says for how long it waits, if it does.
-    ///
-    /// # Errors
-    /// The caller waits no more.
+    /// Begins a call with the limit that [`Shared::begin`] gave it.
     #[inline]
-    pub(super) fn start(
-        handle: H,
-        wait: impl FnOnce() -> Option<Duration>,
-    ) -> Result<Self, PolicyError> {
-        let mut limit = handle.gauge.limit();
-        if limit != Limit::OFF {
-            let wait = wait();
-            if let Some(wait) = wait {
-                limit = limit.at_most(wait);
-            }
-            let is_over = wait.is_some_and(|wait| wait.is_zero());
-            if limit.is_enforced() && (is_over || Scope::current().has_passed(&SystemClock)) {
-                return Err(handle.too_late());
-            }
-        }
-        Ok(Self { handle, limit, ended: false })
+    pub(super) fn new(handle: H, limit: Limit) -> Self {
+        Self { handle, limit, ended: false }
     }
 
-    /// For how long whoever is called next may work; `None` without any limit.
-    ///
-    /// # Errors
-    /// Nobody waits any more.
-    pub(super) fn left(mut self) -> Result<(Self, Option<Duration>), PolicyError> {
-        let scope = self.tighten(Scope::current(), None);
-        let Some(left) = scope.remaining(&SystemClock) else { return Ok((self, None)) };
-        let left = left.saturating_sub(self.handle.gauge.margin().min(left / 2));
-        if left.is_zero() && self.limit.is_enforced() {
-            self.ended = true;
-            return Err(self.handle.too_late());
-        }
-        Ok((self, Some(left)))
-    }
-
-    /// Makes the limit known to everything that is called until the guard is dropped.
+    /// Makes the limit known to everything that is called until the guard is dropped. The time runs
+    /// from the first wait on; `until` says when it is up then.
     #[inline]
     pub(super) fn enter(&self, until: Option<Instant>) -> Option<Entered> {
-        let limited = self.limit.is_enforced() && self.limit.duration().is_some();
-        limited.then(|| self.tighten(Scope::current(), until).enter())
-    }
-
-    /// The time runs from the first wait on; `until` says when it is up then.
-    #[inline]
-    fn tighten(&self, scope: Scope, until: Option<Instant>) -> Scope {
-        match (until, self.limit.duration()) {
-            (Some(until), _) => scope.by(until),
-            (None, Some(limit)) if self.limit.is_enforced() => scope.within(limit),
-            (None, _) => scope,
+        match until {
+            Some(until) if self.limit.is_enforced() => Some(Scope::current().by(until).enter()),
+            _ => self.limit.enter(),
         }
     }
 

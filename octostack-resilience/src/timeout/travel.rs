@@ -80,9 +80,11 @@ mod headers {
         }
     }
 
+    /// A header that is there already was written for us, by the library that the caller uses: it
+    /// counts as the word of the caller.
     impl<B> Travel<Request<B>> for Forwarded {
-        fn incoming(&self, _: &Request<B>) -> Option<Duration> {
-            None
+        fn incoming(&self, request: &Request<B>) -> Option<Duration> {
+            self.0.as_ref()?.read(request.headers())
         }
 
         fn is_outgoing(&self) -> bool {
@@ -90,11 +92,9 @@ mod headers {
         }
 
         fn outgoing(&self, request: &mut Request<B>, left: Duration) {
-            let Some(header) = &self.0 else { return };
-            let headers = request.headers_mut();
-            // The caller's own library may have said less.
-            let left = header.read(headers).map_or(left, |said| said.min(left));
-            header.write(headers, left);
+            if let Some(header) = &self.0 {
+                header.write(request.headers_mut(), left);
+            }
         }
     }
 }

@@ -128,6 +128,47 @@ fn chaos_ends_by_itself() {
 }
 
 #[test]
+fn chaos_meets_only_the_route_that_it_is_for() {
+    let orders = Orders::start(&QUICK);
+    let aim = |route: &str| {
+        let settings = format!(r#"{{"error_rate": 1.0, "route": "{route}"}}"#);
+        let body = format!(r#"{{"settings": {settings}, "ttl": "1m"}}"#);
+        assert_eq!(orders.change("inventory.chaos", &body).status, 200);
+    };
+    aim("/shop.billing.v1.Billing/*");
+    assert!(!is_degraded(&orders), "another service is meant");
+    aim("/shop.inventory.v1.Inventory/*");
+    assert!(is_degraded(&orders));
+}
+
+#[test]
+fn one_switch_ends_all_chaos() {
+    let orders = Orders::start(&QUICK);
+    break_it(&orders, "1m");
+    drive_until(&orders, "open");
+    let stop = r#"{"mode": "disabled", "ttl": "1m"}"#;
+    assert_eq!(orders.change("chaos", stop).status, 200);
+    assert_eq!(orders.metric("octostack_chaos_stopped", &[]), Some(1.0));
+    drive_until(&orders, "closed");
+    assert!(!is_degraded(&orders), "the override is still there, and does nothing");
+    assert_eq!(overrides(&orders), Some(1.0));
+}
+
+#[test]
+fn a_caller_says_for_how_long_it_waits() {
+    let orders = Orders::start(&[]);
+    orders.slow_inventory("20s");
+    let wait = [("grpc-timeout", "200m")];
+    let start = SystemClock.now();
+    let answer = ask(orders.public, "GET", "/orders/1", &wait, "");
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_eq!(answer.json()["policy"], "inbound.timeout");
+    assert!(SystemClock.now() - start < Duration::from_secs(10), "not as long as the inventory");
+    let answer = ask(orders.public, "GET", "/orders/1", &[("grpc-timeout", "0m")], "");
+    assert_eq!((answer.status, &answer.json()["code"]), (504, &"deadline_passed".into()));
+}
+
+#[test]
 fn numbers_add_up() {
     let orders = Orders::start(&QUICK);
     break_it(&orders, "1m");

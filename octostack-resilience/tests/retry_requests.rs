@@ -279,7 +279,8 @@ async fn a_whole_stack_can_tell_what_was_never_sent() {
 
     let is_refused = |error: &io::Error| error.kind() == ErrorKind::ConnectionRefused;
     let layer = stack("stock").grpc().never_sent(is_refused);
-    let service = layer.layer(failing_once(&Seen::default(), false, refused));
+    let seen_too = Seen::default();
+    let service = layer.layer(failing_once(&seen_too, false, refused));
     assert!(service.oneshot(post("message")).await.is_ok());
-    assert_eq!(seen.lock().unwrap().len(), 2);
+    assert_eq!((seen.lock().unwrap().len(), seen_too.lock().unwrap().len()), (2, 2));
 }

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn the_longest_waits_are_those_of_the_jitter() {
         let waits = |jitter, max_attempts| {
-            RetryConfig { jitter, max_attempts, ..RetryConfig::default() }.longest_waits()
+            RetryConfig { max_attempts, jitter, ..RetryConfig::default() }.longest_waits()
         };
         for jitter in [Jitter::Full, Jitter::Equal] {
             assert_eq!(waits(jitter, 3), Duration::from_millis(100 + 200));

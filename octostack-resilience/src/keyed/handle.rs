@@ -68,7 +68,7 @@ macro_rules! keyed_handle {
 
             /// As [`keys`](Self::keys), with the time of another clock.
             pub fn keys_at(&self, clock: &impl octostack_core::Clock) -> usize {
-                self.shared.store.look(clock).units.len()
+                self.shared.store.look(clock, |_| ()).keys
             }
         }
     };

@@ -9,7 +9,7 @@ mod store;
 
 pub use future::{KeyedFuture, OwnKey};
 pub(crate) use handle::{keyed_builder, keyed_handle, keyed_layer};
-pub(crate) use store::{Look, Store};
+pub(crate) use store::Store;
 
 use crate::settings::require;
 use octostack_core::Clock;

@@ -31,23 +31,13 @@ pub(crate) struct Store<K, U: Unit> {
     show: Option<ShowKey<K>>,
 }
 
-/// All units at one time, and what is counted beside them.
+/// What all units have counted, and what is counted beside them.
 pub(crate) struct Look<U: Unit> {
-    /// Those of keys.
-    pub(crate) units: Vec<Arc<U>>,
-    pub(crate) overflow: Arc<U>,
-    retired: U::Sum,
+    pub(crate) keys: usize,
+    /// Of all units, those that are gone and that of the overflow too.
+    pub(crate) sum: U::Sum,
     pub(crate) evicted: u64,
     pub(crate) overflowed: u64,
-}
-
-impl<U: Unit> Look<U> {
-    /// What all units have counted, those that are gone too.
-    pub(crate) fn sum(&self) -> U::Sum {
-        let mut sum = self.retired;
-        self.units.iter().chain([&self.overflow]).for_each(|unit| unit.add_to(&mut sum));
-        sum
-    }
 }
 
 impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
@@ -105,8 +95,7 @@ impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
     /// The unit of `key`, if it has one of its own. It is not used by that.
     pub(crate) fn look_at<T>(&self, key: &K, look: impl FnOnce(&U) -> T) -> Option<T> {
         let hash = self.hasher.hash_one(key);
-        let unit = lock(self.part_of(hash)).find(hash, key).cloned();
-        unit.map(|unit| look(&unit))
+        lock(self.part_of(hash)).find(hash, key).map(|unit| look(unit))
     }
 
     fn part_of(&self, hash: u64) -> &Mutex<Part<K, U>> {
@@ -138,27 +127,38 @@ impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
         adopt(&self.overflow);
     }
 
-    /// All units, after dropping those that nobody has asked for in a long time.
-    pub(crate) fn look(&self, clock: &impl Clock) -> Look<U> {
+    /// The numbers, after dropping what nobody has asked for in a long time. Each unit of a key is
+    /// shown to `visit`.
+    ///
+    /// That is under the lock of its part: a pointer to a unit would keep it from making room.
+    pub(crate) fn look(&self, clock: &impl Clock, mut visit: impl FnMut(&U)) -> Look<U> {
         let now = self.nanos(clock);
         let mut look = Look {
-            units: Vec::new(),
-            overflow: self.overflow.clone(),
-            retired: U::Sum::default(),
+            keys: 0,
+            sum: U::Sum::default(),
             evicted: 0,
             overflowed: self.overflowed.load(Relaxed),
         };
+        self.overflow.add_to(&mut look.sum);
         for part in &self.parts {
             let mut part = lock(part);
             let gone = part.sweep(now, clock);
-            look.units.extend(part.units().cloned());
-            let (retired, evicted) = (part.retired(), part.evicted());
+            U::merge(&mut look.sum, part.retired());
+            for unit in part.units() {
+                look.keys += 1;
+                unit.add_to(&mut look.sum);
+                visit(unit);
+            }
+            look.evicted += part.evicted();
             drop(part);
             drop(gone);
-            U::merge(&mut look.retired, retired);
-            look.evicted += evicted;
         }
         look
+    }
+
+    /// What keys share that there is no room for.
+    pub(crate) fn overflow(&self) -> &U {
+        &self.overflow
     }
 
     #[inline]

@@ -24,7 +24,8 @@
 //! # What it costs
 //! Over a [`CircuitBreaker`]: one read of the clock, a hash, a lock that is
 //! held while one entry is found, and two reference counts. `Eq` of the key runs under that lock. No
-//! allocation for a key that is present. A key takes about 1.5 KiB.
+//! allocation for a key that is present. Whoever asks for the numbers looks at all keys, one part
+//! under one hold of its lock. A key takes about 1.5 KiB.
 //!
 //! # What it does not do
 //! An error of readiness has no key, so it is in no window. It cannot know whether a key is true.

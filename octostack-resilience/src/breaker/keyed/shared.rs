@@ -3,7 +3,7 @@ use super::unit::Rules;
 use crate::breaker::config::Window;
 use crate::breaker::shared::{Shared as Breaker, collect_transitions};
 use crate::breaker::state::State;
-use crate::keyed::{KeyedRules, Look, SHOWN, ShowKey, Store, problems_of_room};
+use crate::keyed::{KeyedRules, SHOWN, ShowKey, Store, problems_of_room};
 use crate::settings::{Live, SettingsError, require};
 use octostack_core::inspect::{
     Control, Inspect, Metric, Mode, Patch, Problem, Registry, Sink, Value,
@@ -60,10 +60,10 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Shared<K> {
         let mut all = Vec::new();
         problems_of_room(&mut all, settings.max_keys, self.store.fewest_keys());
         if let Window::Calls(size) = settings.window {
-            let Look { units, overflow, .. } = self.store.look(&SystemClock);
-            let breakers = units.iter().chain([&overflow]);
-            let capacity = breakers.map(|breaker| breaker.machine.capacity()).min();
-            let capacity = capacity.unwrap_or(size);
+            let mut capacity = self.store.overflow().machine.capacity();
+            self.store.look(&SystemClock, |breaker| {
+                capacity = capacity.min(breaker.machine.capacity());
+            });
             require(&mut all, size <= capacity, "settings.window", || {
                 format!("{size} calls need a restart: while running it can grow to {capacity}")
             });
@@ -96,12 +96,17 @@ fn rules(
 }
 
 /// How many breakers are in each state, in the order of [`State::ALL`].
-fn by_state(units: &[Arc<Breaker>]) -> [u64; 3] {
-    let mut counts = [0; 3];
-    for breaker in units {
-        counts[breaker.machine.state() as usize] += 1;
+#[derive(Default)]
+struct ByState([u64; 3]);
+
+impl ByState {
+    fn count(&mut self, breaker: &Breaker) {
+        self.0[breaker.machine.state() as usize] += 1;
     }
-    counts
+
+    fn each(&self) -> impl Iterator<Item = (State, u64)> {
+        State::ALL.into_iter().zip(self.0)
+    }
 }
 
 /// A breaker that is not closed, for operators.
@@ -126,36 +131,40 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Inspect for Shared<K> {
     }
 
     fn status(&self) -> Value {
-        let look = self.store.look(&SystemClock);
-        let states = State::ALL.into_iter().zip(by_state(&look.units));
-        let states = states.map(|(state, count)| (state.as_str(), Value::from(count)));
-        let shown = look.units.iter().filter_map(|breaker| shown(breaker)).take(SHOWN);
+        let (mut states, mut not_closed) = (ByState::default(), Vec::new());
+        let look = self.store.look(&SystemClock, |breaker| {
+            states.count(breaker);
+            if not_closed.len() < SHOWN {
+                not_closed.extend(shown(breaker));
+            }
+        });
+        let states = states.each().map(|(state, count)| (state.as_str(), Value::from(count)));
         let [mode, settings, overridden] = self.live.status();
         Value::map([
-            ("keys", look.units.len().into()),
+            ("keys", look.keys.into()),
             ("states", Value::map(states)),
             ("evictions", look.evicted.into()),
             ("overflow", look.overflowed.into()),
-            ("overflow_state", look.overflow.machine.state().as_str().into()),
+            ("overflow_state", self.store.overflow().machine.state().as_str().into()),
             mode,
             overridden,
             settings,
-            ("counters", look.sum().totals.status()),
-            ("not_closed", Value::List(shown.collect())),
+            ("counters", look.sum.totals.status()),
+            ("not_closed", Value::List(not_closed)),
         ])
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
-        let look = self.store.look(&SystemClock);
+        let mut states = ByState::default();
+        let look = self.store.look(&SystemClock, |breaker| states.count(breaker));
         let labels = [("policy", &*self.name)];
-        for (state, count) in State::ALL.into_iter().zip(by_state(&look.units)) {
+        for (state, count) in states.each() {
             sink.sample(&KEYS, &[labels[0], ("state", state.as_str())], count as f64);
         }
         sink.sample(&EVICTIONS, &labels, look.evicted as f64);
         sink.sample(&OVERFLOW, &labels, look.overflowed as f64);
-        let sum = look.sum();
-        collect_transitions(&self.name, sum.transitions, sink);
-        sum.totals.collect(&self.name, self.kind(), sink);
+        collect_transitions(&self.name, look.sum.transitions, sink);
+        look.sum.totals.collect(&self.name, self.kind(), sink);
     }
 
     fn abnormal(&self) -> Option<String> {
@@ -164,9 +173,9 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Inspect for Shared<K> {
                 Some(format!("mode is {mode}"))
             }
             Mode::Enforce | Mode::Shadow => {
-                let units = self.store.look(&SystemClock).units;
-                let [_, open, half_open] = by_state(&units);
-                let all = units.len();
+                let mut states = ByState::default();
+                let all = self.store.look(&SystemClock, |breaker| states.count(breaker)).keys;
+                let ByState([_, open, half_open]) = states;
                 (open + half_open > 0)
                     .then(|| format!("of {all} keys {open} are open, {half_open} half-open"))
             }

@@ -1,7 +1,7 @@
 use super::config::KeyedBulkheadConfig;
 use super::unit::Rules;
 use crate::bulkhead::shared::{IN_FLIGHT, LIMIT, MODES, QUEUED, Shared as Places};
-use crate::keyed::{KeyedRules, Look, SHOWN, ShowKey, Store, problems_of_room};
+use crate::keyed::{KeyedRules, SHOWN, ShowKey, Store, problems_of_room};
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
 use octostack_core::{Clock, SystemClock};
@@ -72,9 +72,18 @@ fn rules(name: &Arc<str>, mode: Mode, settings: &KeyedBulkheadConfig) -> KeyedRu
 }
 
 /// Places in use and calls that wait, in all.
-fn counts(look: &Look<Places>) -> (u64, u64) {
-    let all = look.units.iter().chain([&look.overflow]).map(|places| places.permits.counts());
-    all.fold((0, 0), |sum, (used, queued)| (sum.0 + u64::from(used), sum.1 + u64::from(queued)))
+#[derive(Default)]
+struct InUse {
+    in_flight: u64,
+    queued: u64,
+}
+
+impl InUse {
+    fn count(&mut self, places: &Places) {
+        let (in_flight, queued) = places.permits.counts();
+        self.in_flight += u64::from(in_flight);
+        self.queued += u64::from(queued);
+    }
 }
 
 /// A bulkhead that is in use, for operators.
@@ -99,37 +108,43 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Inspect for Shared<K> {
     }
 
     fn status(&self) -> Value {
-        let look = self.store.look(&SystemClock);
-        let (in_flight, queued) = counts(&look);
-        let shown = look.units.iter().filter_map(|places| shown(places)).take(SHOWN);
+        let (mut all, mut in_use) = (InUse::default(), Vec::new());
+        let look = self.store.look(&SystemClock, |places| {
+            all.count(places);
+            if in_use.len() < SHOWN {
+                in_use.extend(shown(places));
+            }
+        });
+        all.count(self.store.overflow());
         let [mode, settings, overridden] = self.live.status();
         Value::map([
-            ("keys", look.units.len().into()),
-            ("in_flight", in_flight.into()),
-            ("queued", queued.into()),
+            ("keys", look.keys.into()),
+            ("in_flight", all.in_flight.into()),
+            ("queued", all.queued.into()),
             ("evictions", look.evicted.into()),
             ("overflow", look.overflowed.into()),
             mode,
             overridden,
             settings,
-            ("counters", look.sum().status()),
-            ("in_use", Value::List(shown.collect())),
+            ("counters", look.sum.status()),
+            ("in_use", Value::List(in_use)),
         ])
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
-        let look = self.store.look(&SystemClock);
-        let (in_flight, queued) = counts(&look);
+        let mut all = InUse::default();
+        let look = self.store.look(&SystemClock, |places| all.count(places));
+        all.count(self.store.overflow());
         let labels = [("policy", &*self.name)];
         // That of the overflow is there too.
-        let limit = u64::from(self.live.now().1.max_concurrent) * (look.units.len() as u64 + 1);
-        sink.sample(&IN_FLIGHT, &labels, in_flight as f64);
+        let limit = u64::from(self.live.now().1.max_concurrent) * (look.keys as u64 + 1);
+        sink.sample(&IN_FLIGHT, &labels, all.in_flight as f64);
         sink.sample(&LIMIT, &labels, limit as f64);
-        sink.sample(&QUEUED, &labels, queued as f64);
-        sink.sample(&KEYS, &labels, look.units.len() as f64);
+        sink.sample(&QUEUED, &labels, all.queued as f64);
+        sink.sample(&KEYS, &labels, look.keys as f64);
         sink.sample(&EVICTIONS, &labels, look.evicted as f64);
         sink.sample(&OVERFLOW, &labels, look.overflowed as f64);
-        look.sum().collect(&self.name, self.kind(), sink);
+        look.sum.collect(&self.name, self.kind(), sink);
     }
 
     fn abnormal(&self) -> Option<String> {

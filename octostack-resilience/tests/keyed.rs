@@ -35,6 +35,22 @@ fn fail(breaker: &KeyedCircuitBreaker<u32>, key: u32) {
     assert_eq!(breaker.state(&key), State::Open);
 }
 
+#[test]
+fn an_override_ends_whatever_keys_came_while_it_was_there() {
+    let registry = Registry::new();
+    let builder = KeyedCircuitBreaker::<u32>::builder("keyed").registry(&registry);
+    let each = CircuitBreakerConfig { window: Window::calls(2_000), ..Default::default() };
+    let breaker = builder.each(each).build().unwrap();
+    let items = registry.items();
+    let control = items[0].control().unwrap();
+    let smaller = [("window".to_owned(), 100_u32.into()), ("max_keys".to_owned(), 1_u32.into())];
+    let patch = Patch { mode: None, settings: smaller.into_iter().collect() };
+    control.set_override(Some(&patch)).unwrap();
+    breaker.admit(&1).unwrap().settle(Outcome::Success);
+    control.set_override(None).expect("the new one can grow as far as the others");
+    assert_eq!(breaker.settings().window, Window::calls(2_000));
+}
+
 /// Samples by name and labels other than the policy's.
 #[derive(Default)]
 struct Samples(Vec<(String, f64)>);

@@ -1,10 +1,11 @@
 //! One unit of a policy for each key: what the keyed circuit breaker and the keyed bulkhead share.
 //!
-//! `store.rs` has all keys in parts, `part.rs` those under one lock. No call is decided under that
+//! `store.rs` has all keys in parts, `part.rs` those under one lock, `room.rs` counts all. No call is decided under that
 //! lock: it is held while a unit is found, and the call then goes on with the unit.
 mod future;
 mod handle;
 mod part;
+mod room;
 mod store;
 
 pub use future::{KeyedFuture, OwnKey};
@@ -66,12 +67,5 @@ pub(crate) fn problems_of_keys(all: &mut Vec<Problem>, max_keys: u32, idle_for: 
     });
     require(all, (SHORTEST..=LONGEST).contains(&idle_for), "idle_for", || {
         format!("{} is out of range: 1s to 1day", format(idle_for))
-    });
-}
-
-/// What cannot be changed while running.
-pub(crate) fn problems_of_room(all: &mut Vec<Problem>, max_keys: u32, fewest: u32) {
-    require(all, max_keys >= fewest, "settings.max_keys", || {
-        format!("{max_keys} needs a restart: while running it can shrink to {fewest}")
     });
 }

@@ -10,6 +10,7 @@
 //! nobody has asked for in a long time. It goes from the last to the first, since the last fills
 //! the gap of one that is dropped: that one it has seen, or it is new.
 use super::Unit;
+use super::room::Room;
 use hashbrown::HashTable;
 use octostack_core::Clock;
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use std::sync::Arc;
 /// own choice of what was used least recently.
 pub(super) const SAMPLE: usize = 16;
 
-/// How many entries go for each new key while there are more than there is room for.
-const SURPLUS: usize = 2;
+/// How often a new key tries to make room: more than once, as there may be too many, and another
+/// part may be faster.
+const TRIES: usize = 3;
 
 struct Entry<K, U> {
     hash: u64,
@@ -37,7 +39,8 @@ pub(super) struct Gone<K, U> {
 /// See the [module docs](self).
 pub(super) struct Part<K, U: Unit> {
     rules: U::Rules,
-    room: usize,
+    /// That of all parts.
+    room: Arc<Room>,
     idle: u64,
     /// Where in `entries` the entry of a key is.
     index: HashTable<usize>,
@@ -49,7 +52,7 @@ pub(super) struct Part<K, U: Unit> {
 }
 
 impl<K: Eq, U: Unit> Part<K, U> {
-    pub(super) fn new(rules: U::Rules, room: usize, idle: u64) -> Self {
+    pub(super) fn new(rules: U::Rules, room: Arc<Room>, idle: u64) -> Self {
         Self {
             rules,
             room,
@@ -87,30 +90,38 @@ impl<K: Eq, U: Unit> Part<K, U> {
     pub(super) fn add(
         &mut self,
         hash: u64,
-        key: K,
-        label: Option<Arc<str>>,
+        key: &K,
+        label: Option<&Arc<str>>,
         now: u64,
         clock: &impl Clock,
-    ) -> (Option<Arc<U>>, Vec<Gone<K, U>>) {
+    ) -> (Option<Arc<U>>, Vec<Gone<K, U>>)
+    where
+        K: Clone,
+    {
         let mut gone = Vec::new();
-        for _ in 0..SURPLUS {
-            if self.entries.len() >= self.room
-                && let Some(at) = self.least_recent()
-            {
-                self.evicted += 1;
-                gone.push(self.remove(at));
+        for _ in 0..TRIES {
+            if self.room.take() {
+                let unit = Arc::new(U::make(&self.rules, label.cloned(), clock));
+                let at = self.entries.len();
+                let entry = Entry { hash, key: key.clone(), unit: unit.clone(), touched: now };
+                self.entries.push(entry);
+                let entries = &self.entries;
+                self.index.insert_unique(hash, at, |at| entries[*at].hash);
+                return (Some(unit), gone);
+            }
+            match self.make_room() {
+                Some(one) => gone.push(one),
+                None => break,
             }
         }
-        if self.entries.len() >= self.room {
-            gone.push(Gone { _key: key, _unit: None });
-            return (None, gone);
-        }
-        let unit = Arc::new(U::make(&self.rules, label, clock));
-        let at = self.entries.len();
-        self.entries.push(Entry { hash, key, unit: unit.clone(), touched: now });
-        let entries = &self.entries;
-        self.index.insert_unique(hash, at, |at| entries[*at].hash);
-        (Some(unit), gone)
+        (None, gone)
+    }
+
+    /// Drops one that rests, so that another key has its place.
+    pub(super) fn make_room(&mut self) -> Option<Gone<K, U>> {
+        let at = self.least_recent()?;
+        self.evicted += 1;
+        Some(self.remove(at))
     }
 
     /// Of the next few entries the one at rest that was used least recently.
@@ -166,12 +177,12 @@ impl<K: Eq, U: Unit> Part<K, U> {
         gone
     }
 
-    /// Takes other rules for new units, and drops units at rest that there is no room for any more.
-    pub(super) fn apply(&mut self, rules: U::Rules, room: usize, idle: u64) -> Vec<Gone<K, U>> {
-        (self.rules, self.room, self.idle) = (rules, room, idle);
+    /// Takes other rules for new units, and drops units at rest while there are too many.
+    pub(super) fn apply(&mut self, rules: U::Rules, idle: u64) -> Vec<Gone<K, U>> {
+        (self.rules, self.idle) = (rules, idle);
         let mut gone = Vec::new();
         for at in (0..self.entries.len()).rev() {
-            if self.entries.len() <= self.room {
+            if !self.room.is_over() {
                 break;
             }
             if Arc::get_mut(&mut self.entries[at].unit).is_some_and(|unit| unit.at_rest()) {
@@ -185,6 +196,7 @@ impl<K: Eq, U: Unit> Part<K, U> {
     /// Its unit must have no other owner.
     fn remove(&mut self, at: usize) -> Gone<K, U> {
         let entry = self.entries.swap_remove(at);
+        self.room.give();
         if let Ok(found) = self.index.find_entry(entry.hash, |other| *other == at) {
             found.remove();
         }

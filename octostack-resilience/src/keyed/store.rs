@@ -1,5 +1,6 @@
 //! All keys of a keyed policy, in parts with a lock each.
 use super::part::Part;
+use super::room::Room;
 use super::{KeyedRules, ShowKey, Unit};
 use crate::padded::Padded;
 use octostack_core::Clock;
@@ -12,15 +13,18 @@ use std::time::{Duration, Instant};
 /// The most parts: with more, two threads hardly ever meet less often.
 const PARTS: usize = 32;
 
-/// The fewest keys that are worth a part of their own. Keys fall into the parts by chance, so small
-/// parts are full long before all of them are.
+/// The fewest keys that are worth a part of their own.
 const KEYS: usize = 64;
+
+/// In how many other parts a new key looks for room when all in its own are in use.
+const ELSEWHERE: usize = 4;
 
 type Locked<K, U> = Padded<Mutex<Part<K, U>>>;
 
 /// See the [module docs](self).
 pub(crate) struct Store<K, U: Unit> {
     parts: Box<[Locked<K, U>]>,
+    room: Arc<Room>,
     /// Keyed by chance: nobody can make up keys that share a part.
     hasher: RandomState,
     /// What keys share that there is no room for.
@@ -43,11 +47,12 @@ pub(crate) struct Look<U: Unit> {
 impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
     pub(crate) fn new(rules: KeyedRules<U>, show: Option<ShowKey<K>>, clock: &impl Clock) -> Self {
         let KeyedRules { each, max_keys, idle_for } = rules;
-        let max_keys = max_keys as usize;
-        let parts = (max_keys / KEYS).clamp(1, PARTS);
-        let part = |room| Padded(Mutex::new(Part::new(each.clone(), room, nanos(idle_for))));
+        let parts = (max_keys as usize / KEYS).clamp(1, PARTS);
+        let room = Arc::new(Room::new(max_keys));
+        let part = || Part::new(each.clone(), room.clone(), nanos(idle_for));
         Self {
-            parts: rooms(max_keys, parts).map(part).collect(),
+            parts: (0..parts).map(|_| Padded(Mutex::new(part()))).collect(),
+            room,
             hasher: RandomState::new(),
             overflow: Arc::new(U::make(&each, None, clock)),
             overflowed: AtomicU64::new(0),
@@ -75,21 +80,31 @@ impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
 
     #[cold]
     fn new_unit(&self, hash: u64, key: &K, now: u64, clock: &impl Clock) -> Arc<U> {
-        let own = key.clone();
-        let label = self.show.as_ref().map(|show| show(key).into());
-        let mut part = lock(self.part_of(hash));
-        if let Some(unit) = part.touch(hash, key, now) {
+        let label = self.show.as_ref().map(|show| Arc::from(show(key)));
+        let mine = self.place(hash);
+        // After its own part a few others are asked to make room.
+        for other in 0..=ELSEWHERE.min(self.parts.len() - 1) {
+            if other > 0 {
+                let made = lock(&self.parts[(mine + other) % self.parts.len()]).make_room();
+                if made.is_none() {
+                    continue;
+                }
+            }
+            let mut part = lock(&self.parts[mine]);
+            if let Some(unit) = part.touch(hash, key, now) {
+                drop(part);
+                return unit; // another thread was faster
+            }
+            let idle = [part.step(now, clock), part.step(now, clock)];
+            let (unit, gone) = part.add(hash, key, label.as_ref(), now, clock);
             drop(part);
-            return unit; // another thread was faster
+            drop((idle, gone));
+            if let Some(unit) = unit {
+                return unit;
+            }
         }
-        let idle = [part.step(now, clock), part.step(now, clock)];
-        let (unit, gone) = part.add(hash, own, label, now, clock);
-        drop(part);
-        drop((idle, gone));
-        unit.unwrap_or_else(|| {
-            self.overflowed.fetch_add(1, Relaxed);
-            self.overflow.clone()
-        })
+        self.overflowed.fetch_add(1, Relaxed);
+        self.overflow.clone()
     }
 
     /// The unit of `key`, if it has one of its own. It is not used by that.
@@ -99,23 +114,21 @@ impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
     }
 
     fn part_of(&self, hash: u64) -> &Mutex<Part<K, U>> {
-        // Not the low bits and not the highest seven: these a hash table goes by.
-        let middle = hash >> 16 & 0xffff_ffff;
-        let at = (middle * self.parts.len() as u64) >> 32;
-        &self.parts[at as usize]
+        &self.parts[self.place(hash)]
     }
 
-    /// Fewer keys than parts cannot be divided among them.
-    pub(crate) fn fewest_keys(&self) -> u32 {
-        u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
+    fn place(&self, hash: u64) -> usize {
+        // Not the low bits and not the highest seven: these a hash table goes by.
+        let middle = hash >> 16 & 0xffff_ffff;
+        ((middle * self.parts.len() as u64) >> 32) as usize
     }
 
     /// Takes other rules: for new units, and with `adopt` for those that are there.
     pub(crate) fn apply(&self, rules: &KeyedRules<U>, adopt: impl Fn(&U)) {
-        let rooms = rooms(rules.max_keys as usize, self.parts.len());
-        for (part, room) in self.parts.iter().zip(rooms) {
+        self.room.set(rules.max_keys);
+        for part in &self.parts {
             let mut part = lock(part);
-            let gone = part.apply(rules.each.clone(), room, nanos(rules.idle_for));
+            let gone = part.apply(rules.each.clone(), nanos(rules.idle_for));
             let units: Vec<_> = part.units().cloned().collect();
             // What is woken by it is foreign code.
             drop(part);
@@ -170,11 +183,6 @@ impl<K: Hash + Eq + Clone, U: Unit> Store<K, U> {
 /// 584 years fit.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// `max_keys` divided among the parts, the rest to the first.
-fn rooms(max_keys: usize, parts: usize) -> impl Iterator<Item = usize> {
-    (0..parts).map(move |at| max_keys / parts + usize::from(at < max_keys % parts))
 }
 
 #[cfg(all(test, not(octostack_loom)))]

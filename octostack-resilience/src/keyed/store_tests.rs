@@ -101,6 +101,24 @@ fn governor_171_keys_of_the_past_do_not_stay() {
 }
 
 #[test]
+fn so_many_keys_as_it_may_have_and_not_one_less() {
+    let start = SystemClock.now();
+    for max_keys in [1, 63, 200, 1_000, 10_000] {
+        let store = Store::new(rules(max_keys), None, &start);
+        let held: Vec<_> = (0..max_keys).map(|key| store.unit(&key, &start)).collect();
+        let look = store.look(&start, |_| ());
+        let seen = (look.keys, look.evicted, look.overflowed);
+        assert_eq!(seen, (max_keys as usize, 0, 0), "of {max_keys}");
+        drop(store.unit(&max_keys, &start));
+        assert_eq!(store.look(&start, |_| ()).overflowed, 1, "all are in use");
+        drop(held);
+        drop(store.unit(&max_keys, &start));
+        let look = store.look(&start, |_| ());
+        assert_eq!((look.keys, look.evicted), (max_keys as usize, 1), "of {max_keys}");
+    }
+}
+
+#[test]
 fn fewer_keys_drop_what_rests_and_more_are_used_at_once() {
     let start = SystemClock.now();
     let store = Store::new(rules(8), None, &start);

@@ -3,7 +3,7 @@ use super::unit::Rules;
 use crate::breaker::config::Window;
 use crate::breaker::shared::{Shared as Breaker, collect_transitions};
 use crate::breaker::state::State;
-use crate::keyed::{KeyedRules, SHOWN, ShowKey, Store, problems_of_room};
+use crate::keyed::{KeyedRules, SHOWN, ShowKey, Store};
 use crate::settings::{Live, SettingsError, require};
 use octostack_core::inspect::{
     Control, Inspect, Metric, Mode, Patch, Problem, Registry, Sink, Value,
@@ -33,6 +33,7 @@ pub(super) struct Shared<K> {
     pub(super) store: Store<K, Breaker>,
     pub(super) live: Live<KeyedCircuitBreakerConfig>,
     registry: Registry,
+    built: Window,
 }
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static> Shared<K> {
@@ -45,25 +46,23 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Shared<K> {
         clock: &impl Clock,
     ) -> Result<Self, SettingsError> {
         let live = Live::new(&name, mode, settings.clone(), &Mode::ALL)?;
-        let rules = rules(&name, registry, mode, settings);
+        let built = settings.window;
+        let rules = rules(&name, registry, mode, settings, built);
         let store = Store::new(rules, show, clock);
-        Ok(Self { name, store, live, registry: registry.clone() })
+        Ok(Self { name, store, live, registry: registry.clone(), built })
     }
 
     fn apply(&self, mode: Mode, settings: &KeyedCircuitBreakerConfig) {
-        let rules = rules(&self.name, &self.registry, mode, settings);
+        let rules = rules(&self.name, &self.registry, mode, settings, self.built);
         self.store.apply(&rules, |breaker| breaker.adopt(mode, &rules.each.settings));
     }
 
     /// What cannot be changed while running, on top of what is wrong anyway.
     fn check(&self, settings: &KeyedCircuitBreakerConfig) -> Vec<Problem> {
         let mut all = Vec::new();
-        problems_of_room(&mut all, settings.max_keys, self.store.fewest_keys());
         if let Window::Calls(size) = settings.window {
-            let mut capacity = self.store.overflow().machine.capacity();
-            self.store.look(&SystemClock, |breaker| {
-                capacity = capacity.min(breaker.machine.capacity());
-            });
+            // All breakers are made alike.
+            let capacity = self.store.overflow().machine.capacity();
             require(&mut all, size <= capacity, "settings.window", || {
                 format!("{size} calls need a restart: while running it can grow to {capacity}")
             });
@@ -89,9 +88,10 @@ fn rules(
     registry: &Registry,
     mode: Mode,
     settings: &KeyedCircuitBreakerConfig,
+    built: Window,
 ) -> KeyedRules<Breaker> {
     let (name, registry) = (name.clone(), registry.clone());
-    let each = Rules { name, registry, mode, settings: settings.each() };
+    let each = Rules { name, registry, mode, settings: settings.each(), built };
     KeyedRules { each, max_keys: settings.max_keys, idle_for: settings.idle_for }
 }
 

@@ -1,5 +1,5 @@
 //! The breaker of one key.
-use crate::breaker::config::CircuitBreakerConfig;
+use crate::breaker::config::{CircuitBreakerConfig, Window};
 use crate::breaker::machine::Machine;
 use crate::breaker::shared::Shared;
 use crate::counters::Totals;
@@ -17,6 +17,9 @@ pub(crate) struct Rules {
     pub(super) registry: Registry,
     pub(super) mode: Mode,
     pub(super) settings: CircuitBreakerConfig,
+    /// The window that the policy was built with: all breakers can grow as far as the first could,
+    /// whatever is in force when they are made.
+    pub(super) built: Window,
 }
 
 /// What breakers have counted.
@@ -31,8 +34,12 @@ impl Unit for Shared {
     type Sum = Sum;
 
     fn make(rules: &Rules, label: Option<Arc<str>>, clock: &impl Clock) -> Self {
-        let Rules { name, registry, mode, settings } = rules.clone();
-        let machine = Machine::new(mode, settings.clone(), Rng::new(), clock);
+        let Rules { name, registry, mode, settings, built } = rules.clone();
+        let first = CircuitBreakerConfig { window: built, ..settings.clone() };
+        let machine = Machine::new(mode, first, Rng::new(), clock);
+        if settings.window != built {
+            machine.apply(mode, &settings, clock);
+        }
         let live = Live::checked(mode, settings, &Mode::ALL);
         Self::new(name, machine, live, registry).of_key(label)
     }

@@ -1,7 +1,7 @@
 use super::config::KeyedBulkheadConfig;
 use super::unit::Rules;
 use crate::bulkhead::shared::{IN_FLIGHT, LIMIT, MODES, QUEUED, Shared as Places};
-use crate::keyed::{KeyedRules, SHOWN, ShowKey, Store, problems_of_room};
+use crate::keyed::{KeyedRules, SHOWN, ShowKey, Store};
 use crate::settings::{Live, SettingsError};
 use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
 use octostack_core::{Clock, SystemClock};
@@ -46,22 +46,11 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Shared<K> {
         self.store.apply(&rules, |places| places.apply(mode, &rules.each.settings));
     }
 
-    /// What cannot be changed while running, on top of what is wrong anyway.
-    fn check(&self, settings: &KeyedBulkheadConfig) -> Vec<Problem> {
-        let mut all = Vec::new();
-        problems_of_room(&mut all, settings.max_keys, self.store.fewest_keys());
-        all
-    }
-
     pub(super) fn reconfigure(
         &self,
         mode: Option<Mode>,
         settings: Option<KeyedBulkheadConfig>,
     ) -> Result<(), SettingsError> {
-        let problems = settings.as_ref().map(|s| self.check(s)).unwrap_or_default();
-        if !problems.is_empty() {
-            return Err(SettingsError { policy: self.name.to_string(), problems });
-        }
         self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
     }
 }
@@ -161,11 +150,10 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Inspect for Shared<K> {
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static> Control for Shared<K> {
     fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.live.check_with(Some(patch), |settings| Self::check(self, settings))
+        self.live.check_with(Some(patch), |_| Vec::new())
     }
 
     fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.check_with(patch, |settings| Self::check(self, settings))?;
         self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
     }
 }

@@ -9,7 +9,7 @@ use octostack_resilience::breaker::State;
 use octostack_resilience::chaos::{ChaosSwitch, HttpAim};
 use octostack_resilience::retry::{BySource, GrpcRequests, ReplayBody};
 use octostack_resilience::stack::OutboundService;
-use octostack_resilience::timeout::Forwarded;
+use octostack_resilience::timeout::{Accepted, Forwarded};
 use octostack_resilience::{CircuitBreaker, Grpc, Outbound, breaker, deadline};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::route::FixedRoute;
@@ -22,16 +22,23 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::{TimeoutExpired, transport};
 use tower_layer::Layer as _;
 use tower_service::Service;
 
+/// By how much longer tonic's word is held back than the policy's: for its timer to fire first.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// With a longer margin tonic's word is passed on at once.
+const MOST_MARGIN: Duration = Duration::from_secs(1);
+
 /// How long a service beside this one gets to finish once nobody calls it any more.
 const BESIDE_END: Duration = Duration::from_millis(500);
 
 type OutboundStack =
-    ClientTraceService<OutboundService<Transport, Grpc, Requests, Forwarded, HttpAim>>;
+    ClientTraceService<OutboundService<Transport, Grpc, Requests, Forwarded, HttpAim, Accepted>>;
 
 /// A call whose connection was refused never reached the server, and is repeated whatever it does.
 type Requests = GrpcRequests<BySource>;
@@ -114,16 +121,28 @@ impl Service<Request<ReplayBody<Body>>> for Transport {
     }
 
     fn call(&mut self, request: Request<ReplayBody<Body>>) -> TransportFuture {
-        TransportFuture { future: Some(self.channel.call(request.map(Body::new))) }
+        let future = self.channel.call(request.map(Body::new));
+        TransportFuture { state: TransportState::Calling { future } }
     }
 }
 
 pin_project! {
     /// The future of [`Transport`].
+    ///
+    /// tonic ends calls by `grpc-timeout` too, a margin before the policy that wrote it. It is the
+    /// policy that counts and tells, so tonic's word is held back until then; but only as long as a
+    /// margin can be, since whoever said until when it waits need not have set a timer.
     struct TransportFuture {
-        // `None` once tonic has given up, while the policy has not yet.
         #[pin]
-        future: Option<transport::channel::ResponseFuture>,
+        state: TransportState,
+    }
+}
+
+pin_project! {
+    #[project = TransportProjection]
+    enum TransportState {
+        Calling { #[pin] future: transport::channel::ResponseFuture },
+        Held { #[pin] until: Sleep, error: Option<transport::Error> },
     }
 }
 
@@ -131,16 +150,27 @@ impl Future for TransportFuture {
     type Output = Result<Response<Body>, transport::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut future = self.project().future;
-        let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Pending };
-        match ready!(running.poll(cx)) {
-            // tonic ends calls by `grpc-timeout` too, a margin before the policy that wrote it. It
-            // is the policy that counts and tells, and its timer is armed.
-            Err(error) if deadline::current().is_some() && is_timeout(&error) => {
-                future.set(None);
-                Poll::Pending
-            }
-            output => Poll::Ready(output),
+        let mut state = self.project().state;
+        loop {
+            let error = match state.as_mut().project() {
+                TransportProjection::Held { until, error } => {
+                    ready!(until.poll(cx));
+                    return match error.take() {
+                        Some(error) => Poll::Ready(Err(error)),
+                        None => Poll::Pending, // polled after it was ready
+                    };
+                }
+                TransportProjection::Calling { future } => match ready!(future.poll(cx)) {
+                    Err(error) if is_timeout(&error) => error,
+                    output => return Poll::Ready(output),
+                },
+            };
+            // Nobody else ends the call soon: it is the caller's own word to tonic.
+            let Some(left) = deadline::remaining().filter(|left| *left <= MOST_MARGIN) else {
+                return Poll::Ready(Err(error));
+            };
+            let until = tokio::time::sleep(left + MARGIN);
+            state.set(TransportState::Held { until, error: Some(error) });
         }
     }
 }
@@ -244,9 +274,10 @@ impl<S> App<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Body, Channel, Endpoint, Registry, Request, Service, transport};
+    use super::{Body, Channel, Endpoint, Registry, Request, Service, deadline, transport};
     use axum::Router;
     use octostack_core::inspect::{Metric, Sink};
+    use octostack_core::{Clock, SystemClock};
     use octostack_resilience::ChaosSwitch;
     use std::collections::BTreeMap;
     use std::future::poll_fn;
@@ -290,5 +321,57 @@ mod tests {
             let failed = (policy.to_owned(), "failure".to_owned());
             assert!(outcomes.0.contains_key(&failed), "{policy}: {:?}", outcomes.0);
         }
+    }
+
+    /// A server that never answers.
+    async fn silent() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let slow = Router::new().fallback(std::future::pending::<()>);
+        tokio::spawn(async move { axum::serve(listener, slow).await });
+        address
+    }
+
+    fn channel(endpoint: &Endpoint, address: String) -> Channel {
+        let channel = transport::Endpoint::from_shared(address).unwrap().connect_lazy();
+        let registry = Registry::new();
+        let switch = ChaosSwitch::new(&registry);
+        Channel::new("slow", endpoint, channel, (false, &switch), &registry).unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_no_policy_ends_is_ended_by_tonic() {
+        let second = Duration::from_secs(1);
+        let unlimited =
+            Endpoint { timeout: Duration::ZERO, deadline: Duration::ZERO, ..Endpoint::default() };
+        for endpoint in [Endpoint::default(), unlimited] {
+            let mut channel = channel(&endpoint, silent().await);
+            let start = SystemClock.now();
+            let call = deadline::by(start + second / 4, async {
+                poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+                channel.call(Request::new(Body::empty())).await
+            });
+            let _ = tokio::time::timeout(10 * second, call).await.expect("it ended by itself");
+            assert!(SystemClock.now() - start < 3 * second);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_time_that_a_caller_gives_is_for_all_attempts_together() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let busy = Router::new().fallback(|| async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            [("content-type", "application/grpc"), ("grpc-status", "14")]
+        });
+        tokio::spawn(async move { axum::serve(listener, busy).await });
+        let mut channel = channel(&Endpoint::default(), address);
+        poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let mut request = Request::new(Body::empty());
+        request.headers_mut().insert("grpc-timeout", "400m".parse().unwrap());
+        let start = SystemClock.now();
+        channel.call(request).await.unwrap();
+        let took = SystemClock.now() - start;
+        assert!(took < Duration::from_millis(800), "three attempts would take 900 ms: {took:?}");
     }
 }

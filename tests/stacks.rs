@@ -12,7 +12,10 @@ use http_body_util::{BodyExt, Full};
 use octostack::Registry;
 use octostack::resilience::deadline::{self, DeadlineHeader};
 use octostack::resilience::retry::ReplayBody;
-use octostack::resilience::{Inbound, Mode, Outbound, OutboundConfig, TimeoutConfig};
+use octostack::resilience::{
+    BulkheadConfig, CircuitBreakerConfig, Inbound, Mode, Outbound, OutboundConfig, RetryConfig,
+    TimeoutConfig,
+};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -254,9 +257,12 @@ async fn around_anything_else() {
     assert_eq!(calls.load(SeqCst), 2);
 }
 
+fn limit(timeout: Duration) -> TimeoutConfig {
+    TimeoutConfig { timeout, ..TimeoutConfig::default() }
+}
+
 #[test]
 fn limits_that_do_not_go_together_are_refused_with_their_numbers() {
-    let limit = |timeout| TimeoutConfig { timeout, ..TimeoutConfig::default() };
     let settings = OutboundConfig {
         deadline: limit(Duration::from_secs(5)),
         timeout: limit(Duration::from_secs(40)),
@@ -269,9 +275,46 @@ fn limits_that_do_not_go_together_are_refused_with_their_numbers() {
         problems,
         [
             "timeout.timeout: one attempt may take longer (40s) than the whole call (5s); at worst \
-             3 attempts and their waits would take 2m 300ms",
+             3 attempts and their waits would take 2m 10s 300ms",
             "breaker.half_open_timeout: trial calls lose their places after 30s, before their \
              attempt can time out (40s)",
         ]
     );
+}
+
+#[test]
+fn values_that_no_duration_can_hold_are_refused_and_not_added_up() {
+    let settings = OutboundConfig {
+        timeout: limit(Duration::MAX),
+        retry: RetryConfig {
+            max_attempts: u32::MAX,
+            base_delay: Duration::MAX,
+            max_delay: Duration::MAX,
+            ..RetryConfig::default()
+        },
+        ..OutboundConfig::default()
+    };
+    assert!(settings.validate().is_err());
+    let unlimited = OutboundConfig { deadline: limit(Duration::ZERO), ..settings };
+    assert_eq!(unlimited.worst_case().latency, Some(Duration::MAX));
+}
+
+#[test]
+fn the_wait_for_a_place_is_part_of_what_a_breaker_sees() {
+    let keys = |bulkhead: BulkheadConfig, breaker: CircuitBreakerConfig| {
+        let settings = OutboundConfig { bulkhead, breaker, ..OutboundConfig::default() };
+        let problems = settings.validate().err().unwrap_or_default();
+        problems.into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    };
+    let queue = |max_wait| BulkheadConfig { max_queue: 5, max_wait, ..BulkheadConfig::default() };
+    let slow = |slow_call_duration| CircuitBreakerConfig {
+        slow_call_duration,
+        ..CircuitBreakerConfig::default()
+    };
+    let (second, default) = (Duration::from_secs(1), CircuitBreakerConfig::default);
+    assert_eq!(keys(queue(second), default()), [""; 0]);
+    assert_eq!(keys(queue(25 * second), default()), ["breaker.half_open_timeout"]);
+    assert_eq!(keys(queue(second), slow(second)), ["breaker.slow_call_duration"]);
+    assert_eq!(keys(queue(second), slow(2 * second)), [""; 0]);
+    assert_eq!(keys(BulkheadConfig::default(), slow(11 * second)), ["breaker.slow_call_duration"]);
 }

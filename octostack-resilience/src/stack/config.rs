@@ -20,6 +20,7 @@ use std::time::Duration;
 /// | a first wait between attempts that is as long as the whole call | there would be no second attempt |
 /// | a window of time shorter than two attempts (.NET's standard pipeline) | results would leave it before there are enough of them |
 /// | slow calls that are slower than an attempt may be | none would ever be seen |
+/// | slow calls that are faster than the wait for a place may be | a queue would open the breaker of a fast service |
 /// | trial calls that lose their places before their attempt can time out | a slow service would get more than its share |
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
@@ -80,17 +81,21 @@ impl OutboundConfig {
     ///
     /// let worst = OutboundConfig::default().worst_case();
     /// assert_eq!(worst.attempts, 3);
-    /// // Three attempts of 10 s, and waits of at most 100 and 200 ms between them.
-    /// assert_eq!(worst.without_deadline, Some(Duration::from_millis(30_300)));
+    /// // Three attempts of 10 s, waits of at most 100 and 200 ms between them, and twice the 5 s
+    /// // that a service may ask for.
+    /// assert_eq!(worst.without_deadline, Some(Duration::from_millis(40_300)));
     /// assert_eq!(worst.latency, Some(Duration::from_secs(30)));
     /// ```
     pub fn worst_case(&self) -> WorstCase {
-        let attempts = self.retry.max_attempts;
         let limit =
             |timeout: &TimeoutConfig| (!timeout.timeout.is_zero()).then_some(timeout.timeout);
-        let attempt = limit(&self.timeout).map(|attempt| attempt + self.bulkhead.max_wait);
-        let waits = self.retry.longest_waits();
-        let without_deadline = attempt.map(|attempt| attempt.saturating_mul(attempts) + waits);
+        let attempts = self.retry.max_attempts.min(10); // more are refused
+        // A service may ask for a longer wait before each of the repeats.
+        let asked = self.retry.max_retry_after.saturating_mul(attempts.saturating_sub(1));
+        let waits = self.retry.longest_waits().saturating_add(asked);
+        let without_deadline = limit(&self.timeout)
+            .map(|attempt| attempt.saturating_add(self.bulkhead.max_wait))
+            .map(|attempt| attempt.saturating_mul(attempts).saturating_add(waits));
         let latency = match (limit(&self.deadline), without_deadline) {
             (Some(deadline), Some(sum)) => Some(deadline.min(sum)),
             (deadline, sum) => deadline.or(sum),
@@ -124,7 +129,9 @@ impl OutboundConfig {
             return;
         }
         let whole = format(deadline);
-        let fits = attempt <= deadline && !attempt.is_zero();
+        // A single attempt without a limit of its own is ended by that of the call.
+        let unlimited = attempt.is_zero() && self.retry.max_attempts > 1;
+        let fits = attempt <= deadline && !unlimited;
         require(problems, fits, "timeout.timeout", || {
             let WorstCase { attempts, without_deadline, .. } = self.worst_case();
             let attempt = if attempt.is_zero() { "for ever".into() } else { format(attempt) };
@@ -153,10 +160,20 @@ impl OutboundConfig {
 
     /// What the breaker could not see.
     fn check_breaker(&self, problems: &mut Vec<Problem>) {
-        let attempt = self.timeout.timeout;
+        let (attempt, queued) = (self.timeout.timeout, self.bulkhead.max_wait);
+        let slow = self.breaker.slow_call_duration;
+        require(problems, slow.is_zero() || slow > queued, "breaker.slow_call_duration", || {
+            format!(
+                "a call that waits for its place counts as slow: it may wait {}, and from {} on it is",
+                format(queued),
+                format(slow)
+            )
+        });
         if attempt.is_zero() {
             return;
         }
+        // As the breaker sees it: the wait for a place is inside it.
+        let attempt = attempt.saturating_add(queued);
         let (longest, twice) = (format(attempt), attempt.saturating_mul(2));
         if let Window::Time(window) = self.breaker.window {
             require(problems, window >= twice, "breaker.window", || {
@@ -167,7 +184,6 @@ impl OutboundConfig {
                 )
             });
         }
-        let slow = self.breaker.slow_call_duration;
         require(problems, slow < attempt, "breaker.slow_call_duration", || {
             format!("no attempt lasts {}: it is ended after {longest}", format(slow))
         });

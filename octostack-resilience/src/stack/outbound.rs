@@ -2,7 +2,7 @@ use super::config::OutboundConfig;
 use super::outbound_layer::OutboundLayer;
 use crate::deadline::DeadlineHeader;
 use crate::retry::{Cloned, GrpcRequests, HttpRequests};
-use crate::timeout::{Forwarded, Unsaid};
+use crate::timeout::{Accepted, Forwarded, Unsaid};
 use crate::{
     Bulkhead, Chaos, ChaosSwitch, CircuitBreaker, Grpc, Http, Plain, RateLimit, Retry,
     SettingsError, Timeout,
@@ -56,10 +56,12 @@ impl Outbound {
     pub fn http(
         &self,
         header: impl Into<Option<DeadlineHeader>>,
-    ) -> OutboundLayer<Http, HttpRequests, Forwarded, chaos::HttpAim> {
+    ) -> OutboundLayer<Http, HttpRequests, Forwarded, chaos::HttpAim, Accepted> {
+        let header = header.into();
         OutboundLayer::new((
             self.rate_limit.layer().respond_http(),
-            self.deadline.layer().respond_http(),
+            // What the caller's own library wrote bounds the call, and not each attempt.
+            self.deadline.layer().respond_http().accept_deadline(header.clone()),
             self.retry.layer().respond_http(),
             self.breaker.layer().respond_http(),
             self.bulkhead.layer().respond_http(),
@@ -71,10 +73,11 @@ impl Outbound {
     /// A layer around a gRPC channel. Verdicts go by gRPC status, what the server did not begin is
     /// repeated, the policies answer with statuses, and `grpc-timeout` tells the server for how
     /// long we wait.
-    pub fn grpc(&self) -> OutboundLayer<Grpc, GrpcRequests, Forwarded, chaos::HttpAim> {
+    pub fn grpc(&self) -> OutboundLayer<Grpc, GrpcRequests, Forwarded, chaos::HttpAim, Accepted> {
         OutboundLayer::new((
             self.rate_limit.layer().respond_grpc(),
-            self.deadline.layer().respond_grpc(),
+            // What the caller's own library wrote bounds the call, and not each attempt.
+            self.deadline.layer().respond_grpc().accept_deadline(DeadlineHeader::grpc()),
             self.retry.layer().respond_grpc(),
             self.breaker.layer().respond_grpc(),
             self.bulkhead.layer().respond_grpc(),

@@ -53,13 +53,13 @@ impl<P, H, T, R, X> TimeoutLayer<P, H, Reach<T, R, X>> {
 impl<P, H, R, X> TimeoutLayer<P, H, Reach<Unsaid, R, X>> {
     /// Goes by the deadline of the caller too, which a header of the request says. It can be
     /// shorter than this timeout, not longer. A call whose caller waits no more is refused with
-    /// [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed).
+    /// [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed). With `None` it reads nothing.
     pub fn accept_deadline(
         self,
-        header: DeadlineHeader,
+        header: impl Into<Option<DeadlineHeader>>,
     ) -> TimeoutLayer<P, H, Reach<Accepted, R, X>> {
         self.reaching(|Reach { readiness, extent, .. }| {
-            let travel = Accepted::new(header);
+            let travel = Accepted::new(header.into());
             Reach { travel, readiness, extent }
         })
     }

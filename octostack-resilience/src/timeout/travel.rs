@@ -48,8 +48,8 @@ mod headers {
     pub struct Accepted(Arc<[DeadlineHeader]>);
 
     impl Accepted {
-        pub(in super::super) fn new(header: DeadlineHeader) -> Self {
-            Self(Arc::new([header]))
+        pub(in super::super) fn new(header: Option<DeadlineHeader>) -> Self {
+            Self(header.into_iter().collect())
         }
 
         pub(in super::super) fn and(&self, header: DeadlineHeader) -> Self {
@@ -93,7 +93,10 @@ mod headers {
 
         fn outgoing(&self, request: &mut Request<B>, left: Duration) {
             if let Some(header) = &self.0 {
-                header.write(request.headers_mut(), left);
+                let headers = request.headers_mut();
+                // What somebody said before is never made longer, in whatever mode we are.
+                let left = header.read(headers).map_or(left, |said| said.min(left));
+                header.write(headers, left);
             }
         }
     }

@@ -13,8 +13,8 @@ use octostack::Registry;
 use octostack::resilience::deadline::{self, DeadlineHeader};
 use octostack::resilience::retry::ReplayBody;
 use octostack::resilience::{
-    BulkheadConfig, CircuitBreakerConfig, Inbound, Mode, Outbound, OutboundConfig, RetryConfig,
-    TimeoutConfig,
+    BulkheadConfig, ChaosConfig, CircuitBreakerConfig, Inbound, Mode, Outbound, OutboundConfig,
+    RetryConfig, TimeoutConfig,
 };
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -317,4 +317,21 @@ fn the_wait_for_a_place_is_part_of_what_a_breaker_sees() {
     assert_eq!(keys(queue(second), slow(second)), ["breaker.slow_call_duration"]);
     assert_eq!(keys(queue(second), slow(2 * second)), [""; 0]);
     assert_eq!(keys(BulkheadConfig::default(), slow(11 * second)), ["breaker.slow_call_duration"]);
+}
+
+#[test]
+fn settings_that_one_policy_refuses_change_none() {
+    let registry = Registry::new();
+    let stack = Outbound::builder("prices").registry(&registry).build().unwrap();
+    let second = Duration::from_secs(1);
+    let breaker = CircuitBreakerConfig { open_for: 50 * second, ..CircuitBreakerConfig::default() };
+    let chaos = ChaosConfig { error_rate: 1.0, ..ChaosConfig::default() };
+    let settings = OutboundConfig { breaker, chaos, ..OutboundConfig::default() };
+    let error = stack.reconfigure(settings.clone()).unwrap_err().to_string();
+    assert!(error.contains("chaos.enabled"), "{error}");
+    assert_eq!(stack.breaker().settings(), CircuitBreakerConfig::default());
+
+    let settings = OutboundConfig { chaos: ChaosConfig::default(), ..settings };
+    stack.reconfigure(settings).unwrap();
+    assert_eq!(stack.breaker().settings().open_for, 50 * second);
 }

@@ -253,6 +253,13 @@ impl<C: Settings> Live<C> {
         self.lock().in_force.clone()
     }
 
+    /// The policy's own, whatever lies over it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn own(&self) -> (Mode, C) {
+        let layers = self.lock();
+        (layers.mode, layers.settings.clone())
+    }
+
     /// Replaces the policy's own settings, or its own mode, and applies what is then in force.
     ///
     /// An override stays as it is. If it does not go together with the new settings, what is in

@@ -387,3 +387,29 @@ async fn the_switch_stops_all_and_lets_go_who_is_held() {
     let told = registry.events().iter().filter(|event| event.kind == "chaos_switch").count();
     assert_eq!(told, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_changes_nothing_neither_ends_nor_restarts_chaos() {
+    let registry = Registry::new();
+    let second = Duration::from_secs(1);
+    let chaos = chaos(&registry).error_rate(1.0).expires_after(5 * second).build().unwrap();
+    tokio::time::advance(6 * second).await;
+    let settings = chaos.settings();
+    chaos.reconfigure(settings).unwrap();
+    let call = chaos.call(async { Ok::<_, Infallible>(1) });
+    assert_eq!(call.await, Ok(1), "it has expired, and stays so");
+
+    let registry = Registry::new();
+    let chaos = Chaos::builder("held").registry(&registry).enabled(true).build().unwrap();
+    let latency = ("latency".to_owned(), "10s".into());
+    let patch = Patch { mode: None, settings: [latency].into_iter().collect() };
+    let (minute, now) = (Duration::from_secs(60), SystemClock.now());
+    registry.set_override("held", patch, minute, &Actor::default(), now).unwrap();
+    let start = SystemClock.now();
+    let held = chaos.call(async { Ok::<_, Infallible>(1) });
+    let (answer, ()) = tokio::join!(held, async {
+        tokio::time::sleep(second).await;
+        chaos.reconfigure(ChaosConfig::default()).unwrap();
+    });
+    assert_eq!((answer, SystemClock.now() - start), (Ok(1), 10 * second));
+}

@@ -189,9 +189,41 @@ async fn a_breaker_judges_an_answer_that_begins_well_by_its_end() {
     assert_eq!(ended(status("5")).await, "success", "NOT_FOUND is an answer");
     assert_eq!(ended(status("13")).await, "failure");
     assert_eq!(ended(status("8")).await, "overloaded");
-    assert_eq!(ended(Some(Ok(data()))).await, "success");
+    assert_eq!(ended(Some(Ok(data()))).await, "failure", "it ended without a status");
     assert_eq!(ended(Some(Err("reset"))).await, "failure");
     assert_eq!(ended(None).await, "cancelled", "nobody read it");
+}
+
+#[tokio::test]
+async fn an_answer_of_http_that_began_well_is_a_success_though_nobody_reads_it() {
+    let registry = Registry::new();
+    let breaker = CircuitBreaker::builder("b").registry(&registry).build().unwrap();
+    let layer = breaker.layer().respond_http().until_body_end();
+    let (_to, response) = scripted();
+    drop(answer(layer.clone(), response).await.unwrap());
+    assert_eq!(outcomes(&registry), [("success".to_owned(), 1.0)]);
+    let (to, response) = scripted();
+    let mut body = answer(layer, response).await.unwrap().into_body();
+    to.send(Err("reset")).unwrap();
+    body.frame().await.unwrap().unwrap_err();
+    let expected = [("failure".to_owned(), 1.0), ("success".to_owned(), 1.0)];
+    assert_eq!(outcomes(&registry), expected, "what breaks off is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_heeds_the_pushback_in_trailers() {
+    let breaker = CircuitBreaker::builder("b").registry(&Registry::new());
+    let breaker = breaker.consecutive_failures(1).open_for(SECOND).build().unwrap();
+    let (to, response) = scripted();
+    let layer = breaker.layer().respond_grpc().until_body_end();
+    let mut body = answer(layer, response).await.unwrap().into_body();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "14".parse().unwrap());
+    trailers.insert("grpc-retry-pushback-ms", "30000".parse().unwrap());
+    to.send(Ok(Frame::trailers(trailers))).unwrap();
+    body.frame().await.unwrap().unwrap();
+    let word = breaker.admit().unwrap_err();
+    assert!(word.retry_after >= Some(30 * SECOND), "{word:?}");
 }
 
 #[tokio::test]
@@ -215,13 +247,16 @@ async fn a_trial_call_keeps_its_place_until_its_body_has_ended() {
     let breaker = breaker.open_for(SECOND).build().unwrap();
     breaker.admit().unwrap().settle(Outcome::Failure);
     tokio::time::advance(SECOND).await;
-    let layer = breaker.layer().until_body_end();
+    let layer = breaker.layer().respond_grpc().until_body_end();
     let (_to, response) = scripted();
     let answered = answer(layer.clone(), response).await.unwrap();
     breaker.admit().unwrap_err();
     drop(answered);
     let (to, response) = scripted();
-    let answered = answer(layer, response).await.expect("the place of a dropped body is free");
+    let answered = answer(layer, response).await.unwrap();
+    let name = http::HeaderName::from_static("grpc-status");
+    let fine = HeaderMap::from_iter([(name, http::HeaderValue::from_static("0"))]);
+    to.send(Ok(Frame::trailers(fine))).expect("the place of a dropped body is free");
     drop(to);
     answered.into_body().collect().await.unwrap();
     assert_eq!(breaker.state(), State::Closed);

@@ -47,7 +47,7 @@ pin_project! {
     #[project = StateProjection]
     pub(super) enum CallState<F, H: Handle<Shared>> {
         Rejected { error: Option<PolicyError> },
-        Admitted { #[pin] future: F, permit: Option<Permit<H>> },
+        Admitted { #[pin] future: F, permit: Held<H> },
     }
 }
 
@@ -65,11 +65,38 @@ impl<F, H: Handle<Shared>> CallState<F, H> {
     {
         match self.project() {
             StateProjection::Admitted { future, permit } => {
-                let panicked = |permit: &mut Option<Permit<H>>| drop(permit.take());
-                let output = ready!(ending_on_panic(permit, panicked, || future.poll(cx)));
-                Poll::Ready(settle(output, taken(permit)))
+                let output = ready!(ending_on_panic(permit, Held::failed, || future.poll(cx)));
+                Poll::Ready(settle(output, taken(&mut permit.0)))
             }
             StateProjection::Rejected { error } => Poll::Ready(reject(taken(error))),
+        }
+    }
+}
+
+/// The permit of a future, which is told of panics when they happen. If it is dropped with the
+/// permit, its caller has given up, also when it is the caller who panics.
+pub(super) struct Held<H: Handle<Shared>>(Option<Permit<H>>);
+
+impl<H: Handle<Shared>> Held<H> {
+    #[inline]
+    pub(super) fn new(permit: Permit<H>) -> Self {
+        Self(Some(permit))
+    }
+
+    /// The service panics.
+    #[cold]
+    pub(super) fn failed(&mut self) {
+        if let Some(permit) = self.0.take() {
+            permit.settle(Outcome::Failure);
+        }
+    }
+}
+
+impl<H: Handle<Shared>> Drop for Held<H> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(permit) = self.0.take() {
+            permit.settle(Outcome::Cancelled);
         }
     }
 }
@@ -110,7 +137,7 @@ where
             |error| protocol.reject(error).map(|answer| reach.pass(answer)),
             |output, permit| match (protocol.classify(&output), output) {
                 (Outcome::Success, Ok(answer)) if !X::AT_HEAD => {
-                    Ok(reach.hold(answer, Verdict { permit, protocol: protocol.clone() }))
+                    Ok(reach.hold(answer, Verdict::new(permit, protocol.clone())))
                 }
                 (Outcome::Success, output) => {
                     permit.settle(Outcome::Success);
@@ -129,19 +156,51 @@ where
 #[derive(Debug)]
 #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "without bodies nothing goes on"))]
 pub struct Verdict<P, H: Handle<Shared>> {
-    permit: Permit<H>,
+    // There until the call has ended.
+    permit: Option<Permit<H>>,
     protocol: P,
+    /// What it is if nobody reads the body to its end.
+    unread: Outcome,
+}
+
+impl<P, H: Handle<Shared>> Verdict<P, H> {
+    fn new(permit: Permit<H>, protocol: P) -> Self {
+        Self { permit: Some(permit), protocol, unread: Outcome::Cancelled }
+    }
 }
 
 #[cfg(feature = "http")]
 impl<P: crate::protocol::BodyProtocol, H: Handle<Shared>> BodyGuard for Verdict<P, H> {
-    fn end(self, ending: Ending<'_>) {
-        let outcome = match ending {
-            Ending::Complete => Outcome::Success,
-            Ending::Trailers(trailers) => self.protocol.classify_trailers(trailers),
-            Ending::Broken => Outcome::Failure,
+    fn begin(&mut self) {
+        if P::HEAD_SAYS_ALL {
+            self.unread = Outcome::Success;
+        }
+    }
+
+    fn end(mut self, ending: Ending<'_>) {
+        let (outcome, retry_after) = match ending {
+            Ending::Empty => (Outcome::Success, None),
+            Ending::Complete => (self.protocol.classify_trailers(None), None),
+            Ending::Trailers(trailers) => (
+                self.protocol.classify_trailers(Some(trailers)),
+                self.protocol.retry_after(trailers),
+            ),
+            Ending::Broken => (Outcome::Failure, None),
         };
-        self.permit.settle(outcome);
+        if let Some(permit) = self.permit.take() {
+            unsuccessful(permit, outcome, || retry_after);
+        }
+    }
+}
+
+impl<P, H: Handle<Shared>> Drop for Verdict<P, H> {
+    fn drop(&mut self) {
+        // A panic in the body is told by the permit.
+        if let Some(permit) = self.permit.take()
+            && !std::thread::panicking()
+        {
+            permit.settle(self.unread);
+        }
     }
 }
 
@@ -150,7 +209,7 @@ impl<F, H: Handle<Shared>> ResponseFuture<F, Plain, H> {
     #[inline]
     pub(super) fn of(admitted: Result<Permit<H>, PolicyError>, future: F) -> Self {
         let state = match admitted {
-            Ok(permit) => CallState::Admitted { future, permit: Some(permit) },
+            Ok(permit) => CallState::Admitted { future, permit: Held::new(permit) },
             Err(error) => CallState::Rejected { error: Some(error) },
         };
         Self { state, protocol: Plain, reach: Head }
@@ -162,7 +221,7 @@ impl<'a, F> Around<'a, F> {
     pub(super) fn new(shared: &'a Shared, future: F) -> Self {
         match shared.admit(&SystemClock) {
             Ok(ticket) => {
-                let permit = Some(Permit::new(shared, ticket));
+                let permit = Held::new(Permit::new(shared, ticket));
                 let state = CallState::Admitted { future, permit };
                 Self { state, protocol: Plain, reach: Head }
             }
@@ -179,7 +238,7 @@ impl<'a, F, C> Call<'a, F, C> {
     pub(super) fn new(shared: &'a Shared, future: F, classify: C) -> Self {
         match shared.admit(&SystemClock) {
             Ok(ticket) => {
-                let permit = Some(Permit::new(shared, ticket));
+                let permit = Held::new(Permit::new(shared, ticket));
                 Self { state: CallState::Admitted { future, permit }, classify }
             }
             Err(error) => Self { state: CallState::Rejected { error: Some(error) }, classify },

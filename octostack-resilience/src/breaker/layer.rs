@@ -1,9 +1,10 @@
-use super::future::{CallState, ResponseFuture, Verdict, unsuccessful};
+use super::future::{CallState, Held, ResponseFuture, Verdict, unsuccessful};
 use super::{CircuitBreaker, Shared, State};
 use crate::extent::{Extent, Head};
 use crate::handle::Handle;
 use crate::policy::policy_layer;
 use crate::protocol::{Plain, Protocol, choose_protocol};
+use crate::unwind::ending_on_panic;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_service::Service;
@@ -17,8 +18,11 @@ choose_protocol!(CircuitBreakerLayer, X);
 #[cfg(feature = "http")]
 impl<P, H, X> CircuitBreakerLayer<P, H, X> {
     /// Judges an answer that begins well by how its body ends: by its trailers, for gRPC, or as a
-    /// failure if it breaks off. One that nobody reads to the end is a cancelled call. See
-    /// [`extent`](crate::extent).
+    /// failure if it breaks off. If nobody reads it to the end it is a success for HTTP, which says
+    /// all in the head, and a cancelled call for gRPC. A trial call keeps its place until then, so
+    /// let no stream be longer than
+    /// [`half_open_timeout`](super::CircuitBreakerConfig::half_open_timeout); and a slow reader
+    /// makes a slow call. See [`extent`](crate::extent).
     pub fn until_body_end(self) -> CircuitBreakerLayer<P, H, crate::extent::BodyEnd> {
         let Self { policy, protocol, .. } = self;
         CircuitBreakerLayer { policy, protocol, reach: crate::extent::BodyEnd }
@@ -66,9 +70,9 @@ where
         // Each arm makes the whole future: a state that both arms lead to is copied in pieces.
         match self.policy.admit() {
             Ok(permit) => {
-                // The permit comes first: if `call` panics, it is there to be dropped.
-                let permit = Some(permit);
-                let future = self.inner.call(request);
+                let mut permit = Held::new(permit);
+                let inner = &mut self.inner;
+                let future = ending_on_panic(&mut permit, Held::failed, || inner.call(request));
                 ResponseFuture { state: CallState::Admitted { future, permit }, protocol, reach }
             }
             Err(error) => {

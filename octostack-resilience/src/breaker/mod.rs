@@ -112,6 +112,15 @@ pub struct CircuitBreaker<H = Arc<Shared>> {
 policy_handle!(CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerConfig, modes: "enforce, shadow, disabled, `forced_open` and `forced_closed`");
 
 impl<H: Handle<Shared>> CircuitBreaker<H> {
+    /// Whether [`reconfigure`](Self::reconfigure) would take these settings, if they are valid.
+    #[cfg(all(feature = "http", feature = "rate-limit", feature = "tokio"))]
+    pub(crate) fn check_settings(
+        &self,
+        settings: &CircuitBreakerConfig,
+    ) -> Result<(), crate::SettingsError> {
+        self.shared.check_settings(settings)
+    }
+
     /// A Tower layer around this breaker. All services of all its layers share the state.
     pub fn layer(&self) -> CircuitBreakerLayer<Plain, H> {
         CircuitBreakerLayer::new(self.clone())

@@ -134,14 +134,25 @@ impl Shared {
         problems
     }
 
+    /// What only the policy knows of settings that are valid by themselves.
+    pub(super) fn check_settings(
+        &self,
+        settings: &CircuitBreakerConfig,
+    ) -> Result<(), crate::SettingsError> {
+        let problems = self.check_capacity(settings);
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(crate::SettingsError { policy: self.name.to_string(), problems })
+    }
+
     pub(super) fn reconfigure(
         &self,
         mode: Option<Mode>,
         settings: Option<CircuitBreakerConfig>,
     ) -> Result<(), crate::SettingsError> {
-        let problems = settings.as_ref().map(|s| self.check_capacity(s)).unwrap_or_default();
-        if !problems.is_empty() {
-            return Err(crate::SettingsError { policy: self.name.to_string(), problems });
+        if let Some(settings) = &settings {
+            self.check_settings(settings)?;
         }
         self.live.change(&self.name, mode, settings, |mode, settings| {
             self.machine.apply(mode, settings, &SystemClock);

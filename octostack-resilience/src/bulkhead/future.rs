@@ -5,6 +5,7 @@ use crate::error::{FromPolicy, PolicyError};
 use crate::extent::{Extent, Head};
 use crate::handle::Handle;
 use crate::protocol::Protocol;
+use crate::unwind::ending_on_panic;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -65,7 +66,8 @@ where
         loop {
             let next = match this.state.as_mut().project() {
                 StateProjection::Running { future, permit } => {
-                    let output = ready!(future.poll(cx));
+                    let panicked = |permit: &mut Option<Permit<H>>| drop(permit.take());
+                    let output = ready!(ending_on_panic(permit, panicked, || future.poll(cx)));
                     return Poll::Ready(match output {
                         Ok(answer) if !X::AT_HEAD => Ok(this.reach.hold(answer, taken(permit))),
                         output => {
@@ -158,7 +160,8 @@ where
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
-        let output = ready!(this.future.poll(cx));
+        let panicked = |permit: &mut Option<_>| drop(permit.take());
+        let output = ready!(ending_on_panic(this.permit, panicked, || this.future.poll(cx)));
         drop(this.permit.take());
         Poll::Ready(output)
     }

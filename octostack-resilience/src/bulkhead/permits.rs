@@ -296,7 +296,8 @@ const fn judge(word: u64, rules: u64, may_wait: bool) -> Verdict {
 const fn handover_limit(rules: u64) -> u32 {
     match mode(rules) {
         Mode::Enforce => (rules & LIMIT) as u32,
-        Mode::Shadow | Mode::Disabled | Mode::ForcedClosed => u32::MAX,
+        // As many as the field of the word holds for certain.
+        Mode::Shadow | Mode::Disabled | Mode::ForcedClosed => 2 * MAX,
         Mode::ForcedOpen => 0,
     }
 }

@@ -26,6 +26,9 @@ impl Catch {
     }
 }
 
+/// There was no event yet.
+const NEVER: u64 = u64::MAX;
+
 /// One load when a call begins and one increment when it ends.
 pub(super) struct Tally {
     catch: AtomicU64,
@@ -33,8 +36,8 @@ pub(super) struct Tally {
     watched: AtomicU64,
     /// Panics since the last event.
     untold: AtomicU64,
-    /// Nanoseconds before which there is no other event.
-    quiet_until: AtomicU64,
+    /// When the last event was, in nanoseconds; [`NEVER`] before the first.
+    told_at: AtomicU64,
 }
 
 impl Tally {
@@ -44,7 +47,7 @@ impl Tally {
             ended: Padded(std::array::from_fn(|_| AtomicU64::new(0))),
             watched: AtomicU64::new(0),
             untold: AtomicU64::new(0),
-            quiet_until: AtomicU64::new(0),
+            told_at: AtomicU64::new(NEVER),
         }
     }
 
@@ -73,15 +76,15 @@ impl Tally {
     /// Notes a panic at `now`. Answers of how many panics an event is due now, this one included.
     pub(super) fn tell(&self, now: u64, interval: u64) -> Option<u64> {
         self.untold.fetch_add(1, Relaxed);
-        let quiet = self.quiet_until.load(Relaxed);
-        if now < quiet {
+        // The interval is that of now, and not that of the last event.
+        let (last, now) = (self.told_at.load(Relaxed), now.min(NEVER - 1));
+        if last != NEVER && now.saturating_sub(last) < interval {
             return None;
         }
-        let next = now.saturating_add(interval);
         if cfg!(octostack_planted_bug) {
-            self.quiet_until.store(next, Relaxed); // check, then act: two tell at once
+            self.told_at.store(now, Relaxed); // check, then act: two tell at once
         } else if interval > 0
-            && self.quiet_until.compare_exchange(quiet, next, Relaxed, Relaxed).is_err()
+            && self.told_at.compare_exchange(last, now, Relaxed, Relaxed).is_err()
         {
             return None; // another tells of both, or the next event does
         }
@@ -120,6 +123,7 @@ mod tests {
         assert_eq!([6, 50, 104].map(|now| tally.tell(now, 100)), [None; 3]);
         assert_eq!(tally.tell(105, 100), Some(4));
         assert_eq!(tally.tell(204, 100), None);
+        assert_eq!(tally.tell(204, 0), Some(2), "another interval holds at once");
     }
 
     #[test]

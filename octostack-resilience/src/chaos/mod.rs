@@ -109,6 +109,15 @@ pub struct Fault {
 policy_handle!(Chaos, ChaosBuilder, ChaosConfig, modes: "enforce, shadow and disabled");
 
 impl<H: Handle<Shared>> Chaos<H> {
+    /// Whether [`reconfigure`](Self::reconfigure) would take these settings, if they are valid.
+    #[cfg(all(feature = "http", feature = "rate-limit"))]
+    pub(crate) fn check_settings(
+        &self,
+        settings: &ChaosConfig,
+    ) -> Result<(), crate::SettingsError> {
+        self.shared.check_settings(settings)
+    }
+
     /// A Tower layer around this policy. All services of all its layers share the state.
     pub fn layer(&self) -> ChaosLayer<Plain, H> {
         ChaosLayer::new(self.clone())

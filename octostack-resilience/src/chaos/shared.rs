@@ -107,20 +107,33 @@ impl Shared {
         settings: Option<ChaosConfig>,
     ) -> Result<(), SettingsError> {
         if let Some(settings) = &settings {
-            check_gate(&self.name, self.enabled, settings)?;
-            let problems = self.sight.problems(settings);
-            if !problems.is_empty() {
-                return Err(SettingsError { policy: self.name.to_string(), problems });
-            }
+            self.check_settings(settings)?;
         }
         let mut since = self.since();
         let now = SystemClock.now();
         let from = since.over.unwrap_or(now);
+        let (own, in_force) = (self.live.own(), self.live.now());
         self.live.change(&self.name, mode, settings, |mode, settings| {
-            self.machine.apply(mode, settings, seed(settings), from);
+            // Chaos that runs under an override, or has expired, is no business of a reload that
+            // changes nothing.
+            if (mode, settings) != (in_force.0, &in_force.1) {
+                self.machine.apply(mode, settings, seed(settings), from);
+            }
         })?;
-        since.own = now;
+        if self.live.own() != own {
+            since.own = now;
+        }
         Ok(())
+    }
+
+    /// What only the policy knows of settings that are valid by themselves.
+    pub(super) fn check_settings(&self, settings: &ChaosConfig) -> Result<(), SettingsError> {
+        check_gate(&self.name, self.enabled, settings)?;
+        let problems = self.sight.problems(settings);
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(SettingsError { policy: self.name.to_string(), problems })
     }
 
     /// An override needs the gate open, whatever it says: one that does nothing now would hide

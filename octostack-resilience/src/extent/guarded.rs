@@ -13,34 +13,37 @@ pin_project! {
         #[pin]
         body: B,
         guard: Option<G>,
+        // Whether anything was in it so far.
+        begun: bool,
     }
 }
 
 impl<B: Body, G: BodyGuard> GuardedBody<B, G> {
-    pub(super) fn new(body: B, guard: G) -> Self {
-        let mut guarded = Self { guard: Some(guard), body };
-        if guarded.body.is_end_stream() {
-            end(&mut guarded.guard, Ending::Complete);
+    pub(super) fn new(body: B, mut guard: G) -> Self {
+        if body.is_end_stream() {
+            guard.end(Ending::Empty);
+            return Self::unguarded(body);
         }
-        guarded
+        guard.begin();
+        Self { body, guard: Some(guard), begun: false }
     }
 
     pub(super) fn unguarded(body: B) -> Self {
-        Self { body, guard: None }
+        Self { body, guard: None, begun: false }
     }
 }
 
 /// For answers that layers outside make themselves.
 impl<B: Default, G> Default for GuardedBody<B, G> {
     fn default() -> Self {
-        Self { body: B::default(), guard: None }
+        Self { body: B::default(), guard: None, begun: false }
     }
 }
 
 /// For answers that layers outside make themselves.
 impl<B: From<bytes::Bytes>, G> From<bytes::Bytes> for GuardedBody<B, G> {
     fn from(bytes: bytes::Bytes) -> Self {
-        Self { body: bytes.into(), guard: None }
+        Self { body: bytes.into(), guard: None, begun: false }
     }
 }
 
@@ -62,15 +65,17 @@ impl<B: Body, G: BodyGuard> Body for GuardedBody<B, G> {
         let panicked = |guard: &mut Option<G>| drop(guard.take());
         let frame =
             ready!(ending_on_panic(this.guard, panicked, || { this.body.as_mut().poll_frame(cx) }));
+        let whole = |begun: bool| if begun { Ending::Complete } else { Ending::Empty };
         match &frame {
-            None => end(this.guard, Ending::Complete),
+            None => end(this.guard, whole(*this.begun)),
             Some(Err(_)) => end(this.guard, Ending::Broken),
             Some(Ok(frame)) => {
+                *this.begun |= frame.is_data();
                 if let Some(trailers) = frame.trailers_ref() {
                     end(this.guard, Ending::Trailers(trailers));
                 } else if this.body.is_end_stream() {
                     // Who knows that nothing follows may never ask again.
-                    end(this.guard, Ending::Complete);
+                    end(this.guard, whole(*this.begun));
                 }
             }
         }

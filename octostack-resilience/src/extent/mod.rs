@@ -61,6 +61,9 @@ pub trait Extent<Res, G>: Clone {
 /// What can be kept for the body of an answer that had begun well.
 #[cfg(feature = "http")]
 pub trait BodyGuard {
+    /// A body is to come.
+    fn begin(&mut self) {}
+
     /// The body ended like this.
     fn end(self, ending: Ending<'_>);
 }
@@ -70,7 +73,9 @@ pub trait BodyGuard {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Ending<'a> {
-    /// All of it was read.
+    /// Nothing was in it, and nothing came after it.
+    Empty,
+    /// All of it was read, and nothing came after it.
     Complete,
     /// All of it was read, and these trailers after it.
     Trailers(&'a http::HeaderMap),

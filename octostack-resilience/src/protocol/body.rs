@@ -3,11 +3,20 @@ use super::{Classified, Http, Plain, Responding};
 use crate::error::{BoxError, PolicyError};
 use crate::outcome::Outcome;
 use http::HeaderMap;
+use std::time::Duration;
 
 /// How a policy reads the end of a body, and how it ends one: for layers that go on until then.
 pub trait BodyProtocol: Clone {
-    /// How the call ended, by the trailers of its body.
-    fn classify_trailers(&self, trailers: &HeaderMap) -> Outcome;
+    /// Whether an answer that begins well has said so in its head: then it is a success too if
+    /// nobody reads its body to the end.
+    const HEAD_SAYS_ALL: bool;
+
+    /// How the call ended, by the trailers of its body; `None` if a body that had begun ended
+    /// without any.
+    fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Outcome;
+
+    /// When the service wants to be asked again, if the trailers say so.
+    fn retry_after(&self, trailers: &HeaderMap) -> Option<Duration>;
 
     /// Ends the body with the word of a policy: with trailers that say so, or with an error.
     ///
@@ -20,8 +29,14 @@ pub trait BodyProtocol: Clone {
 macro_rules! says_all_in_its_head {
     ($($protocol:ty),*) => {$(
         impl BodyProtocol for $protocol {
-            fn classify_trailers(&self, _: &HeaderMap) -> Outcome {
+            const HEAD_SAYS_ALL: bool = true;
+
+            fn classify_trailers(&self, _: Option<&HeaderMap>) -> Outcome {
                 Outcome::Success
+            }
+
+            fn retry_after(&self, _: &HeaderMap) -> Option<Duration> {
+                None
             }
 
             fn cut(&self, error: PolicyError) -> Result<HeaderMap, BoxError> {
@@ -32,10 +47,17 @@ macro_rules! says_all_in_its_head {
 }
 says_all_in_its_head!(Plain, Http);
 
-/// gRPC ends every answer with its status in the trailers.
+/// gRPC ends every answer with its status in the trailers. One that ends without was cut off on its
+/// way: clients see `UNKNOWN`.
 impl BodyProtocol for Grpc {
-    fn classify_trailers(&self, trailers: &HeaderMap) -> Outcome {
-        grpc::of_trailers(trailers)
+    const HEAD_SAYS_ALL: bool = false;
+
+    fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        trailers.map_or(Outcome::Failure, grpc::of_trailers)
+    }
+
+    fn retry_after(&self, trailers: &HeaderMap) -> Option<Duration> {
+        grpc::pushback(trailers)
     }
 
     fn cut(&self, error: PolicyError) -> Result<HeaderMap, BoxError> {
@@ -46,8 +68,14 @@ impl BodyProtocol for Grpc {
 }
 
 impl<P: BodyProtocol, F: Clone> BodyProtocol for Classified<P, F> {
-    fn classify_trailers(&self, trailers: &HeaderMap) -> Outcome {
+    const HEAD_SAYS_ALL: bool = P::HEAD_SAYS_ALL;
+
+    fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Outcome {
         self.protocol.classify_trailers(trailers)
+    }
+
+    fn retry_after(&self, trailers: &HeaderMap) -> Option<Duration> {
+        self.protocol.retry_after(trailers)
     }
 
     fn cut(&self, error: PolicyError) -> Result<HeaderMap, BoxError> {
@@ -56,8 +84,14 @@ impl<P: BodyProtocol, F: Clone> BodyProtocol for Classified<P, F> {
 }
 
 impl<P: BodyProtocol, F: Clone> BodyProtocol for Responding<P, F> {
-    fn classify_trailers(&self, trailers: &HeaderMap) -> Outcome {
+    const HEAD_SAYS_ALL: bool = P::HEAD_SAYS_ALL;
+
+    fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Outcome {
         self.protocol.classify_trailers(trailers)
+    }
+
+    fn retry_after(&self, trailers: &HeaderMap) -> Option<Duration> {
+        self.protocol.retry_after(trailers)
     }
 
     fn cut(&self, error: PolicyError) -> Result<HeaderMap, BoxError> {

@@ -47,6 +47,8 @@ impl<B: Default, Err> Protocol<Response<B>, Err> for Grpc {
         match status(response.headers()) {
             // No status in the headers: the answer has begun, and a call that fails does so there.
             None if response.status().is_server_error() => Outcome::Failure,
+            // By the table of gRPC they are INTERNAL and UNIMPLEMENTED.
+            None if matches!(response.status().as_u16(), 400 | 404) => Outcome::Failure,
             // Said by a proxy, or by a policy that does not know that this is gRPC.
             None if response.status() == StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
             None | Some(0) => Outcome::Success,
@@ -62,8 +64,7 @@ impl<B: Default, Err> Protocol<Response<B>, Err> for Grpc {
         if let Some(error) = response.extensions().get::<PolicyError>() {
             return error.retry_after;
         }
-        let millis = response.headers().get(PUSHBACK)?.to_str().ok()?.parse().ok()?;
-        Some(Duration::from_millis(millis))
+        pushback(response.headers())
     }
 
     fn policy_error<'a>(&self, output: &'a Result<Response<B>, Err>) -> Option<&'a PolicyError> {
@@ -82,6 +83,12 @@ pub(super) fn write(to: &mut HeaderMap, error: &PolicyError) {
         let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         to.insert(PUSHBACK, millis.into());
     }
+}
+
+/// When the server wants to be asked again.
+pub(super) fn pushback(headers: &HeaderMap) -> Option<Duration> {
+    let millis = headers.get(PUSHBACK)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(millis))
 }
 
 /// The verdict on a call whose status is in these trailers. Without one there is none to blame.

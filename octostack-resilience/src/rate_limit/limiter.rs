@@ -165,7 +165,9 @@ impl Limiter {
         loop {
             let (rules, cut) = self.slots[slot(generation(word))].load();
             let seen = self.hot.word.load(Acquire);
-            if generation(seen) == generation(word) {
+            // A cut belongs to the arrival time beside which it was read: who admits meanwhile may
+            // have taken it off.
+            if generation(seen) == generation(word) && (cut == 0 || seen == word) {
                 return Read { word: seen, rules, cut };
             }
             word = seen;

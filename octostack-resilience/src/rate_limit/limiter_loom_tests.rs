@@ -130,3 +130,20 @@ fn a_call_that_races_the_end_of_a_smaller_burst_stays_used() {
         assert_eq!((ahead(&limiter), limiter.available(20).1), (50, 2));
     });
 }
+
+#[test]
+fn never_beyond_the_burst_while_a_cut_recovers() {
+    model(|| {
+        // 3 used of 3 at 0; then a burst of 1: one counts and two are cut, of which one is back at 20.
+        let limiter = limiter(10, 3);
+        for _ in 0..3 {
+            limiter.admit(1, || 0).unwrap();
+        }
+        limiter.apply(rules(10, 1), 0);
+        let other = limiter.clone();
+        let racing = thread::spawn(move || other.admit(1, || 20).is_ok());
+        let mine = limiter.admit(1, || 20).is_ok();
+        let theirs = racing.join().unwrap();
+        assert!(mine != theirs, "a burst of 1 lets one pass: {mine} {theirs}");
+    });
+}

@@ -9,6 +9,10 @@ use crate::{
 };
 use crate::{breaker, bulkhead, chaos, rate_limit, retry, timeout};
 use octostack_core::inspect::Registry;
+use std::sync::{Mutex, PoisonError};
+
+/// Held while a stack takes other settings.
+static CHANGING: Mutex<()> = Mutex::new(());
 
 /// All policies on the way to one dependency; see the [module docs](super).
 ///
@@ -93,17 +97,16 @@ impl Outbound {
     /// Everything that is wrong; nothing has changed then.
     pub fn reconfigure(&self, settings: OutboundConfig) -> Result<(), SettingsError> {
         let name = self.breaker.name().strip_suffix(".breaker").unwrap_or_default();
+        // One at a time: two would mix.
+        let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
         check(name, &settings)?;
-        let before = (self.breaker.settings(), self.chaos.settings());
+        self.breaker.check_settings(&settings.breaker)?;
+        self.chaos.check_settings(&settings.chaos)?;
         let OutboundConfig { rate_limit, deadline, retry, breaker, bulkhead, timeout, chaos } =
             settings;
-        // The breaker and chaos may refuse what only they know; what is checked here cannot fail
-        // any more.
+        // Nothing of this is refused any more.
+        self.chaos.reconfigure(chaos)?;
         self.breaker.reconfigure(breaker)?;
-        if let Err(error) = self.chaos.reconfigure(chaos) {
-            self.breaker.reconfigure(before.0)?;
-            return Err(error);
-        }
         self.rate_limit.reconfigure(rate_limit)?;
         self.deadline.reconfigure(deadline)?;
         self.retry.reconfigure(retry)?;

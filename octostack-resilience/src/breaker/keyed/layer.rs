@@ -1,9 +1,10 @@
 use super::KeyedCircuitBreaker;
-use crate::breaker::future::{CallState, ResponseFuture, Verdict};
+use crate::breaker::future::{CallState, Held, ResponseFuture, Verdict};
 use crate::breaker::{CircuitBreaker, Shared};
 use crate::extent::{Extent, Head};
 use crate::keyed::{KeyedFuture, OwnKey, keyed_layer};
 use crate::protocol::{Protocol, choose_protocol};
+use crate::unwind::ending_on_panic;
 use octostack_core::SystemClock;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -63,8 +64,10 @@ where
         let state = match (CircuitBreaker { shared }).admit() {
             Ok(permit) => {
                 // The permit comes first: if `call` panics, it is there to be dropped.
-                let permit = Some(permit);
-                CallState::Admitted { future: self.inner.call(request), permit }
+                let mut permit = Held::new(permit);
+                let inner = &mut self.inner;
+                let future = ending_on_panic(&mut permit, Held::failed, || inner.call(request));
+                CallState::Admitted { future, permit }
             }
             Err(error) => {
                 // Not called, so not to be kept ready: others may wait for that.

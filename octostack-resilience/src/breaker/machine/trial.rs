@@ -102,6 +102,8 @@ impl Machine {
     pub(super) fn keep_off(&self, ticket: Ticket, wait: Duration, clock: &impl Clock) {
         let mut cold = lock(&self.cold);
         if self.word().generation == ticket.generation() && ticket.role() != Role::Counted {
+            // No longer than it could stay open for that: else a wish of long ago would count.
+            let wait = wait.min(cold.settings.max_open_for.max(cold.settings.open_for));
             let until = self.nanos(clock.now()).saturating_add(nanos(wait));
             cold.asked_until = cold.asked_until.max(until);
         }

@@ -39,8 +39,8 @@ fn follow(headers: &HeaderMap, name: &HeaderName, peer: IpAddr, trusted: &[Netwo
     let standard = *name == FORWARDED;
     let mut known = peer;
     for line in headers.get_all(name).into_iter().rev() {
-        // A comma within quotes separates nothing, but no address has one: what it tears apart is
-        // no address either, and ends the way.
+        // A comma within quotes separates nothing. What it tears apart has a quote that is not
+        // closed, or not opened, and ends the way.
         for entry in line.as_bytes().rsplit(|byte| *byte == b',') {
             let node = std::str::from_utf8(entry).ok();
             let node = if standard { node.and_then(node_of) } else { node };
@@ -56,19 +56,26 @@ fn follow(headers: &HeaderMap, name: &HeaderName, peer: IpAddr, trusted: &[Netwo
 
 /// The value of `for` in an element such as `for="[2001:db8::1]:4711";proto=https`, which has it
 /// once.
+///
+/// A proxy may put into quotes what its client sends, such as a `Host` with a comma and a `for=` of
+/// its own. So an element counts only if each of its values is bare, or one quoted string with no
+/// quote and no backslash inside: a part of a longer one is neither.
 fn node_of(element: &str) -> Option<&str> {
     let mut found = None;
     for pair in element.split(';') {
         let (name, value) = pair.trim().split_once('=')?;
+        let value = match value.strip_prefix('"') {
+            Some(quoted) => quoted.strip_suffix('"')?,
+            None => value,
+        };
+        if value.contains(['"', '\\']) {
+            return None;
+        }
         if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
             return None;
         }
     }
-    let value = found?;
-    match value.strip_prefix('"') {
-        Some(quoted) => quoted.strip_suffix('"'),
-        None => Some(value),
-    }
+    found
 }
 
 /// An address, with a port or without, IPv6 in brackets or bare.

@@ -36,6 +36,18 @@ fn tower_governor_x_forwarded_for_of_a_client_is_not_believed() {
 }
 
 #[test]
+fn what_a_proxy_puts_into_quotes_names_nobody() {
+    // The `Host` of a client, as a proxy hands it on.
+    for host in [r#""x,for=6.6.6.6;y=z""#, r#""x,for=6.6.6.6""#, r#""x\",for=6.6.6.6;y=\"z""#] {
+        for around in [format!("for=203.0.113.9;host={host};proto=http"), format!("host={host}")] {
+            assert_eq!(f("10.0.0.1", &around), "10.0.0.1", "{around}");
+        }
+    }
+    let fine = r#"for="[2001:db8::1]:4711";host="shop.example";proto=https"#;
+    assert_eq!(f("10.0.0.1", fine), "2001:db8::1");
+}
+
+#[test]
 fn goes_from_the_right_past_all_that_is_trusted() {
     assert_eq!(asks("10.0.0.1", &[]), "10.0.0.1");
     assert_eq!(x("10.0.0.1", "203.0.113.9, 10.0.0.3,10.0.0.2"), "203.0.113.9");

@@ -64,6 +64,8 @@ pub mod fallback;
 mod handle;
 pub mod keyed;
 pub mod load_shed;
+#[cfg(all(test, octostack_loom))]
+mod models;
 mod outcome;
 mod padded;
 mod policy;

@@ -601,12 +601,12 @@ fn a_caller_who_panics_is_no_failure_of_the_service() {
     let registry = Registry::new();
     let breaker = CircuitBreaker::builder("b").registry(&registry).consecutive_failures(1);
     let breaker = breaker.build().unwrap();
-    let caller = std::panic::AssertUnwindSafe(|| {
+    let caller = AssertUnwindSafe(|| {
         let mut call = std::pin::pin!(breaker.call(std::future::pending::<Result<(), &str>>()));
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut cx = Context::from_waker(Waker::noop());
         assert!(call.as_mut().poll(&mut cx).is_pending());
         panic!("a bug in the caller");
     });
-    std::panic::catch_unwind(caller).unwrap_err();
+    catch_unwind(caller).unwrap_err();
     assert_eq!(breaker.state(), State::Closed);
 }

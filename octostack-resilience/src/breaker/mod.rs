@@ -69,8 +69,6 @@ mod future;
 pub mod keyed;
 mod layer;
 mod machine;
-#[cfg(all(test, octostack_loom))]
-mod models;
 mod permit;
 mod probes;
 mod rules;

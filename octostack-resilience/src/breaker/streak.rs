@@ -73,7 +73,7 @@ mod tests {
 #[cfg(all(test, octostack_loom))]
 mod loom_tests {
     use super::Streak;
-    use crate::breaker::models::explore;
+    use crate::models::explore;
     use loom::{sync::Arc, thread};
 
     fn streak() -> Arc<Streak> {
@@ -84,7 +84,7 @@ mod loom_tests {
 
     #[test]
     fn planted_of_two_failures_at_once_one_is_the_second() {
-        explore("streak: two failures", || {
+        explore(|| {
             let streak = streak();
             let other = streak.clone();
             let racing = thread::spawn(move || other.record(1, true));
@@ -96,7 +96,7 @@ mod loom_tests {
 
     #[test]
     fn a_success_ends_it_before_or_after_a_failure() {
-        explore("streak: a failure and a success", || {
+        explore(|| {
             let streak = streak();
             streak.record(1, true);
             let other = streak.clone();
@@ -109,7 +109,7 @@ mod loom_tests {
 
     #[test]
     fn an_older_generation_adds_nothing() {
-        explore("streak: a straggler", || {
+        explore(|| {
             let streak = streak();
             let other = streak.clone();
             let racing = thread::spawn(move || other.record(1, true));

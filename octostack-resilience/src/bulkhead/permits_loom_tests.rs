@@ -6,12 +6,6 @@ use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use loom::thread;
 use octostack_core::inspect::Mode;
 
-fn model(test: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(3);
-    builder.check(test);
-}
-
 /// Permits, and the number of calls that run by them.
 struct Bulkhead {
     permits: Permits,
@@ -73,7 +67,7 @@ impl Bulkhead {
 
 #[test]
 fn planted_a_place_that_comes_back_wakes_who_waits() {
-    model(|| {
+    crate::models::explore(|| {
         let bulkhead = bulkhead(1, 1);
         bulkhead.take();
         let other = bulkhead.clone();
@@ -87,7 +81,7 @@ fn planted_a_place_that_comes_back_wakes_who_waits() {
 
 #[test]
 fn a_wait_that_is_given_up_while_its_place_comes_passes_it_on() {
-    model(|| {
+    crate::models::explore(|| {
         let bulkhead = bulkhead(1, 2);
         bulkhead.take();
         let (first, second) = (bulkhead.queue(), bulkhead.queue());
@@ -104,7 +98,7 @@ fn a_wait_that_is_given_up_while_its_place_comes_passes_it_on() {
 
 #[test]
 fn whoever_leaves_races_one_who_asks_and_one_who_waits() {
-    model(|| {
+    crate::models::explore(|| {
         let bulkhead = bulkhead(1, 1);
         bulkhead.take();
         let (a, b) = (bulkhead.clone(), bulkhead.clone());
@@ -123,7 +117,7 @@ fn whoever_leaves_races_one_who_asks_and_one_who_waits() {
 
 #[test]
 fn nobody_overtakes_who_waits() {
-    model(|| {
+    crate::models::explore(|| {
         let bulkhead = bulkhead(1, 1);
         bulkhead.take();
         let waiting = bulkhead.queue();
@@ -140,7 +134,7 @@ fn nobody_overtakes_who_waits() {
 
 #[test]
 fn a_limit_that_grows_while_a_place_comes_back_lets_all_in() {
-    model(|| {
+    crate::models::explore(|| {
         let bulkhead = bulkhead(1, 2);
         bulkhead.take();
         let (first, second) = (bulkhead.queue(), bulkhead.queue());
@@ -159,7 +153,7 @@ fn a_limit_that_grows_while_a_place_comes_back_lets_all_in() {
 
 #[test]
 fn a_limit_that_shrinks_is_kept_once_the_debt_is_paid() {
-    model(|| {
+    crate::models::explore(|| {
         let bulkhead = bulkhead(2, 1);
         bulkhead.take();
         bulkhead.take();

@@ -149,7 +149,7 @@ mod loom_tests {
 
     #[test]
     fn planted_no_panic_is_lost_and_one_event_tells() {
-        loom::model(|| {
+        crate::models::explore(|| {
             let tally = Arc::new(Tally::new(Mode::Enforce));
             let other = tally.clone();
             let panicking = thread::spawn(move || other.tell(1, 100));

@@ -13,7 +13,7 @@ fn failing() -> ChaosConfig {
 
 #[test]
 fn planted_no_two_calls_get_the_same_number() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let rules = Arc::new(Rules::new(Mode::Enforce, &failing(), 7, start()));
         let other = rules.clone();
         let racing = thread::spawn(move || other.next());
@@ -24,7 +24,7 @@ fn planted_no_two_calls_get_the_same_number() {
 
 #[test]
 fn planted_an_expiry_does_not_end_what_came_after() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let start = start();
         let short = ChaosConfig { expires_after: Duration::from_secs(1), ..failing() };
         let machine = Arc::new(Machine::new(Mode::Enforce, &short, 7, start));
@@ -38,7 +38,7 @@ fn planted_an_expiry_does_not_end_what_came_after() {
 
 #[test]
 fn a_call_after_the_end_of_chaos_is_left_alone_and_all_are_counted() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let start = start();
         let machine = Arc::new(Machine::new(Mode::Enforce, &failing(), 7, start));
         let other = machine.clone();

@@ -206,7 +206,7 @@ mod loom_tests {
 
     #[test]
     fn planted_what_one_stops_another_does_not_release() {
-        loom::model(|| {
+        crate::models::explore(|| {
             let stops = Arc::new(Stops::default());
             let other = stops.clone();
             let operator = thread::spawn(move || {

@@ -51,7 +51,7 @@ mod loom_tests {
 
     #[test]
     fn planted_two_keys_never_share_the_last_place() {
-        loom::model(|| {
+        crate::models::explore(|| {
             let room = Arc::new(Room::new(1));
             let other = room.clone();
             let racing = thread::spawn(move || other.take());
@@ -64,7 +64,7 @@ mod loom_tests {
 
     #[test]
     fn a_place_that_is_given_back_is_there_again() {
-        loom::model(|| {
+        crate::models::explore(|| {
             let room = Arc::new(Room::new(1));
             assert!(room.take());
             let other = room.clone();

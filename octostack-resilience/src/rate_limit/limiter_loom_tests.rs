@@ -7,12 +7,6 @@ use loom::thread;
 use octostack_core::inspect::Mode;
 use octostack_core::sync::atomic::Ordering::SeqCst;
 
-fn model(test: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(3);
-    builder.check(test);
-}
-
 fn rules(interval: u64, burst: u32) -> Rules {
     Rules { mode: Mode::Enforce, interval, burst }
 }
@@ -27,7 +21,7 @@ fn ahead(limiter: &Limiter) -> u64 {
 
 #[test]
 fn planted_two_calls_share_one_place() {
-    model(|| {
+    crate::models::explore(|| {
         let limiter = limiter(1_000, 1);
         let other = limiter.clone();
         let racing = thread::spawn(move || other.admit(1, || 0).is_ok());
@@ -40,7 +34,7 @@ fn planted_two_calls_share_one_place() {
 
 #[test]
 fn planted_weights_that_race_take_no_more_than_the_burst() {
-    model(|| {
+    crate::models::explore(|| {
         let limiter = limiter(1_000, 5);
         let racing = [2, 3].map(|weight| {
             let limiter = limiter.clone();
@@ -59,7 +53,7 @@ fn planted_weights_that_race_take_no_more_than_the_burst() {
 
 #[test]
 fn planted_a_call_that_races_a_change_counts_as_one_call_of_the_new_rules() {
-    model(|| {
+    crate::models::explore(|| {
         let limiter = limiter(1_000_000, 5);
         let other = limiter.clone();
         let racing = thread::spawn(move || other.admit(1, || 0).is_ok());
@@ -71,7 +65,7 @@ fn planted_a_call_that_races_a_change_counts_as_one_call_of_the_new_rules() {
 
 #[test]
 fn two_calls_that_race_a_change_are_two_calls() {
-    model(|| {
+    crate::models::explore(|| {
         let limiter = limiter(1_000, 5);
         let calls = [limiter.clone(), limiter.clone()];
         let racing = calls.map(|limiter| thread::spawn(move || limiter.admit(1, || 0).is_ok()));
@@ -83,7 +77,7 @@ fn two_calls_that_race_a_change_are_two_calls() {
 
 #[test]
 fn rules_that_are_read_amid_changes_belong_together() {
-    model(|| {
+    crate::models::explore(|| {
         let all = [rules(1, 10), rules(2, 20), rules(3, 30)];
         let limiter = Arc::new(Limiter::new(all[0]));
         let other = limiter.clone();
@@ -98,7 +92,7 @@ fn rules_that_are_read_amid_changes_belong_together() {
 
 #[test]
 fn what_was_cut_off_recovers_once_however_many_calls_find_it() {
-    model(|| {
+    crate::models::explore(|| {
         // 5 used of 5; then only 2 count. After 3 intervals those and 1 of the rest have recovered.
         let limiter = limiter(10, 5);
         for _ in 0..5 {
@@ -117,7 +111,7 @@ fn what_was_cut_off_recovers_once_however_many_calls_find_it() {
 
 #[test]
 fn a_call_that_races_the_end_of_a_smaller_burst_stays_used() {
-    model(|| {
+    crate::models::explore(|| {
         let limiter = limiter(10, 5);
         for _ in 0..4 {
             limiter.admit(1, || 0).unwrap();
@@ -133,7 +127,7 @@ fn a_call_that_races_the_end_of_a_smaller_burst_stays_used() {
 
 #[test]
 fn never_beyond_the_burst_while_a_cut_recovers() {
-    model(|| {
+    crate::models::explore(|| {
         // 3 used of 3 at 0; then a burst of 1: one counts and two are cut, of which one is back at 20.
         let limiter = limiter(10, 3);
         for _ in 0..3 {

@@ -13,7 +13,7 @@ fn one() -> Arc<Bucket> {
 
 #[test]
 fn planted_the_last_repeat_is_given_once() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let bucket = one();
         let other = bucket.clone();
         let racing = thread::spawn(move || other.withdraw(0));
@@ -24,7 +24,7 @@ fn planted_the_last_repeat_is_given_once() {
 
 #[test]
 fn planted_no_deposit_is_lost_and_none_counts_twice() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let bucket = one();
         let other = bucket.clone();
         let racing = thread::spawn(move || other.deposit());
@@ -37,7 +37,7 @@ fn planted_no_deposit_is_lost_and_none_counts_twice() {
 
 #[test]
 fn planted_what_is_put_back_is_there_once() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let bucket = one();
         let other = bucket.clone();
         let racing = thread::spawn(move || {
@@ -56,7 +56,7 @@ fn planted_what_is_put_back_is_there_once() {
 
 #[test]
 fn two_clocks_that_disagree_add_a_second_only_once() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let bucket = Arc::new(Bucket::new(Rules { ratio: 0.0, floor: 1 }));
         for _ in 0..10 {
             assert!(bucket.withdraw(0));
@@ -72,7 +72,7 @@ fn two_clocks_that_disagree_add_a_second_only_once() {
 
 #[test]
 fn nobody_gets_the_time_before_a_change_at_the_price_after_it() {
-    loom::model(|| {
+    crate::models::explore(|| {
         let bucket = Arc::new(Bucket::new(Rules { ratio: 0.0, floor: 0 }));
         for _ in 0..10 {
             assert!(bucket.withdraw(0));

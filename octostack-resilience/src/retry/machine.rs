@@ -294,7 +294,7 @@ mod loom_tests {
 
     #[test]
     fn a_wait_that_races_a_change_is_within_the_longer_of_both_limits() {
-        loom::model(|| {
+        crate::models::explore(|| {
             let second = Duration::from_secs(1);
             let settings = |longest: Duration| RetryConfig {
                 base_delay: longest,

@@ -179,7 +179,7 @@ mod loom_tests {
 
     #[test]
     fn no_end_is_lost_and_a_limit_is_one_that_was_set() {
-        loom::model(|| {
+        crate::models::explore(|| {
             let limit = |seconds| Limit::new(Mode::Enforce, Duration::from_secs(seconds));
             let gauge = Arc::new(Gauge::new(limit(1), Duration::ZERO));
             let other = gauge.clone();

@@ -1,7 +1,7 @@
 //! The machine under every interleaving of a few threads.
 use super::{Admission, Machine, Mode, Role, State, Ticket};
-use crate::breaker::models::explore;
 use crate::breaker::{CircuitBreakerConfig, Window};
+use crate::models::explore;
 use crate::outcome::Outcome;
 use loom::sync::Arc;
 use loom::thread;
@@ -37,7 +37,7 @@ fn admit(machine: &Machine, now: Instant) -> Option<Ticket> {
 
 #[test]
 fn planted_two_racing_failures_open_it_exactly_once() {
-    explore("machine: two failures", || {
+    explore(|| {
         let now = SystemClock.now();
         let machine = machine(now);
         let (a, b) = (admit(&machine, now).unwrap(), admit(&machine, now).unwrap());
@@ -52,7 +52,7 @@ fn planted_two_racing_failures_open_it_exactly_once() {
 
 #[test]
 fn one_lease_is_given_once() {
-    explore("machine: one lease", || {
+    explore(|| {
         let start = SystemClock.now();
         let machine = machine(start);
         for _ in 0..2 {
@@ -70,7 +70,7 @@ fn one_lease_is_given_once() {
 
 #[test]
 fn a_straggler_cannot_close_what_a_probe_decides() {
-    explore("machine: a straggler and a probe", || {
+    explore(|| {
         let start = SystemClock.now();
         let machine = machine(start);
         let straggler = admit(&machine, start).unwrap();
@@ -103,7 +103,7 @@ fn two_failures_open_it_once(settings: CircuitBreakerConfig) {
 
 #[test]
 fn failures_in_a_row_open_it_exactly_once() {
-    explore("machine: two failures in a row", || {
+    explore(|| {
         let consecutive_failures = 2;
         let window = Window::calls(100);
         let minimum_calls = 100;
@@ -118,7 +118,7 @@ fn failures_in_a_row_open_it_exactly_once() {
 
 #[test]
 fn a_window_of_time_opens_exactly_once() {
-    explore("machine: two failures in a window of time", || {
+    explore(|| {
         let window = Window::time(Duration::from_secs(10));
         two_failures_open_it_once(CircuitBreakerConfig { window, ..settings() });
     });
@@ -126,7 +126,7 @@ fn a_window_of_time_opens_exactly_once() {
 
 #[test]
 fn a_trial_has_no_more_calls_than_places_whoever_hangs() {
-    explore("machine: a lease that expires", || {
+    explore(|| {
         let start = SystemClock.now();
         let machine = machine(start);
         for _ in 0..2 {

@@ -1,6 +1,6 @@
 //! The buckets under every interleaving of two threads.
 use super::{BUCKETS, Buckets, Mark, Recorded, Tally};
-use crate::breaker::models::explore;
+use crate::models::explore;
 use loom::{sync::Arc, thread};
 
 const FAILED: Mark = Mark { failed: true, slow: false };
@@ -31,7 +31,7 @@ fn racing(mine: Mark, theirs: Mark, later: u64) -> [Option<Tally>; 2] {
 
 #[test]
 fn planted_two_failures_that_race_to_the_threshold_are_seen_by_one_of_them() {
-    explore("buckets: two failures", || {
+    explore(|| {
         let seen = racing(FAILED, FAILED, 0);
         assert!(seen.contains(&Some(Tally { calls: 2, failures: 2, slow: 0 })), "{seen:?}");
     });
@@ -39,7 +39,7 @@ fn planted_two_failures_that_race_to_the_threshold_are_seen_by_one_of_them() {
 
 #[test]
 fn also_in_two_buckets() {
-    explore("buckets: two failures in two", || {
+    explore(|| {
         let seen = racing(FAILED, SLOW, 1);
         assert!(seen.contains(&Some(Tally { calls: 2, failures: 1, slow: 1 })), "{seen:?}");
     });
@@ -47,7 +47,7 @@ fn also_in_two_buckets() {
 
 #[test]
 fn the_minimum_of_calls_is_seen_by_success_or_failure() {
-    explore("buckets: a success and a failure", || {
+    explore(|| {
         let seen = racing(Mark::FINE, FAILED, 0);
         assert!(seen.contains(&Some(Tally { calls: 2, failures: 1, slow: 0 })), "{seen:?}");
     });
@@ -56,7 +56,7 @@ fn the_minimum_of_calls_is_seen_by_success_or_failure() {
 /// One thread and no interleavings: the bug planted is a window that never evicts.
 #[test]
 fn planted_the_window_evicts() {
-    explore("buckets: eviction", || {
+    explore(|| {
         let buckets = buckets();
         buckets.record(1, FAILED, 0, 1);
         buckets.record(1, FAILED, SPAN, 1);
@@ -67,7 +67,7 @@ fn planted_the_window_evicts() {
 
 #[test]
 fn two_that_evict_at_once_lose_no_result() {
-    explore("buckets: two evict", || {
+    explore(|| {
         let buckets = buckets();
         buckets.record(1, FAILED, 0, 1);
         let other = buckets.clone();
@@ -83,7 +83,7 @@ fn two_that_evict_at_once_lose_no_result() {
 
 #[test]
 fn an_older_generation_never_marks_the_new_one() {
-    explore("buckets: a straggler", || {
+    explore(|| {
         let buckets = buckets();
         buckets.record(1, FAILED, 0, 1);
         let other = buckets.clone();

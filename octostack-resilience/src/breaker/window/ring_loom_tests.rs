@@ -1,6 +1,6 @@
 //! The ring under every interleaving of two threads.
 use super::{Mark, Recorded, Ring, Tally};
-use crate::breaker::models::explore;
+use crate::models::explore;
 use loom::{sync::Arc, thread};
 use std::collections::VecDeque;
 
@@ -31,7 +31,7 @@ fn racing(size: u32, mine: Mark, theirs: Mark) -> [Option<Tally>; 2] {
 
 #[test]
 fn planted_two_failures_that_race_to_the_threshold_are_seen_by_one_of_them() {
-    explore("ring: two failures", || {
+    explore(|| {
         let seen = racing(2, FAILED, FAILED);
         assert!(seen.contains(&Some(Tally { calls: 2, failures: 2, slow: 0 })), "{seen:?}");
     });
@@ -39,7 +39,7 @@ fn planted_two_failures_that_race_to_the_threshold_are_seen_by_one_of_them() {
 
 #[test]
 fn planted_a_failure_and_a_slow_call_that_race_are_seen_by_one_of_them() {
-    explore("ring: a failure and a slow call", || {
+    explore(|| {
         let seen = racing(2, FAILED, SLOW);
         assert!(seen.contains(&Some(Tally { calls: 2, failures: 1, slow: 1 })), "{seen:?}");
     });
@@ -47,7 +47,7 @@ fn planted_a_failure_and_a_slow_call_that_race_are_seen_by_one_of_them() {
 
 #[test]
 fn the_minimum_of_calls_is_seen_by_success_or_failure() {
-    explore("ring: a success and a failure", || {
+    explore(|| {
         let seen = racing(2, Mark::FINE, FAILED);
         assert!(seen.contains(&Some(Tally { calls: 2, failures: 1, slow: 0 })), "{seen:?}");
     });
@@ -57,7 +57,7 @@ fn the_minimum_of_calls_is_seen_by_success_or_failure() {
 /// evicts.
 #[test]
 fn planted_the_window_evicts() {
-    explore("ring: against a queue", || {
+    explore(|| {
         let ring = ring(3);
         let mut oracle = VecDeque::new();
         for failed in [true, false, true, false, false, false, true] {
@@ -74,7 +74,7 @@ fn planted_the_window_evicts() {
 
 #[test]
 fn when_all_is_quiet_the_sums_are_the_numbers_of_bits() {
-    explore("ring: sums", || {
+    explore(|| {
         let ring = ring(1);
         let other = ring.clone();
         let racing = thread::spawn(move || {
@@ -91,7 +91,7 @@ fn when_all_is_quiet_the_sums_are_the_numbers_of_bits() {
 
 #[test]
 fn an_older_generation_never_marks_the_new_one() {
-    explore("ring: a straggler", || {
+    explore(|| {
         let ring = ring(2);
         ring.record(1, FAILED);
         let other = ring.clone();

@@ -79,15 +79,16 @@ impl Part {
             }
             Stance::Judge => {}
         }
-        let at = match self.index.get(&hash) {
-            Some(at) => *at,
-            None => self.insert(hash, now),
-        };
-        let entry = &mut self.entries[at];
-        let used = entry.used(now);
-        entry.cut = used.cut;
+        let known = self.index.get(&hash).copied();
+        let used = known.map_or(Used { ahead: 0, cut: 0 }, |at| self.entries[at].used(now));
         match self.rules.judge(used.counted(), weight) {
-            Ok(ahead) => entry.arrival = now + ahead + used.cut,
+            // What spends nothing needs no place, which might be that of a key at its limit.
+            Ok(0) if known.is_none() => {}
+            Ok(ahead) => {
+                let at = known.unwrap_or_else(|| self.insert(hash, now));
+                let entry = &mut self.entries[at];
+                (entry.arrival, entry.cut) = (now + ahead + used.cut, used.cut);
+            }
             Err(_) if self.rules.mode == Mode::Shadow => self.totals.shadow_rejected += 1,
             Err(refused) => {
                 self.totals.rejected += 1;

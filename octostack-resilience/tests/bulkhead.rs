@@ -376,6 +376,20 @@ mod queue {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_deadline_may_be_around_the_poll_and_not_around_the_call() {
+        let bulkhead = queueing(1);
+        let held = bulkhead.try_admit().unwrap();
+        let start = SystemClock.now();
+        let call = bulkhead.call(async { Ok::<_, &str>("never runs") });
+        let Err(Error::Policy(error)) = deadline::by(start + WAIT / 5, call).await else {
+            panic!("not refused")
+        };
+        assert_eq!(error.kind, PolicyErrorKind::DeadlinePassed);
+        assert_eq!(SystemClock.now() - start, WAIT / 5);
+        drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_too_late_takes_no_place_in_the_queue() {
         let (bulkhead, probe) = (queueing(1), Probe::new(|| Ok::<_, Failure>(200)));
         let held = bulkhead.try_admit().unwrap();

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use timer::{Timer, timer};
+use timer::{Timer, end_by, timer};
 
 /// What a bulkhead says to a call at once.
 pub(super) enum Asked<H: Handle<Shared>> {
@@ -42,8 +42,8 @@ impl<H: Handle<Shared>> Asked<H> {
         let mut place = Place { waiting: Some((handle, number)) };
         match caller {
             Some(deadline) if deadline <= now => Self::Rejected(place.too_late()),
-            Some(deadline) => Self::Queued(Wait { place, caller, timer: timer(end.min(deadline)) }),
-            None => Self::Queued(Wait { place, caller, timer: timer(end) }),
+            Some(deadline) => Self::Queued(Wait::new(place, caller, end.min(deadline))),
+            None => Self::Queued(Wait::new(place, caller, end)),
         }
     }
 }
@@ -54,8 +54,16 @@ pin_project! {
         place: Place<H>,
         // Until when its caller waits, if that is known.
         caller: Option<Instant>,
+        // Whether the one who polls was asked for that too.
+        asked: bool,
         #[pin]
         timer: Timer,
+    }
+}
+
+impl<H: Handle<Shared>> Wait<H> {
+    fn new(place: Place<H>, caller: Option<Instant>, end: Instant) -> Self {
+        Self { place, caller, asked: false, timer: timer(end) }
     }
 }
 
@@ -63,7 +71,14 @@ impl<H: Handle<Shared>> Future for Wait<H> {
     type Output = Result<Permit<H>, PolicyError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        // Who polls may know better than who made the call: `deadline::by(end, bulkhead.call(…))`.
+        if !std::mem::replace(this.asked, true)
+            && let Some(deadline) = Scope::current().deadline(&SystemClock)
+        {
+            *this.caller = Some(this.caller.map_or(deadline, |known| known.min(deadline)));
+            end_by(this.timer.as_mut(), deadline);
+        }
         let has_come = this.place.poll(cx).is_ready();
         if !has_come {
             ready!(this.timer.poll(cx));
@@ -154,6 +169,12 @@ mod timer {
         Timer { deadline, sleep: None }
     }
 
+    /// Ends it earlier, before it is polled for the first time.
+    pub(super) fn end_by(timer: Pin<&mut Timer>, deadline: Instant) {
+        let ends = timer.project().deadline;
+        *ends = deadline.min(*ends);
+    }
+
     impl Future for Timer {
         type Output = ();
 
@@ -171,6 +192,7 @@ mod timer {
 #[cfg(not(feature = "tokio"))]
 mod timer {
     use std::future::{Pending, pending};
+    use std::pin::Pin;
     use std::time::Instant;
 
     pub(super) type Timer = Pending<()>;
@@ -178,6 +200,8 @@ mod timer {
     pub(super) fn timer(_: Instant) -> Timer {
         pending()
     }
+
+    pub(super) fn end_by(_: Pin<&mut Timer>, _: Instant) {}
 }
 
 #[cfg(all(test, feature = "tokio", not(octostack_loom)))]

@@ -8,9 +8,12 @@
 //! | [`RateLimit`](rate_limit), [`KeyedRateLimit`](rate_limit::keyed) | more calls than a service bears or a quota allows, in all or by key | outermost on the way out; behind load shedding on the way in |
 //! | [`LoadShed`](load_shed) | callers that queue in front of a service that is busy | around what limits itself by readiness |
 //! | [`Retry`](retry) | failures that are gone a moment later | inside the total timeout |
-//! | [`Fallback`](fallback) | failures that a caller need not see | inside the total timeout, outside the retry |
+//! | [`Fallback`](fallback) | failures that a caller need not see | outside the retry; around a whole stack |
 //! | [`CatchPanic`](catch_panic) | one bug that closes a connection with all requests on it | inbound: outside all other policies |
 //! | [`Chaos`](chaos) | not having tried what happens when a dependency breaks | innermost |
+//!
+//! `stack` (features `http`, `rate-limit` and `tokio`) puts them together in an order that works;
+//! [`deadline`] is what they know of until when the caller waits.
 //!
 //! Every policy is a cheap-clone handle over shared state. Make one with its builder; then use it
 //! in whichever way fits:

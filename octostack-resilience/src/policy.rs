@@ -57,6 +57,41 @@ macro_rules! policy_handle {
 }
 pub(crate) use policy_handle;
 
+/// What the shared state of a policy has of this in common: how its settings, its mode and the
+/// override over them change. It has the fields `name` and `live` and a method
+/// `apply(Mode, &XConfig)`, which takes what is then in force.
+macro_rules! policy_changes {
+    ($shared:ident, $config:ident) => {
+        impl $shared {
+            pub(super) fn reconfigure(
+                &self,
+                mode: Option<octostack_core::inspect::Mode>,
+                settings: Option<$config>,
+            ) -> Result<(), crate::SettingsError> {
+                let apply = |mode, settings: &$config| self.apply(mode, settings);
+                self.live.change(&self.name, mode, settings, apply)
+            }
+        }
+
+        impl octostack_core::inspect::Control for $shared {
+            fn check(
+                &self,
+                patch: &octostack_core::inspect::Patch,
+            ) -> Result<(), Vec<octostack_core::inspect::Problem>> {
+                self.live.check_with(Some(patch), |_| Vec::new())
+            }
+
+            fn set_override(
+                &self,
+                patch: Option<&octostack_core::inspect::Patch>,
+            ) -> Result<(), Vec<octostack_core::inspect::Problem>> {
+                self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
+            }
+        }
+    };
+}
+pub(crate) use policy_changes;
+
 /// The layer of a policy and how it makes its service, which has the fields `inner`, `policy` and
 /// `protocol`. With `reach = $default` both have one more: how far a call reaches.
 macro_rules! policy_layer {

@@ -1,8 +1,9 @@
 use super::config::BulkheadConfig;
 use super::permits::{Answer, Permits};
 use crate::error::{PolicyError, PolicyErrorKind};
+use crate::policy::policy_changes;
 use crate::settings::{Live, SettingsError};
-use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
+use octostack_core::inspect::{Control, Inspect, Metric, Mode, Sink, Value};
 use octostack_core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::fmt;
 use std::sync::Arc;
@@ -82,14 +83,6 @@ impl Shared {
         self.max_wait.store(nanos(settings.max_wait), Relaxed);
         self.permits.apply(mode, settings.max_concurrent, settings.max_queue);
     }
-
-    pub(super) fn reconfigure(
-        &self,
-        mode: Option<Mode>,
-        settings: Option<BulkheadConfig>,
-    ) -> Result<(), SettingsError> {
-        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
-    }
 }
 
 /// The settings allow an hour at most, so that nothing is cut.
@@ -140,15 +133,7 @@ impl Inspect for Shared {
     }
 }
 
-impl Control for Shared {
-    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.live.check_with(Some(patch), |_| Vec::new())
-    }
-
-    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
-    }
-}
+policy_changes!(Shared, BulkheadConfig);
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,9 @@
 use super::config::FallbackConfig;
 use super::tally::{Rules, Tally};
 use crate::outcome::Outcome;
+use crate::policy::policy_changes;
 use crate::settings::{Live, SettingsError};
-use octostack_core::inspect::{Control, Inspect, Metric, Mode, Patch, Problem, Sink, Value};
+use octostack_core::inspect::{Control, Inspect, Metric, Mode, Sink, Value};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,14 +47,6 @@ impl Shared {
 
     fn apply(&self, mode: Mode, settings: &FallbackConfig) {
         self.tally.set_rules(Rules::new(mode, settings.on));
-    }
-
-    pub(super) fn reconfigure(
-        &self,
-        mode: Option<Mode>,
-        settings: Option<FallbackConfig>,
-    ) -> Result<(), SettingsError> {
-        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
     }
 
     fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -102,15 +95,7 @@ impl Inspect for Shared {
     }
 }
 
-impl Control for Shared {
-    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.live.check_with(Some(patch), |_| Vec::new())
-    }
-
-    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
-    }
-}
+policy_changes!(Shared, FallbackConfig);
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,8 +2,9 @@ use super::config::RateLimitConfig;
 use super::gcra::{Refused, Rules};
 use super::limiter::{LATEST, Limiter};
 use crate::error::{PolicyError, PolicyErrorKind};
+use crate::policy::policy_changes;
 use crate::settings::{Live, SettingsError};
-use octostack_core::inspect::{Control, Inspect, Mode, Patch, Problem, Sink, Value};
+use octostack_core::inspect::{Control, Inspect, Mode, Sink, Value};
 use octostack_core::{Clock, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -52,14 +53,6 @@ impl Shared {
 
     fn apply(&self, mode: Mode, settings: &RateLimitConfig) {
         self.limiter.apply(rules(mode, settings), self.origin.nanos(&SystemClock));
-    }
-
-    pub(super) fn reconfigure(
-        &self,
-        mode: Option<Mode>,
-        settings: Option<RateLimitConfig>,
-    ) -> Result<(), SettingsError> {
-        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
     }
 }
 
@@ -131,15 +124,7 @@ pub(super) fn unusual(mode: Mode) -> Option<String> {
     }
 }
 
-impl Control for Shared {
-    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.live.check_with(Some(patch), |_| Vec::new())
-    }
-
-    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
-    }
-}
+policy_changes!(Shared, RateLimitConfig);
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,9 @@
 use super::config::TimeoutConfig;
 use super::limit::{Gauge, Limit};
 use crate::error::{Phase, PolicyError, PolicyErrorKind};
+use crate::policy::policy_changes;
 use crate::settings::{Live, SettingsError};
-use octostack_core::inspect::{Control, Inspect, Mode, Patch, Problem, Sink, Value};
+use octostack_core::inspect::{Control, Inspect, Mode, Sink, Value};
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,14 +55,6 @@ impl Shared {
     fn apply(&self, mode: Mode, settings: &TimeoutConfig) {
         self.gauge.apply(Limit::new(mode, settings.timeout), settings.margin);
     }
-
-    pub(super) fn reconfigure(
-        &self,
-        mode: Option<Mode>,
-        settings: Option<TimeoutConfig>,
-    ) -> Result<(), SettingsError> {
-        self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
-    }
 }
 
 impl Inspect for Shared {
@@ -94,15 +87,7 @@ impl Inspect for Shared {
     }
 }
 
-impl Control for Shared {
-    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.live.check_with(Some(patch), |_| Vec::new())
-    }
-
-    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.set_override(patch, |mode, settings| self.apply(mode, settings))
-    }
-}
+policy_changes!(Shared, TimeoutConfig);
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -57,12 +57,24 @@ macro_rules! policy_handle {
 }
 pub(crate) use policy_handle;
 
-/// What the shared state of a policy has of this in common: how its settings, its mode and the
-/// override over them change. It has the fields `name` and `live` and a method
+/// What the shared state of a policy has in common: its name, its settings and mode, and how these
+/// and the override over them change. It has the fields `name` and `live` and a method
 /// `apply(Mode, &XConfig)`, which takes what is then in force.
 macro_rules! policy_changes {
     ($shared:ident, $config:ident) => {
         impl $shared {
+            pub(super) fn name(&self) -> &str {
+                &self.name
+            }
+
+            pub(super) fn settings(&self) -> $config {
+                self.live.now().1
+            }
+
+            pub(super) fn mode(&self) -> octostack_core::inspect::Mode {
+                self.live.now().0
+            }
+
             pub(super) fn reconfigure(
                 &self,
                 mode: Option<octostack_core::inspect::Mode>,

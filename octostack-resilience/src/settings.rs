@@ -209,6 +209,14 @@ pub(crate) fn check_name(name: &str) -> Vec<Problem> {
     problems
 }
 
+/// What is abnormal about a policy in this mode.
+pub(crate) fn unusual(mode: Mode) -> Option<String> {
+    match mode {
+        Mode::Enforce | Mode::Shadow => None,
+        mode => Some(format!("mode is {mode}")),
+    }
+}
+
 /// The settings of one policy and what lies over them.
 pub(crate) struct Live<C> {
     layers: Mutex<Layers<C>>,

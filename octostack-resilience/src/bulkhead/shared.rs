@@ -48,18 +48,6 @@ impl Shared {
         Self { name, key, permits, live, max_wait: AtomicU64::new(nanos(max_wait)) }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn settings(&self) -> BulkheadConfig {
-        self.live.now().1
-    }
-
-    pub(super) fn mode(&self) -> Mode {
-        self.live.now().0
-    }
-
     #[inline]
     pub(super) fn ask(&self, may_wait: bool) -> Answer {
         self.permits.ask(may_wait)
@@ -122,10 +110,7 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        match self.live.now().0 {
-            Mode::Enforce | Mode::Shadow => None,
-            mode => Some(format!("mode is {mode}")),
-        }
+        crate::settings::unusual(self.mode())
     }
 
     fn control(&self) -> Option<&dyn Control> {

@@ -2,10 +2,9 @@ use super::config::CatchPanicConfig;
 use super::tally::{Catch, Tally};
 use crate::error::{PolicyError, PolicyErrorKind};
 use crate::outcome::Outcome;
+use crate::policy::policy_changes;
 use crate::settings::{Live, SettingsError};
-use octostack_core::inspect::{
-    Control, Event, Inspect, Mode, Patch, Problem, Registry, Sink, Value,
-};
+use octostack_core::inspect::{Control, Event, Inspect, Mode, Registry, Sink, Value};
 use octostack_core::{Clock, SystemClock};
 use std::any::Any;
 use std::fmt;
@@ -35,18 +34,6 @@ impl Shared {
         let live = Live::new(&name, mode, settings, MODES)?;
         let (tally, origin) = (Tally::new(mode), SystemClock.now());
         Ok(Self { name, tally, live, registry, origin })
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn settings(&self) -> CatchPanicConfig {
-        self.live.now().1
-    }
-
-    pub(super) fn mode(&self) -> Mode {
-        self.live.now().0
     }
 
     #[inline]
@@ -84,12 +71,9 @@ impl Shared {
         self.registry.emit(event);
     }
 
-    pub(super) fn reconfigure(
-        &self,
-        mode: Option<Mode>,
-        settings: Option<CatchPanicConfig>,
-    ) -> Result<(), SettingsError> {
-        self.live.change(&self.name, mode, settings, |mode, _| self.tally.set_mode(mode))
+    /// What is told of panics is read when one is told.
+    fn apply(&self, mode: Mode, _: &CatchPanicConfig) {
+        self.tally.set_mode(mode);
     }
 }
 
@@ -130,10 +114,7 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        match self.mode() {
-            Mode::Enforce | Mode::Shadow => None,
-            mode => Some(format!("mode is {mode}")),
-        }
+        crate::settings::unusual(self.mode())
     }
 
     fn control(&self) -> Option<&dyn Control> {
@@ -141,15 +122,7 @@ impl Inspect for Shared {
     }
 }
 
-impl Control for Shared {
-    fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.live.check_with(Some(patch), |_| Vec::new())
-    }
-
-    fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.set_override(patch, |mode, _| self.tally.set_mode(mode))
-    }
-}
+policy_changes!(Shared, CatchPanicConfig);
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

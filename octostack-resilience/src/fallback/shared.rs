@@ -33,18 +33,6 @@ impl Shared {
         Ok(Self { name, tally, live })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn settings(&self) -> FallbackConfig {
-        self.live.now().1
-    }
-
-    pub(super) fn mode(&self) -> Mode {
-        self.live.now().0
-    }
-
     fn apply(&self, mode: Mode, settings: &FallbackConfig) {
         self.tally.set_rules(Rules::new(mode, settings.on));
     }
@@ -84,10 +72,7 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        match self.mode() {
-            Mode::Enforce | Mode::Shadow => None,
-            mode => Some(format!("mode is {mode}")),
-        }
+        crate::settings::unusual(self.mode())
     }
 
     fn control(&self) -> Option<&dyn Control> {

@@ -28,18 +28,6 @@ impl Shared {
         Ok(Self { name, gate, live })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn settings(&self) -> LoadShedConfig {
-        self.live.now().1
-    }
-
-    pub(super) fn mode(&self) -> Mode {
-        self.live.now().0
-    }
-
     #[inline]
     pub(super) fn admit(&self, ready: bool) -> Result<(), PolicyError> {
         self.gate.admit(ready).map_err(|refused| self.overloaded(refused))
@@ -75,10 +63,7 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        match self.mode() {
-            Mode::Enforce | Mode::Shadow => None,
-            mode => Some(format!("mode is {mode}")),
-        }
+        crate::settings::unusual(self.mode())
     }
 
     fn control(&self) -> Option<&dyn Control> {

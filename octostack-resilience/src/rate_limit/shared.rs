@@ -32,18 +32,6 @@ impl Shared {
         Ok(Self { name, limiter, live, origin: Origin::now() })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn settings(&self) -> RateLimitConfig {
-        self.live.now().1
-    }
-
-    pub(super) fn mode(&self) -> Mode {
-        self.live.now().0
-    }
-
     #[inline]
     pub(super) fn admit(&self, weight: u32, clock: &impl Clock) -> Result<(), PolicyError> {
         self.limiter
@@ -109,18 +97,11 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        unusual(self.mode())
+        crate::settings::unusual(self.mode())
     }
 
     fn control(&self) -> Option<&dyn Control> {
         Some(self)
-    }
-}
-
-pub(super) fn unusual(mode: Mode) -> Option<String> {
-    match mode {
-        Mode::Enforce | Mode::Shadow => None,
-        mode => Some(format!("mode is {mode}")),
     }
 }
 

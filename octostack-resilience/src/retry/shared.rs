@@ -172,8 +172,7 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        let mode = self.live.now().0;
-        (mode == Mode::Disabled).then(|| format!("mode is {mode}"))
+        crate::settings::unusual(self.live.now().0)
     }
 
     fn control(&self) -> Option<&dyn Control> {

@@ -66,8 +66,8 @@ impl<P, H, R, X> TimeoutLayer<P, H, Reach<Unsaid, R, X>> {
 
     /// Says in a header of the request for how long this timeout, and everything outside it, still
     /// waits, less the [`margin`](super::TimeoutConfig::margin). If the header is there already,
-    /// written by a library that the caller uses, it can shorten this timeout. A call for which nobody waits any more is refused with
-    /// [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed). With `None` it says nothing.
+    /// written by a library that the caller uses, it can shorten this timeout. A call for which
+    /// nobody waits any more is refused with [`DeadlinePassed`](crate::PolicyErrorKind::DeadlinePassed). With `None` it says nothing.
     pub fn forward_deadline(
         self,
         header: impl Into<Option<DeadlineHeader>>,

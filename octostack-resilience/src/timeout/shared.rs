@@ -28,18 +28,6 @@ impl Shared {
         Ok(Self { name, gauge, live })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn settings(&self) -> TimeoutConfig {
-        self.live.now().1
-    }
-
-    pub(super) fn mode(&self) -> Mode {
-        self.live.now().0
-    }
-
     #[cold]
     pub(super) fn timed_out(&self, phase: Phase) -> PolicyError {
         PolicyError::new(self.name.clone(), PolicyErrorKind::TimedOut).with_phase(phase)
@@ -76,10 +64,7 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        match self.live.now().0 {
-            Mode::Enforce | Mode::Shadow => None,
-            mode => Some(format!("mode is {mode}")),
-        }
+        crate::settings::unusual(self.mode())
     }
 
     fn control(&self) -> Option<&dyn Control> {

@@ -137,10 +137,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Inspect for Shared<K> {
     }
 
     fn abnormal(&self) -> Option<String> {
-        match self.live.now().0 {
-            Mode::Enforce | Mode::Shadow => None,
-            mode => Some(format!("mode is {mode}")),
-        }
+        crate::settings::unusual(self.live.now().0)
     }
 
     fn control(&self) -> Option<&dyn Control> {

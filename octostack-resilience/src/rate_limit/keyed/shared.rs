@@ -1,5 +1,5 @@
 use super::super::gcra::{Rules, Stance};
-use super::super::shared::{MODES, Origin, rate_limited, unusual};
+use super::super::shared::{MODES, Origin, rate_limited};
 use super::config::KeyedRateLimitConfig;
 use super::store::Store;
 use crate::error::PolicyError;
@@ -146,7 +146,7 @@ impl Inspect for Shared {
     }
 
     fn abnormal(&self) -> Option<String> {
-        unusual(self.mode())
+        crate::settings::unusual(self.mode())
     }
 
     fn control(&self) -> Option<&dyn Control> {

@@ -10,12 +10,12 @@
 //! * It belongs to the future that is polled at the moment. A [`Timeout`](crate::Timeout) sets it
 //!   for everything inside it; a layer made with `accept_deadline(…)` takes it from a header of the
 //!   request, and one made with `forward_deadline(…)` puts what is left into a header.
-//! * The earliest counts. Nothing inside can wait for longer than what is outside.
+//! * The earliest counts: nothing inside is told of a later one than what is outside.
 //! * A timeout that has not had to wait yet has not read the clock either: asked for the deadline
 //!   it says *now and the whole limit*. So a call that answers at once costs no clock read.
 //! * Policies go by it: a bulkhead queues no call beyond it, a retry does not wait for an attempt
 //!   that would begin after it, and nothing begins once it has passed.
-//! * A task that is spawned starts without one. [`carry`] takes the current one along;
+//! * A task that is spawned on a runtime starts without one. [`carry`] takes the current one along;
 //!   [`without`] leaves it behind, for work that must go on when the caller is gone.
 //!
 //! # What it costs
@@ -23,7 +23,9 @@
 //! clock until somebody asks.
 //!
 //! # What it does not do
-//! It ends nothing: that is the work of the [`Timeout`](crate::Timeout) that set it.
+//! It ends nothing: that is the work of the [`Timeout`](crate::Timeout) that set it. [`by`] and
+//! [`carry`] set no timer either. Tasks that are polled by the work itself, as those of a `LocalSet`
+//! in it, have its deadline.
 //!
 //! # Example
 //! ```

@@ -6,6 +6,7 @@ use super::deserialize::{deserialize, quotes, secrets};
 use super::env::Names;
 use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
+use super::keep::Kept;
 use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
 use super::report::Report;
@@ -31,11 +32,20 @@ pub(super) struct Pass<'a> {
     warnings: Vec<String>,
 }
 
+/// Settings that nothing is wrong with.
+struct Built<F, S> {
+    framework: F,
+    settings: S,
+    report: Report,
+}
+
 impl Pass<'_> {
-    /// Loads `F` and `S` as `loader` says.
+    /// Loads `F` and `S` as `loader` says. What only a restart can change is as in `kept`, once it
+    /// has been seen to be right.
     pub(super) fn run<F, S>(
         loader: &Loader,
-        validate: impl FnOnce(&F, &S) -> Vec<Problem>,
+        validate: impl Fn(&F, &S) -> Vec<Problem>,
+        kept: Option<&Kept>,
     ) -> Result<Loaded<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
@@ -65,29 +75,55 @@ impl Pass<'_> {
         pass.environment();
         pass.command_line();
         pass.whole();
-        let structs = pass.structs::<F, S>(&sections, &own);
-        let Pass { tree, mut errors, warnings, .. } = pass;
-        let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) else {
-            return Err(Errors::from(unique(errors)).with_warnings(warnings));
-        };
-        let problems = validate(&framework, &settings);
-        errors.extend(invalid(problems, &tree, &schema));
-        if !errors.is_empty() {
-            return Err(Errors::from(errors).with_warnings(warnings));
+        let mut built = pass.build(&sections, &own, &validate)?;
+        let waiting = kept.map_or_else(Vec::new, |kept| kept.waiting(&built.report));
+        if let Some(kept) = kept.filter(|_| !waiting.is_empty()) {
+            kept.restore(&mut pass.tree);
+            let keys: Vec<_> = waiting.iter().map(|waiting| &*waiting.key).collect();
+            let kept = format!("these keep their values until a restart: {}", keys.join(", "));
+            pass.warnings.push(kept);
+            built = pass.build(&sections, &own, &validate)?;
+            pass.warnings.pop();
         }
-        let mut report = Report::default();
-        let effective = [serde_json::to_value(&framework), serde_json::to_value(&settings)];
-        for json in effective.into_iter().flatten().filter(|json| !json.is_null()) {
-            report.add(&json, &tree, &schema);
-        }
+        let Built { framework, settings, report } = built;
         Ok(Loaded {
             framework,
             settings,
             environment: plan.environment,
+            kept: kept.map_or_else(|| Kept::of(&pass.tree, &schema, &report), Kept::clone),
+            waiting,
             report,
-            warnings,
+            warnings: pass.warnings,
             files: plan.files,
         })
+    }
+
+    /// From all sources together to settings, if nothing is wrong.
+    fn build<F, S>(
+        &mut self,
+        sections: &Schema,
+        own: &Schema,
+        validate: &impl Fn(&F, &S) -> Vec<Problem>,
+    ) -> Result<Built<F, S>, Errors>
+    where
+        F: Serialize + DeserializeOwned,
+        S: Serialize + DeserializeOwned,
+    {
+        let structs = self.structs::<F, S>(sections, own);
+        let mut errors = unique(std::mem::take(&mut self.errors));
+        if let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) {
+            let problems = validate(&framework, &settings);
+            if problems.is_empty() {
+                let mut report = Report::default();
+                let json = [serde_json::to_value(&framework), serde_json::to_value(&settings)];
+                for json in json.into_iter().flatten().filter(|json| !json.is_null()) {
+                    report.add(&json, &self.tree, self.schema, &self.loader.hash);
+                }
+                return Ok(Built { framework, settings, report });
+            }
+            errors.extend(invalid(problems, &self.tree, self.schema));
+        }
+        Err(Errors::from(errors).with_warnings(self.warnings.clone()))
     }
 
     /// Lays a source over those before it, and notes what is wrong in it alone.
@@ -274,7 +310,13 @@ fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
         let path = [Step::Key(field.name.clone())];
         errors.push(Error::new(ErrorKind::BadSchema, &path, message));
     }
-    let schema = Schema { nullable: false, secret: false, default: None, kind: Kind::Table(all) };
+    let schema = Schema {
+        nullable: false,
+        secret: false,
+        restart: false,
+        default: None,
+        kind: Kind::Table(all),
+    };
     (schema, errors)
 }
 

@@ -2,6 +2,7 @@
 
 use super::env::{OWN, Variables};
 use super::error::{Error, ErrorKind, Errors};
+use super::keep::{Kept, Waiting};
 use super::load::Pass;
 use super::report::Report;
 use super::source::find;
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
+use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 
 /// The sections of the framework. A service's own settings cannot have these names, whether or not
@@ -35,6 +37,8 @@ pub struct Loader {
     fallback_dir: Option<PathBuf>,
     files: Vec<PathBuf>,
     environment_name: Option<String>,
+    /// By which secrets are told apart without keeping them; the same for all loads.
+    pub(super) hash: RandomState,
 }
 
 /// Variables hold secrets, so their values do not print.
@@ -64,6 +68,10 @@ pub struct Loaded<F, S> {
     pub warnings: Vec<String>,
     /// The config files that were read, lowest first.
     pub files: Vec<PathBuf>,
+    /// What only a restart can change, as it is.
+    pub(super) kept: Kept,
+    /// What it would be after a restart, where that is something else.
+    pub(super) waiting: Vec<Waiting>,
 }
 
 /// Files to read, and the environment's name, once the sources agree.
@@ -90,6 +98,7 @@ impl Loader {
             fallback_dir: None,
             files: Vec::new(),
             environment_name: None,
+            hash: RandomState::new(),
         }
     }
 
@@ -190,13 +199,28 @@ impl Loader {
     /// Everything that is wrong, in one report.
     pub fn load_with<F, S>(
         &self,
-        validate: impl FnOnce(&F, &S) -> Vec<Problem>,
+        validate: impl Fn(&F, &S) -> Vec<Problem>,
     ) -> Result<Loaded<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        Pass::run(self, validate)
+        Pass::run(self, validate, None)
+    }
+
+    /// As [`load_with`](Self::load_with), at a reload: what only a restart can change is as in
+    /// `kept`. Says what it has read, also where that was wrong.
+    #[cfg(feature = "reload")]
+    pub(super) fn attempt<F, S>(
+        &self,
+        validate: &impl Fn(&F, &S) -> Vec<Problem>,
+        kept: Option<&Kept>,
+    ) -> (Result<Loaded<F, S>, Errors>, super::watch::Consulted)
+    where
+        F: Serialize + DeserializeOwned + JsonSchema,
+        S: Serialize + DeserializeOwned + JsonSchema,
+    {
+        (Pass::run(self, validate, kept), Default::default())
     }
 
     /// The value of a variable that is for the loader itself; the prefixed name wins.

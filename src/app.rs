@@ -31,11 +31,11 @@ struct Parts<S> {
 }
 
 impl<S> App<S> {
-    pub(crate) fn new(identity: Identity, settings: S, run: &crate::run::Runtime) -> Self {
+    pub(crate) fn new(identity: Identity, settings: Dynamic<S>, run: &crate::run::Runtime) -> Self {
         Self {
             parts: Arc::new(Parts {
                 identity,
-                settings: Dynamic::new(settings),
+                settings,
                 registry: run.registry.clone(),
                 metrics: run.metrics.clone(),
                 lifecycle: run.lifecycle.clone(),

@@ -63,9 +63,9 @@ mod flag_file;
 mod framework;
 mod inbound;
 pub mod prelude;
+mod reload;
 mod run;
 mod service;
-mod tokens;
 mod traces;
 
 pub use app::{App, Result};

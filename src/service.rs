@@ -131,7 +131,7 @@ impl Service {
         &self,
         configure: impl FnOnce(Loader) -> Loader,
     ) -> Result<(Config<S>, FlagFile), ExitCode> {
-        let loader = Loader::new(self.identity.env_prefix()).process_environment();
+        let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
         let mut loader = configure(Framework::bare(loader));
         if let Some(dir) = &self.config_dir {
             loader = loader.fallback_dir(dir);

@@ -3,7 +3,7 @@
 //! The names come from the schema: every key has one, and a variable is looked up by it. Reading
 //! names into a tree instead cannot tell the `_` in `pool_size` from the one between levels.
 
-use super::error::{Error, ErrorKind, Origin};
+use super::error::{Error, ErrorKind};
 use super::given::Given;
 use super::schema::{Kind, Schema};
 use super::service_links::{explain_links, is_service_link, looks_like_link};
@@ -11,9 +11,25 @@ use super::suggest::nearest;
 use super::text;
 use super::tree::{Node, Step};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
 
-/// The variables of a process, by name.
-pub(super) type Variables = BTreeMap<String, String>;
+/// Variables by name: those of the process, and those of a `.env`.
+pub(super) type Variables = BTreeMap<String, Variable>;
+
+/// What a variable is set to.
+#[derive(Clone)]
+pub(super) struct Variable {
+    pub(super) value: String,
+    /// File and line, unless the process has it.
+    pub(super) place: Option<(Arc<Path>, usize)>,
+}
+
+impl From<String> for Variable {
+    fn from(value: String) -> Self {
+        Self { value, place: None }
+    }
+}
 
 /// Variables that tell the loader where to look.
 pub(super) const OWN: [&str; 3] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE"];
@@ -185,14 +201,13 @@ impl<'a> Names<'a> {
                 Some(many) => {
                     let names: Vec<_> = many.iter().map(|given| given.name.as_str()).collect();
                     let message = format!("set by {} at once; keep one", names.join(" and "));
-                    let origin = Origin::Variable { name: names[0].into() };
                     let error = target.error(ErrorKind::GivenTwice, message);
-                    found.errors.push(error.with_origin(origin));
+                    found.errors.push(error.with_origin(many[0].variable()));
                 }
             }
         }
-        for (name, value) in self.unused(variables, known) {
-            if looks_like_link(name, value) {
+        for (name, variable) in self.unused(variables, known) {
+            if looks_like_link(name, &variable.value) {
                 links.insert(name.clone());
             } else {
                 found.warnings.push(self.unknown(name));
@@ -207,7 +222,7 @@ impl<'a> Names<'a> {
         &self,
         variables: &'v Variables,
         known: &BTreeSet<String>,
-    ) -> impl Iterator<Item = (&'v String, &'v String)> {
+    ) -> impl Iterator<Item = (&'v String, &'v Variable)> {
         let mut used = known.clone();
         for target in &self.targets {
             for name in self.candidates(target).into_iter().flatten() {
@@ -233,10 +248,11 @@ impl<'a> Names<'a> {
     fn given(&self, target: &Target<'_>, name: &str, variables: &Variables) -> Vec<Given> {
         let bare = target.bare.iter().any(|bare| bare == name) && !target.secret();
         let unset = |value: &str| value.trim().is_empty() && (bare || target.empty_is_unset());
-        let value = variables.get(name).filter(|value| !unset(value));
-        let from = |name: &str, value: &String, file| Given {
+        let value = variables.get(name).filter(|variable| !unset(&variable.value));
+        let from = |name: &str, variable: &Variable, file| Given {
             name: name.into(),
-            value: value.clone(),
+            value: variable.value.clone(),
+            place: variable.place.clone(),
             file,
         };
         let mut given: Vec<_> = value.map(|value| from(name, value, false)).into_iter().collect();

@@ -3,10 +3,10 @@
 
 use super::check::{Extent, check};
 use super::deserialize::{deserialize, quotes, secrets};
-use super::env::Names;
+use super::env::{Names, Variables};
 use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
-use super::keep::Kept;
+use super::keep::{Kept, Waiting};
 use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
 use super::report::Report;
@@ -32,6 +32,9 @@ pub(super) struct Pass<'a> {
     warnings: Vec<String>,
 }
 
+/// Settings, what only a restart can change of them, and what it would change.
+pub(super) type Reloading<F, S> = (Loaded<F, S>, Kept, Vec<Waiting>);
+
 /// Settings that nothing is wrong with.
 struct Built<F, S> {
     framework: F,
@@ -46,7 +49,7 @@ impl Pass<'_> {
         loader: &Loader,
         validate: impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
-    ) -> Result<Loaded<F, S>, Errors>
+    ) -> Result<Reloading<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
@@ -67,12 +70,13 @@ impl Pass<'_> {
             // With two meanings for one name, whatever else is said may be wrong.
             return Err(pass.errors.into());
         }
-        let plan = loader.plan();
+        let variables = loader.all_variables(&mut pass.errors);
+        let plan = loader.plan(&variables);
         pass.errors.extend(plan.errors);
         for file in &plan.files {
             pass.file(file);
         }
-        pass.environment();
+        pass.environment(&variables);
         pass.command_line();
         pass.whole();
         let mut built = pass.build(&sections, &own, &validate)?;
@@ -86,16 +90,10 @@ impl Pass<'_> {
             pass.warnings.pop();
         }
         let Built { framework, settings, report } = built;
-        Ok(Loaded {
-            framework,
-            settings,
-            environment: plan.environment,
-            kept: kept.map_or_else(|| Kept::of(&pass.tree, &schema, &report), Kept::clone),
-            waiting,
-            report,
-            warnings: pass.warnings,
-            files: plan.files,
-        })
+        let kept = kept.map_or_else(|| Kept::of(&pass.tree, &schema, &report), Kept::clone);
+        let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
+        let loaded = Loaded { framework, settings, environment, report, warnings, files };
+        Ok((loaded, kept, waiting))
     }
 
     /// From all sources together to settings, if nothing is wrong.
@@ -147,10 +145,10 @@ impl Pass<'_> {
         }
     }
 
-    fn environment(&mut self) {
+    fn environment(&mut self, variables: &Variables) {
         self.errors.extend(self.loader.not_text());
         let known = self.loader.known_names();
-        let found = self.names.read(&self.loader.variables, &known);
+        let found = self.names.read(variables, &known);
         self.errors.extend(found.errors);
         self.warnings.extend(found.warnings);
         for node in found.nodes {

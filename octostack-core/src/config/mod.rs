@@ -127,6 +127,7 @@
 mod bounds;
 mod check;
 mod deserialize;
+mod dotenv;
 mod env;
 mod error;
 mod given;

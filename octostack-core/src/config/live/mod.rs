@@ -148,7 +148,7 @@ where
         rules: impl Fn(&F, &S) -> Vec<Problem> + Send + Sync + 'static,
     ) -> Result<Self, Errors> {
         let (loaded, consulted) = loader.attempt(&rules, None);
-        let loaded = loaded?;
+        let (loaded, kept, _) = loaded?;
         let now = SystemTime::now();
         let first = Generation::first(now, loaded.report);
         let state = State {
@@ -170,7 +170,7 @@ where
             subscribers: Subscribers::default(),
             reloading: Mutex::default(),
             state: Mutex::new(state),
-            base: Base::new(consulted, loaded.kept),
+            base: Base::new(consulted, kept),
             registry: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -193,8 +193,8 @@ where
             return Err(self.refuse(trigger, Refused::panicked()));
         };
         shared.base.rebase(consulted);
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
+        let (loaded, waiting) = match loaded {
+            Ok((loaded, _, waiting)) => (loaded, waiting),
             Err(errors) => return Err(self.refuse(trigger, Refused::of(&errors))),
         };
         let (old_framework, old_report) = {
@@ -221,7 +221,7 @@ where
         } else {
             shared.settings.store(loaded.settings)
         };
-        let reloaded = Reloaded { generation, changed, waiting: loaded.waiting };
+        let reloaded = Reloaded { generation, changed, waiting };
         let mut events = reloaded.events(&trigger, &lock(&shared.state).waiting);
         {
             let mut state = lock(&shared.state);

@@ -235,14 +235,14 @@ impl Pass<'_> {
         }
         let is_section = |key: &str| sections.fields().iter().any(|field| field.name == key);
         let part = |schema: &Schema, wanted: &dyn Fn(&str) -> bool| {
-            let mut tree = self.tree.clone();
-            if let Data::Table(entries) = &mut tree.data {
-                entries.retain(|entry| wanted(&entry.key));
-            }
-            if matches!(schema.kind, Kind::Nothing) {
-                tree.data = Data::Null; // the settings are `()`
-            }
-            tree
+            let data = match &self.tree.data {
+                _ if matches!(schema.kind, Kind::Nothing) => Data::Null, // the settings are `()`
+                Data::Table(all) => {
+                    Data::Table(all.iter().filter(|entry| wanted(&entry.key)).cloned().collect())
+                }
+                other => other.clone(),
+            };
+            Node::new(data, self.tree.origin.clone())
         };
         let known = |wanted: &dyn Fn(&str) -> bool| -> Vec<Error> {
             let of_part = |error: &&Error| match error.path.first() {

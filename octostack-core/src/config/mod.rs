@@ -127,6 +127,7 @@
 mod bounds;
 mod check;
 mod deserialize;
+mod disk;
 mod dotenv;
 mod env;
 mod error;

@@ -284,7 +284,9 @@ async fn plain_files_are_noticed_however_they_are_written() {
         // A broken file is told once, and its repair is noticed.
         fs::write(path, "first = ").unwrap();
         let told = following.told(4).await;
-        assert!(told[3].starts_with("config_reload_failed: asked for by a change of files"));
+        assert!(
+            told[3].starts_with("config_reload_failed: not reloaded, as a change of files asked")
+        );
         pause().await;
         assert_eq!((following.events().len(), following.first()), (4, 3));
         fs::remove_file(path).unwrap();

@@ -13,6 +13,7 @@ mod http;
 mod inventory;
 mod process;
 mod rate_limit;
+mod reload;
 mod stalled_log;
 mod start;
 mod traces;

@@ -127,6 +127,8 @@ mod book {
     mod readme {}
     #[doc = include_str!("../docs/configuration.md")]
     mod configuration {}
+    #[doc = include_str!("../docs/reload.md")]
+    mod reload {}
     #[doc = include_str!("../docs/flags.md")]
     mod flags {}
     #[doc = include_str!("../docs/operating.md")]

@@ -1,7 +1,10 @@
 use crate::flag_file::{FlagContext, RequestContext};
+use crate::framework::Framework;
+use crate::live::{Change, Commit, Followers};
 use crate::{BoxError, Identity, Registry};
 use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
+use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::{Lifecycle, Stop};
 use octostack_flags::{Context, Flags};
 use octostack_resilience::ChaosSwitch;
@@ -24,14 +27,25 @@ struct Parts<S> {
     metrics: Metrics,
     lifecycle: Lifecycle,
     health: Health,
-    chaos: bool,
     chaos_switch: ChaosSwitch,
+    followers: Followers<Framework, S>,
     flags: Flags,
     flag_context: FlagContext,
 }
 
 impl<S> App<S> {
     pub(crate) fn new(identity: Identity, settings: S, run: &crate::run::Runtime) -> Self {
+        let chaos_switch = ChaosSwitch::new(&run.registry);
+        chaos_switch.set_enabled(run.chaos);
+        let followers = Followers::default();
+        // The first, so that policies are told after it.
+        followers.add("chaos", {
+            let switch = chaos_switch.clone();
+            move |framework: &Framework, _: &S| {
+                let (switch, enabled) = (switch.clone(), framework.chaos.enabled);
+                Ok(Commit::new(move || switch.set_enabled(enabled)))
+            }
+        });
         Self {
             parts: Arc::new(Parts {
                 identity,
@@ -40,8 +54,8 @@ impl<S> App<S> {
                 metrics: run.metrics.clone(),
                 lifecycle: run.lifecycle.clone(),
                 health: run.health.clone(),
-                chaos: run.chaos,
-                chaos_switch: ChaosSwitch::new(&run.registry),
+                chaos_switch,
+                followers,
                 flags: run.flags.clone(),
                 flag_context: FlagContext::default(),
             }),
@@ -56,6 +70,61 @@ impl<S> App<S> {
     /// The settings as a value that follows reloads.
     pub fn dynamic(&self) -> &Dynamic<S> {
         &self.parts.settings
+    }
+
+    /// Follows reloads of the config with something of your own, such as a pool of connections.
+    ///
+    /// `prepare` is called for each reload, with the settings in force and those that are to be.
+    /// It gets ready whatever can fail, and returns what is to be done once everybody agrees, or
+    /// objects: the reload is then refused with its reason, and the settings stay as they are.
+    /// Keys of its problems are relative to `section`, where the settings are that it follows.
+    ///
+    /// Only what lasts needs this. Code that asks [`settings`](Self::settings) once a request sees
+    /// a reload anyway.
+    ///
+    /// ```
+    /// # use octostack::prelude::*;
+    /// # use octostack::{Commit, Problem};
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    /// # #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+    /// # #[serde(default)]
+    /// # struct Settings { pool: PoolSettings }
+    /// # #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    /// # #[serde(default)]
+    /// # struct PoolSettings { size: usize }
+    /// # struct Pool { size: AtomicUsize }
+    /// # impl Pool {
+    /// #     const MOST: usize = 50;
+    /// #     fn resize(&self, size: usize) { self.size.store(size, Relaxed) }
+    /// # }
+    /// # fn build(app: &App<Settings>, pool: Arc<Pool>) {
+    /// app.on_reload("pool", move |change| {
+    ///     if !change.differs(|settings| &settings.pool) {
+    ///         return Ok(Commit::nothing());
+    ///     }
+    ///     let (pool, size) = (pool.clone(), change.new.pool.size);
+    ///     if size > Pool::MOST {
+    ///         return Err(Problem::new("size", format!("{size} is more than {}", Pool::MOST)));
+    ///     }
+    ///     Ok(Commit::new(move || pool.resize(size)))
+    /// });
+    /// # }
+    /// ```
+    pub fn on_reload<F>(&self, section: &str, prepare: F)
+    where
+        F: Fn(Change<'_, S>) -> std::result::Result<Commit, Problem> + Send + Sync + 'static,
+        S: Send + Sync + 'static,
+    {
+        let in_force = self.parts.settings.clone();
+        self.parts.followers.add(section, move |_, new| {
+            let old = in_force.load();
+            prepare(Change { old: &old, new }).map_err(|problem| vec![problem])
+        });
+    }
+
+    pub(crate) fn followers(&self) -> &Followers<Framework, S> {
+        &self.parts.followers
     }
 
     /// Who this service is.
@@ -142,13 +211,16 @@ impl<S> App<S> {
         self.parts.lifecycle.on_close(name, close);
     }
 
-    /// Whether faults may be injected on purpose (`chaos.enabled`): for chaos policies of your own.
+    /// Whether faults may be injected on purpose (`chaos.enabled`), at the moment.
     pub fn chaos_enabled(&self) -> bool {
-        self.parts.chaos
+        self.parts.chaos_switch.is_enabled()
     }
 
     /// The switch that stops all chaos of the service (`PUT /policyz/chaos`): for chaos policies of
     /// your own, and for code that knows when it is enough.
+    ///
+    /// It also follows `chaos.enabled`: a policy that is built with
+    /// `.enabled(true).switch(app.chaos_switch())` may inject while the config allows it.
     pub fn chaos_switch(&self) -> &ChaosSwitch {
         &self.parts.chaos_switch
     }
@@ -172,3 +244,31 @@ impl<S> fmt::Debug for App<S> {
 
 /// What the function that builds a service returns.
 pub type Result<T, E = BoxError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::App;
+    use crate::run::Runtime;
+    use crate::{Identity, Registry};
+    use octostack_core::health::Health;
+    use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+    use octostack_flags::Flags;
+    use octostack_telemetry::metrics::Metrics;
+
+    /// A service called `test` with a registry of its own, in which nothing runs yet.
+    pub(crate) fn app<S>(settings: S) -> App<S>
+    where
+        S: Send + Sync + 'static,
+    {
+        let registry = Registry::new();
+        let run = Runtime {
+            metrics: Metrics::builder().registry(&registry).build(),
+            lifecycle: Lifecycle::new(LifecycleConfig::default(), &registry),
+            health: Health::new(&registry),
+            chaos: false,
+            flags: Flags::builder().registry(&registry).build(),
+            registry,
+        };
+        App::new(Identity::new("test", "1.0.0"), settings, &run)
+    }
+}

@@ -62,6 +62,7 @@ mod endpoint;
 mod flag_file;
 mod framework;
 mod inbound;
+mod live;
 pub mod prelude;
 mod run;
 mod service;
@@ -73,6 +74,7 @@ pub use app::{App, Result};
 pub use channel::{Channel, ChannelFuture};
 pub use endpoint::Endpoint;
 pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
+pub use live::{Change, Commit};
 pub use service::Service;
 
 pub use octostack_core as core;
@@ -83,6 +85,7 @@ pub use octostack_resilience as resilience;
 pub use octostack_telemetry as telemetry;
 
 pub use axum;
+pub use octostack_core::inspect::Problem;
 pub use octostack_core::secret::Secret;
 pub use octostack_core::{Identity, Registry};
 /// The crate `metrics`, whose macros record what `/metrics` shows.

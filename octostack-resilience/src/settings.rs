@@ -286,11 +286,10 @@ impl<C: Settings> Live<C> {
         let mode = mode.unwrap_or(layers.mode);
         let settings = settings.unwrap_or_else(|| layers.settings.clone());
         self.merged(mode, &settings, None).map_err(|problems| error(name, problems))?;
-        if let Ok((mode, settings)) = self.merged(mode, &settings, layers.over.as_ref()) {
-            if (mode, &settings) != (layers.in_force.0, &layers.in_force.1) {
-                apply(mode, &settings);
-                layers.in_force = (mode, settings);
-            }
+        let merged = self.merged(mode, &settings, layers.over.as_ref()).ok();
+        if let Some((mode, settings)) = merged.filter(|merged| *merged != layers.in_force) {
+            apply(mode, &settings);
+            layers.in_force = (mode, settings);
         }
         (layers.mode, layers.settings) = (mode, settings);
         Ok(())

@@ -260,15 +260,19 @@ pub(crate) mod testing {
     where
         S: Send + Sync + 'static,
     {
+        App::new(Identity::new("test", "1.0.0"), settings, &runtime())
+    }
+
+    /// The parts of a service with a registry of its own.
+    pub(crate) fn runtime() -> Runtime {
         let registry = Registry::new();
-        let run = Runtime {
+        Runtime {
             metrics: Metrics::builder().registry(&registry).build(),
             lifecycle: Lifecycle::new(LifecycleConfig::default(), &registry),
             health: Health::new(&registry),
             chaos: false,
             flags: Flags::builder().registry(&registry).build(),
             registry,
-        };
-        App::new(Identity::new("test", "1.0.0"), settings, &run)
+        }
     }
 }

@@ -43,6 +43,13 @@ impl Commit {
     pub const fn nothing() -> Self {
         Self(None)
     }
+
+    /// Carries it out. The reload does that; call it in tests of what you prepare.
+    pub fn run(self) {
+        if let Some(action) = self.0 {
+            action();
+        }
+    }
 }
 
 impl fmt::Debug for Commit {
@@ -132,8 +139,7 @@ impl Commits {
     #[allow(dead_code, reason = "run by the reload, which is wired up in `run`")]
     pub(crate) fn run(self) {
         for (section, commit) in self.0 {
-            let Commit(Some(action)) = commit else { continue };
-            if catch_unwind(AssertUnwindSafe(action)).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| commit.run())).is_err() {
                 tracing::error!(section = &*section, "what follows a reload panicked");
             }
         }

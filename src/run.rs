@@ -171,7 +171,9 @@ where
         let inbound = &framework.server.inbound;
         let trust = framework.telemetry.traces.trust_caller;
         let flags = FlagsLayer::new(&run.flags).context(app.context_of_requests());
-        let service = inbound::stack(router, inbound, probes, run, trust, flags)?;
+        let (service, follow) = inbound::stack(router, inbound, probes, run, trust, flags)?;
+        let follows = move |new: &Framework, _: &S| follow(&new.server.inbound);
+        app.followers().add("server.inbound", follows);
         let server = Server::bind(&framework.server.listener).await?;
         let server = server.with_registry(&run.registry).with_mark(mark_request_id);
         let server = match inbound.rate_limit.per {

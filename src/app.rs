@@ -272,6 +272,7 @@ pub(crate) mod testing {
             health: Health::new(&registry),
             chaos: false,
             flags: Flags::builder().registry(&registry).build(),
+            filter: None,
             registry,
         }
     }

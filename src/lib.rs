@@ -64,6 +64,7 @@ mod framework;
 mod inbound;
 mod live;
 pub mod prelude;
+mod rules;
 mod run;
 mod service;
 mod tokens;
@@ -75,6 +76,7 @@ pub use channel::{Channel, ChannelFuture};
 pub use endpoint::Endpoint;
 pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
 pub use live::{Change, Commit};
+pub use rules::{NoRules, Rules, RulesFor};
 pub use service::Service;
 
 pub use octostack_core as core;

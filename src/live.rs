@@ -3,6 +3,8 @@
 //! First everybody who follows is shown the new settings and gets ready; whoever cannot follow says
 //! why, and then nothing changes anywhere. When all agree, the settings are swapped and what was
 //! made ready is carried out, which cannot fail.
+mod parts;
+
 use octostack_core::inspect::Problem;
 use octostack_core::sync::lock;
 use std::fmt;

@@ -1,6 +1,7 @@
 //! From loaded settings to the exit code: everything that happens while a service runs.
 use crate::flag_file::{self, FlagFile};
 use crate::framework::{Framework, LoadedConfig};
+use crate::service::EX_CONFIG;
 use crate::tokens::TokenFiles;
 use crate::traces::Traces;
 use crate::{App, BoxError, Identity, LimitPer, inbound};
@@ -11,13 +12,15 @@ use http::{HeaderMap, Response};
 use octostack_core::admin::{Access, Admin, Tokens};
 use octostack_core::config::Loaded;
 use octostack_core::health::Health;
+use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
 use octostack_core::server::Server;
 use octostack_core::{Dynamic, Registry};
 use octostack_flags::{Flags, FlagsLayer};
+use octostack_resilience::SettingsError;
 use octostack_telemetry::http::RequestId;
 use octostack_telemetry::http::request_id::X_REQUEST_ID;
-use octostack_telemetry::logs::{self, LogEvents};
+use octostack_telemetry::logs::{self, FilterHandle, LogEvents};
 use octostack_telemetry::metrics::Metrics;
 use std::future::Future;
 use std::io::Write as _;
@@ -37,6 +40,8 @@ pub(crate) struct Runtime {
     pub(crate) health: Health,
     pub(crate) chaos: bool,
     pub(crate) flags: Flags,
+    /// The log filter, if the subscriber is ours.
+    pub(crate) filter: Option<FilterHandle>,
 }
 
 /// Runs the service to its end.
@@ -83,7 +88,9 @@ where
         Ok(runtime) => runtime,
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
-    let code = runtime.block_on(live(identity, &registry, traces, loaded, flag_file, build));
+    let filter = logs.as_ref().ok().map(|guard| guard.filter().clone());
+    let live = live(identity, &registry, traces, filter, loaded, flag_file, build);
+    let code = runtime.block_on(live);
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
     drop(logs); // flushes
@@ -95,6 +102,7 @@ async fn live<S, F, Fut>(
     identity: Identity,
     registry: &Registry,
     traces: Traces,
+    filter: Option<FilterHandle>,
     loaded: Loaded<Framework, S>,
     flag_file: FlagFile,
     build: F,
@@ -113,7 +121,7 @@ where
     };
     let framework = loaded.framework;
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
-    traces.flush_at_end(&lifecycle, framework.lifecycle.flush_timeout);
+    traces.flush_at_end(&lifecycle);
     let health = Health::new(registry);
     let metrics = Metrics::builder().registry(registry).identity(&identity).build();
     #[cfg(feature = "metrics")]
@@ -127,6 +135,7 @@ where
         health,
         chaos: framework.chaos.enabled,
         flags: flag_file.flags().clone(),
+        filter,
     };
     let token_files = TokenFiles::new(&framework.admin, &loaded.report);
     let config = Arc::new(LoadedConfig { report: loaded.report, loaded_at: SystemTime::now() });
@@ -146,17 +155,31 @@ where
     let app = App::new(identity, loaded.settings, &run);
     let started = start(&app, &framework, &run, build);
     let mut running = pin!(run.lifecycle.run(signals));
-    let outcome = tokio::select! {
-        outcome = &mut running => outcome,
+    let code = tokio::select! {
+        outcome = &mut running => outcome.exit_code(),
         error = started => {
-            fatal("start", "the service cannot start", &error);
+            let config = is_config(&*error);
+            fatal(if config { "config" } else { "start" }, "the service cannot start", &error);
             run.lifecycle.fail(error.to_string());
-            running.await // so that what was opened is closed
+            let outcome = running.await; // so that what was opened is closed
+            if config { EX_CONFIG } else { outcome.exit_code() }
         }
     };
     background.abort();
     admin.end().await;
-    ExitCode::from(outcome.exit_code())
+    ExitCode::from(code)
+}
+
+/// Whether somebody says that the settings are to blame.
+fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<Problem>() || error.is::<SettingsError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Builds the service and opens its port. Returns only if that fails.
@@ -180,6 +203,7 @@ where
             LimitPer::Client => server.with_peer_addr(),
             LimitPer::Service => server,
         };
+        app.follow_parts(server.limits(), run.lifecycle.clone(), run.filter.clone());
         let serving = tokio::spawn(server.serve(service, &run.lifecycle));
         for (name, times) in run.registry.duplicates() {
             tracing::warn!("{times} policies are called {name}; their numbers are added up");

@@ -88,6 +88,7 @@ async fn a_route_that_panics_answers_500_and_its_connection_lives() {
         health: Health::new(&registry),
         chaos: false,
         flags: Flags::builder().registry(&registry).build(),
+        filter: None,
     };
     let probes = Probes::new(&run.lifecycle, &run.health);
     let flags = FlagsLayer::new(&run.flags).context(FlagContext::default().of_requests());

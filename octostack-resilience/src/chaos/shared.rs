@@ -170,7 +170,7 @@ fn seed(settings: &ChaosConfig) -> u32 {
 /// Settings that inject need the gate open.
 fn check_gate(enabled: bool, settings: &ChaosConfig) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for key in settings.culprits() {
+    for key in settings.injecting() {
         require(&mut problems, enabled, &format!("settings.{key}"), gate_closed);
     }
     problems

@@ -9,11 +9,6 @@ use std::sync::Arc;
 
 /// What a [`Service`](crate::Service) checks of settings `S`. Implemented by [`NoRules`] for all,
 /// and by [`RulesFor`] for one type.
-#[diagnostic::on_unimplemented(
-    message = "the rules of this service are for other settings than its function takes",
-    note = "`validate` and `run` must have the same type: `validate(|settings: &Settings| …)` \
-            goes with `async fn build(app: App<Settings>)`"
-)]
 pub trait Rules<S>: Clone + Send + Sync + 'static {
     /// Everything that is wrong, by full key.
     fn problems(&self, settings: &S) -> Vec<Problem>;

@@ -89,7 +89,7 @@ where
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
     let filter = logs.as_ref().ok().map(|guard| guard.filter().clone());
-    let live = live(identity, &registry, traces, filter, loaded, flag_file, build);
+    let live = live(identity, &registry, (traces, filter), loaded, flag_file, build);
     let code = runtime.block_on(live);
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
@@ -101,8 +101,7 @@ where
 async fn live<S, F, Fut>(
     identity: Identity,
     registry: &Registry,
-    traces: Traces,
-    filter: Option<FilterHandle>,
+    (traces, filter): (Traces, Option<FilterHandle>),
     loaded: Loaded<Framework, S>,
     flag_file: FlagFile,
     build: F,

@@ -71,7 +71,7 @@ impl Service {
     ///
     /// Rules for other settings than the service has do not compile:
     ///
-    /// ```compile_fail,E0277
+    /// ```compile_fail,E0631
     /// # use octostack::prelude::*;
     /// # async fn build(app: App<()>) -> Result<Router> { Ok(Router::new()) }
     /// octostack::service!().validate(|number: &u32| Vec::new()).run(build);

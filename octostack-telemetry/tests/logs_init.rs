@@ -43,24 +43,9 @@ fn installs_once_and_logs_panics() {
     let location = panic["context"]["location"].as_str().unwrap();
     assert!(location.starts_with("octostack-telemetry/tests/logs_init.rs:"), "{location}");
 
-    let note = || tracing::info!("told or not"); // one place in the code, asked before and after
-    note();
-    assert!(guard.filter().set("info".parse().unwrap()));
-    assert!(!guard.filter().set("info".parse().unwrap()), "the same once more is no change");
-    note();
-    assert_eq!(guard.filter().now().to_string(), "info");
-    assert!(guard.filter().set("error,logs_init=off".parse().unwrap()));
-    note();
-    tracing::error!("its target is off");
-    assert!(guard.filter().set("warn".parse().unwrap()));
-    assert!(guard.flush(PATIENCE));
-    let written = lines.json();
-    assert_eq!(written.len(), 3, "{written:?}");
-    assert_eq!(written[2]["message"], "told or not");
-
     let flushed = lines.flushed();
     tracing::error!("last words");
     drop(guard);
-    assert_eq!(lines.json().len(), 4);
+    assert_eq!(lines.json().len(), 3);
     assert!(lines.flushed() > flushed, "what the writer holds back is handed on");
 }

@@ -135,12 +135,9 @@ async fn named(name: &'static str, may: &Arc<Notify>, registry: &Registry) -> St
     let url = format!("http://{}", server.local_addr());
     let may = may.clone();
     let answer = move || async move { [("grpc-status", "0"), ("x-name", name)] };
-    let slow = {
-        let answer = answer.clone();
-        move || async move {
-            may.notified().await;
-            answer().await
-        }
+    let slow = move || async move {
+        may.notified().await;
+        answer().await
     };
     let routes = Router::new().route("/slow", any(slow)).fallback(answer);
     let stopper = Stopper::new();

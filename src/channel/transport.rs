@@ -72,7 +72,8 @@ pub(super) struct Route {
 /// used holds no channel, so that the connection to the old address ends with them.
 pub(super) struct Transport {
     routes: &'static Dynamic<Route>,
-    /// The last one that it knows of: to look there costs no lock.
+    /// The last one that it knows of: to look there costs no lock. Only who was kept since before a
+    /// change takes the short one of a shared read.
     known: Weak<Versioned<Route>>,
     /// What `poll_ready` has got ready.
     ready: Option<Ready>,
@@ -197,4 +198,40 @@ fn is_timeout(error: &transport::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, Body, Endpoint, Request, Service, Transport};
+    use octostack_core::Dynamic;
+    use std::task::{Context, Poll, Waker};
+
+    fn address(url: &str) -> Address {
+        let endpoint = Endpoint { url: Some(url.to_owned()), ..Endpoint::default() };
+        Address::of("stock", &endpoint, None, "").unwrap()
+    }
+
+    /// What a call costs before it begins: a client is cloned, and gets ready.
+    #[tokio::test]
+    async fn it_allocates_no_more_than_tonic_does() {
+        let route = address("http://127.0.0.1:1").route().unwrap();
+        let tonic = route.channel.clone();
+        let routes: &'static Dynamic<_> = Box::leak(Box::new(Dynamic::new(route)));
+        let kept = Transport::new(routes);
+        let mut cx = Context::from_waker(Waker::noop());
+        let theirs = allocation_counter::measure(|| {
+            let mut channel = tonic.clone();
+            let ready = Service::<Request<Body>>::poll_ready(&mut channel, &mut cx);
+            assert!(matches!(ready, Poll::Ready(Ok(()))));
+        });
+        let mut ours = || {
+            allocation_counter::measure(|| {
+                let mut channel = kept.clone();
+                assert!(matches!(channel.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+            })
+        };
+        assert_eq!(ours().count_total, theirs.count_total);
+        routes.store(address("http://127.0.0.1:2").route().unwrap());
+        assert_eq!(ours().count_total, theirs.count_total, "nor once it has moved");
+    }
 }

@@ -35,8 +35,7 @@ struct Parts<S> {
 
 impl<S> App<S> {
     pub(crate) fn new(identity: Identity, settings: S, run: &crate::run::Runtime) -> Self {
-        let chaos_switch = ChaosSwitch::new(&run.registry);
-        chaos_switch.set_enabled(run.chaos);
+        let chaos_switch = ChaosSwitch::new(&run.registry).with_enabled(run.chaos);
         let followers = Followers::default();
         // The first, so that policies are told after it.
         followers.add("chaos", {

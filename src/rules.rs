@@ -5,6 +5,7 @@ use octostack_resilience::ChaosConfig;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What a [`Service`](crate::Service) checks of settings `S`. Implemented by [`NoRules`] for all,
@@ -71,7 +72,11 @@ pub(crate) fn problems<S: Serialize>(
     if !framework.chaos.enabled {
         problems.extend(chaos_problems(settings));
     }
-    problems.extend(rules.problems(settings));
+    // One that panics must end neither a start nor a reload without a word.
+    let found = catch_unwind(AssertUnwindSafe(|| rules.problems(settings)));
+    problems.extend(found.unwrap_or_else(|_| {
+        vec![Problem::new("", "a rule of the service panicked while it checked these settings")]
+    }));
     problems
 }
 
@@ -189,5 +194,12 @@ mod tests {
         let rules = rules.and(|_| Vec::new()).and(|_| vec![Problem::new("b", "wrong")]);
         let found = problems(&framework, &7, &rules);
         assert_eq!(keys(&found), ["server.max_connections", "a", "b"]);
+    }
+
+    #[test]
+    fn a_rule_that_panics_refuses() {
+        let rules = RulesFor::new(|_: &u8| panic!("on purpose"));
+        let found = problems(&Framework::default(), &7, &rules);
+        assert!(found[0].to_string().starts_with("a rule of the service panicked"), "{found:?}");
     }
 }

@@ -189,6 +189,15 @@ fn the_gate_of_chaos_can_close_and_open() {
     switch.set_enabled(true);
     stack.reconfigure(settings).unwrap();
     assert!(stack.chaos().enabled());
-    let told = registry.events().iter().filter(|event| event.kind == "chaos_switch").count();
-    assert_eq!(told, 2, "each change is told once");
+    let told = |registry: &Registry| {
+        registry.events().iter().filter(|event| event.kind == "chaos_switch").count()
+    };
+    assert_eq!(told(&registry), 2, "each change is told once");
+
+    let registry = Registry::new();
+    let closed = ChaosSwitch::new(&registry).with_enabled(false);
+    assert!(!closed.is_enabled() && closed.is_killed());
+    let state = registry.items()[0].status().get("state").cloned();
+    assert_eq!((state, told(&registry)), (Some("forbidden".into()), 0), "a start is no change");
+    assert_eq!(registry.items()[0].abnormal(), None, "production without chaos is normal");
 }

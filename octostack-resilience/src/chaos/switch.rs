@@ -70,6 +70,18 @@ impl ChaosSwitch {
         switch
     }
 
+    /// With chaos allowed or not from the start, which is no event; see
+    /// [`set_enabled`](Self::set_enabled).
+    pub fn with_enabled(self, enabled: bool) -> Self {
+        let stops = &self.shared.stops;
+        if enabled {
+            stops.remove(FORBIDDEN)
+        } else {
+            stops.add(FORBIDDEN)
+        };
+        self
+    }
+
     /// Stops all chaos, until [`allow`](Self::allow).
     pub fn kill(&self) {
         if self.shared.stops.add(KILLED) {

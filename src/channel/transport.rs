@@ -234,4 +234,22 @@ mod tests {
         routes.store(address("http://127.0.0.1:2").route().unwrap());
         assert_eq!(ours().count_total, theirs.count_total, "nor once it has moved");
     }
+    #[tokio::test]
+    async fn who_got_ready_for_the_old_address_gets_ready_anew_and_a_clone_holds_nothing() {
+        let route = address("http://127.0.0.1:1").route().unwrap();
+        let routes: &'static Dynamic<_> = Box::leak(Box::new(Dynamic::new(route)));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut first = Transport::new(routes);
+        let mut generation = |transport: &mut Transport| {
+            assert!(matches!(transport.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+            transport.ready.as_ref().map(|ready| ready.generation)
+        };
+        assert_eq!(generation(&mut first), Some(1));
+        let clone = first.clone();
+        assert!(clone.ready.is_none(), "it would keep the connection");
+
+        routes.store(address("http://127.0.0.1:2").route().unwrap());
+        assert!(clone.known.upgrade().is_none(), "nobody holds the old route");
+        assert_eq!(generation(&mut first), Some(2));
+    }
 }

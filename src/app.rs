@@ -1,7 +1,9 @@
 use crate::flag_file::{FlagContext, RequestContext};
 use crate::framework::Framework;
-use crate::live::{Change, Commit, Followers};
+use crate::live::{self, Change};
+use crate::reload::Config;
 use crate::{BoxError, Identity, Registry};
+use octostack_core::config::live::Commit;
 use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
@@ -22,53 +24,49 @@ pub struct App<S> {
 
 struct Parts<S> {
     identity: Identity,
-    settings: Dynamic<S>,
+    config: Config<S>,
     registry: Registry,
     metrics: Metrics,
     lifecycle: Lifecycle,
     health: Health,
     chaos_switch: ChaosSwitch,
-    followers: Followers<Framework, S>,
     flags: Flags,
     flag_context: FlagContext,
 }
 
 impl<S> App<S> {
-    pub(crate) fn new(identity: Identity, settings: S, run: &crate::run::Runtime) -> Self {
+    pub(crate) fn new(identity: Identity, config: &Config<S>, run: &crate::run::Runtime) -> Self {
         let chaos_switch = ChaosSwitch::new(&run.registry).with_enabled(run.chaos);
-        let followers = Followers::default();
-        // The first, so that policies are told after it.
-        followers.add("chaos", {
-            let switch = chaos_switch.clone();
-            move |framework: &Framework, _: &S| {
-                let (switch, enabled) = (switch.clone(), framework.chaos.enabled);
-                Ok(Commit::new(move || switch.set_enabled(enabled)))
-            }
-        });
-        Self {
+        let app = Self {
             parts: Arc::new(Parts {
                 identity,
-                settings: Dynamic::new(settings),
+                config: config.clone(),
                 registry: run.registry.clone(),
                 metrics: run.metrics.clone(),
                 lifecycle: run.lifecycle.clone(),
                 health: run.health.clone(),
                 chaos_switch,
-                followers,
                 flags: run.flags.clone(),
                 flag_context: FlagContext::default(),
             }),
-        }
+        };
+        // Before all policies, so that these are told after it.
+        let switch = app.chaos_switch().clone();
+        app.follow("chaos", move |new, _| {
+            let (switch, enabled) = (switch.clone(), new.chaos.enabled);
+            Ok(Commit::new(move || switch.set_enabled(enabled)))
+        });
+        app
     }
 
     /// The settings: one generation, whole. Ask once a request and keep the answer.
     pub fn settings(&self) -> Arc<Versioned<S>> {
-        self.parts.settings.load()
+        self.parts.config.settings().load()
     }
 
     /// The settings as a value that follows reloads.
     pub fn dynamic(&self) -> &Dynamic<S> {
-        &self.parts.settings
+        self.parts.config.settings()
     }
 
     /// Follows reloads of the config with something of your own, such as a pool of connections.
@@ -113,17 +111,26 @@ impl<S> App<S> {
     pub fn on_reload<F>(&self, section: &str, prepare: F)
     where
         F: Fn(Change<'_, S>) -> std::result::Result<Commit, Problem> + Send + Sync + 'static,
-        S: Send + Sync + 'static,
     {
-        let in_force = self.parts.settings.clone();
-        self.parts.followers.add(section, move |_, new| {
-            let old = in_force.load();
-            prepare(Change { old: &old, new }).map_err(|problem| vec![problem])
+        let within = section.to_owned();
+        self.parts.config.on_reload(section, move |change| {
+            let (old, new) = (change.old.settings, change.new.settings);
+            prepare(Change { old, new }).map_err(|problem| vec![live::within(&within, problem)])
         });
     }
 
-    pub(crate) fn followers(&self) -> &Followers<Framework, S> {
-        &self.parts.followers
+    /// As [`on_reload`](Self::on_reload), for what follows the framework's sections too. Keys of
+    /// problems are relative to `section`.
+    pub(crate) fn follow<P>(&self, section: &str, prepare: P)
+    where
+        P: Fn(&Framework, &S) -> std::result::Result<Commit, Vec<Problem>> + Send + Sync + 'static,
+    {
+        let within = section.to_owned();
+        self.parts.config.on_reload(section, move |change| {
+            prepare(change.new.framework, change.new.settings).map_err(|problems| {
+                problems.into_iter().map(|problem| live::within(&within, problem)).collect()
+            })
+        });
     }
 
     /// Who this service is.
@@ -236,7 +243,7 @@ impl<S> fmt::Debug for App<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
             .field("identity", &self.parts.identity)
-            .field("generation", &self.parts.settings.generation())
+            .field("generation", &self.parts.config.settings().generation())
             .finish_non_exhaustive()
     }
 }
@@ -247,19 +254,51 @@ pub type Result<T, E = BoxError> = std::result::Result<T, E>;
 #[cfg(test)]
 pub(crate) mod testing {
     use super::App;
+    use crate::reload::{Config, Settings};
     use crate::run::Runtime;
     use crate::{Identity, Registry};
+    use octostack_core::config::Loader;
+    use octostack_core::config::live::{Live, Trigger};
     use octostack_core::health::Health;
     use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
     use octostack_flags::Flags;
     use octostack_telemetry::metrics::Metrics;
+    use serde_json::Value as Json;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    /// The config of a service, in a file of its own.
+    pub(crate) struct Source<S> {
+        dir: PathBuf,
+        config: Config<S>,
+    }
+
+    impl<S: Settings> Source<S> {
+        /// Writes the file anew and loads it, or says what is wrong.
+        pub(crate) fn reload(&self, config: &Json) -> Result<(), Vec<String>> {
+            std::fs::write(self.dir.join("default.json"), config.to_string()).unwrap();
+            let reloaded = self.config.reload(Trigger::Code).map(drop);
+            reloaded.map_err(|refused| refused.problems.iter().map(ToString::to_string).collect())
+        }
+    }
+
+    impl<S> Drop for Source<S> {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
 
     /// A service called `test` with a registry of its own, in which nothing runs yet.
-    pub(crate) fn app<S>(settings: S) -> App<S>
-    where
-        S: Send + Sync + 'static,
-    {
-        App::new(Identity::new("test", "1.0.0"), settings, &runtime())
+    pub(crate) fn app<S: Settings>(config: &Json) -> (App<S>, Source<S>) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("octostack-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("default.json"), config.to_string()).unwrap();
+        let loader = Loader::new("TEST_").config_dir(&dir);
+        let config = Live::start(loader, |_, _| Vec::new()).unwrap();
+        let app = App::new(Identity::new("test", "1.0.0"), &config, &runtime());
+        (app, Source { dir, config })
     }
 
     /// The parts of a service with a registry of its own.

@@ -3,9 +3,10 @@
 mod tests;
 mod transport;
 
-use crate::live::{Commit, within};
+use crate::live::within;
 use crate::{App, BoxError, Endpoint};
 use http::{Request, Response};
+use octostack_core::config::live::Commit;
 use octostack_core::health::CheckKind;
 use octostack_core::inspect::{Event, Problem};
 use octostack_core::lifecycle::{Step, Stopper};
@@ -149,7 +150,7 @@ impl Future for ChannelFuture {
     }
 }
 
-impl<S: Send + Sync + 'static> App<S> {
+impl<S> App<S> {
     /// A channel to the dependency called `name`, whose address and policies `endpoint` picks out
     /// of the settings.
     ///
@@ -211,7 +212,7 @@ impl<S: Send + Sync + 'static> App<S> {
             state => Err(format!("{} is {}", breaker.name(), state.as_str())),
         });
         let named = name.to_owned();
-        self.followers().add(name, move |framework, settings| {
+        self.follow(name, move |framework, settings| {
             let endpoint = pick(settings);
             let address = Address::of(&named, endpoint, beside.as_deref(), &prefix);
             let (registry, named) = (registry.clone(), named.clone());

@@ -2,14 +2,13 @@
 use crate::flag_file::FlagsSection;
 use crate::inbound::InboundConfig;
 use octostack_core::admin::AdminConfig;
-use octostack_core::config::{Loader, Report};
-use octostack_core::inspect::{Inspect, Metric, Problem, Sink, Value};
+use octostack_core::config::Loader;
+use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::LifecycleConfig;
 use octostack_core::server::ServerConfig;
 use octostack_telemetry::logs::TelemetryConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
 
 /// The sections that the framework reads.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -84,58 +83,6 @@ impl Framework {
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "telemetry.traces.max_batch_size"),
         ]);
         all.into_iter().fold(loader, |loader, (name, key)| loader.bare(name, key))
-    }
-}
-
-/// The loaded config as the registry shows it.
-pub(crate) struct LoadedConfig {
-    pub(crate) report: Report,
-    pub(crate) loaded_at: SystemTime,
-}
-
-static GENERATION: Metric = Metric::gauge(
-    "octostack_config_generation",
-    "Which config is in effect: 1 is that of the start.",
-);
-static SUCCESSFUL: Metric = Metric::gauge(
-    "octostack_config_last_reload_successful",
-    "1 if the last attempt to load the config succeeded, else 0.",
-);
-static TIMESTAMP: Metric = Metric::gauge(
-    "octostack_config_last_reload_timestamp_seconds",
-    "When the config in effect was loaded, in seconds since 1970.",
-);
-
-impl LoadedConfig {
-    /// The page `/configz`.
-    pub(crate) fn page(&self) -> Value {
-        Value::map([
-            ("generation", 1_u64.into()),
-            ("loaded_at", octostack_core::time::rfc3339(self.loaded_at).into()),
-            ("last_error", Value::Null),
-            ("settings", self.report.status()),
-        ])
-    }
-}
-
-impl Inspect for LoadedConfig {
-    fn name(&self) -> &'static str {
-        "config"
-    }
-
-    fn kind(&self) -> &'static str {
-        "config"
-    }
-
-    fn status(&self) -> Value {
-        self.page()
-    }
-
-    fn collect(&self, sink: &mut dyn Sink) {
-        let since_1970 = self.loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        sink.sample(&GENERATION, &[], 1.0);
-        sink.sample(&SUCCESSFUL, &[], 1.0);
-        sink.sample(&TIMESTAMP, &[], since_1970.as_secs_f64());
     }
 }
 

@@ -26,7 +26,6 @@ pub use rate_limit::{InboundRateLimit, LimitPer};
 
 use crate::BoxError;
 use crate::flag_file::RequestContext;
-use crate::live::Commit;
 use crate::run::Runtime;
 use axum::Router;
 use axum::body::Body;
@@ -34,6 +33,7 @@ use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use grpc::GrpcAnswersLayer;
 use http::{HeaderName, Request};
+use octostack_core::config::live::Commit;
 use octostack_core::health::Probes;
 use octostack_core::inspect::Problem;
 use octostack_core::server::RequestBody;

@@ -64,10 +64,10 @@ mod framework;
 mod inbound;
 mod live;
 pub mod prelude;
+mod reload;
 mod rules;
 mod run;
 mod service;
-mod tokens;
 mod traces;
 
 pub use app::{App, Result};
@@ -75,7 +75,7 @@ pub use app::{App, Result};
 pub use channel::{Channel, ChannelFuture};
 pub use endpoint::Endpoint;
 pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
-pub use live::{Change, Commit};
+pub use live::Change;
 pub use rules::{NoRules, Rules, RulesFor};
 pub use service::Service;
 
@@ -87,6 +87,7 @@ pub use octostack_resilience as resilience;
 pub use octostack_telemetry as telemetry;
 
 pub use axum;
+pub use octostack_core::config::live::Commit;
 pub use octostack_core::inspect::Problem;
 pub use octostack_core::secret::Secret;
 pub use octostack_core::{Identity, Registry};

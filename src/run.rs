@@ -1,21 +1,21 @@
 //! From loaded settings to the exit code: everything that happens while a service runs.
 use crate::flag_file::{self, FlagFile};
-use crate::framework::{Framework, LoadedConfig};
+use crate::framework::Framework;
+use crate::reload::{self, Config, Settings};
 use crate::service::EX_CONFIG;
-use crate::tokens::TokenFiles;
 use crate::traces::Traces;
 use crate::{App, BoxError, Identity, LimitPer, inbound};
 use axum::Router;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
-use octostack_core::admin::{Access, Admin, Tokens};
-use octostack_core::config::Loaded;
+use octostack_core::Registry;
+use octostack_core::admin::{Access, Admin};
+use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
 use octostack_core::server::Server;
-use octostack_core::{Dynamic, Registry};
 use octostack_flags::{Flags, FlagsLayer};
 use octostack_resilience::SettingsError;
 use octostack_telemetry::http::RequestId;
@@ -26,8 +26,7 @@ use std::future::Future;
 use std::io::Write as _;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How long the admin port gets to finish its last answers.
 const ADMIN_END: Duration = Duration::from_secs(1);
@@ -47,18 +46,18 @@ pub(crate) struct Runtime {
 /// Runs the service to its end.
 pub(crate) fn run<S, F, Fut>(
     identity: Identity,
-    loaded: Loaded<Framework, S>,
+    config: Config<S>,
     flag_file: FlagFile,
     build: F,
 ) -> ExitCode
 where
-    S: Send + Sync + 'static,
+    S: Settings,
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
 {
-    let identity = identity.with_environment(&loaded.environment);
+    let identity = identity.with_environment(config.environment());
     let registry = Registry::global().clone();
-    let telemetry = loaded.framework.telemetry.clone();
+    let telemetry = config.framework().telemetry.clone();
     let traces = match Traces::start(&identity, &telemetry, &registry) {
         Ok(traces) => traces,
         Err((error, code)) => {
@@ -69,7 +68,7 @@ where
     let logs = logs::builder(&identity).config(telemetry.clone()).registry(&registry);
     let logs = traces.install(logs).init();
     registry.observe(LogEvents);
-    for warning in loaded.warnings.iter().chain(flag_file.problems_and_warnings()) {
+    for warning in config.warnings().iter().chain(flag_file.problems_and_warnings()) {
         tracing::warn!("{warning}");
     }
     if let Err(error) = &logs {
@@ -89,7 +88,7 @@ where
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
     let filter = logs.as_ref().ok().map(|guard| guard.filter().clone());
-    let live = live(identity, &registry, (traces, filter), loaded, flag_file, build);
+    let live = live(identity, &registry, (traces, filter), config, flag_file, build);
     let code = runtime.block_on(live);
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
@@ -102,23 +101,23 @@ async fn live<S, F, Fut>(
     identity: Identity,
     registry: &Registry,
     (traces, filter): (Traces, Option<FilterHandle>),
-    loaded: Loaded<Framework, S>,
+    config: Config<S>,
     flag_file: FlagFile,
     build: F,
 ) -> ExitCode
 where
-    S: Send + Sync + 'static,
+    S: Settings,
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
 {
     // First of all: a signal that comes while starting must not be lost.
-    let signals = match Signals::install() {
+    let (signals, hangups) = match Signals::install().and_then(|s| Ok((s, Hangups::install()?))) {
         Ok(signals) => signals,
         Err(error) => {
             return fatal("signals", "signal handlers cannot be installed", &error.into());
         }
     };
-    let framework = loaded.framework;
+    let framework = config.framework();
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
     traces.flush_at_end(&lifecycle);
     let health = Health::new(registry);
@@ -136,22 +135,20 @@ where
         flags: flag_file.flags().clone(),
         filter,
     };
-    let token_files = TokenFiles::new(&framework.admin, &loaded.report);
-    let config = Arc::new(LoadedConfig { report: loaded.report, loaded_at: SystemTime::now() });
-    registry.register(&config);
-    let tokens = token_files.tokens();
-    let mut admin = match Admins::start(&identity, &framework, &run, &config, tokens).await {
+    config.register(registry);
+    reload::check(&config, &run.health);
+    let mut admin = match Admins::start(&identity, &framework, &run, &config).await {
         Ok(admin) => admin,
         Err(error) => return fatal("admin", "the admin port cannot start", &error),
     };
     let background = tokio::spawn({
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
-        let tokens = token_files.follow(registry.clone());
+        let config = reload::follow(config.clone(), hangups, lifecycle.clone());
         let flags = flag_file.follow();
-        async move { tokio::join!(health.run(), health.report_to(&lifecycle), tokens, flags) }
+        async move { tokio::join!(health.run(), health.report_to(&lifecycle), config, flags) }
     });
 
-    let app = App::new(identity, loaded.settings, &run);
+    let app = App::new(identity, &config, &run);
     let started = start(&app, &framework, &run, build);
     let mut running = pin!(run.lifecycle.run(signals));
     let code = tokio::select! {
@@ -194,8 +191,7 @@ where
         let trust = framework.telemetry.traces.trust_caller;
         let flags = FlagsLayer::new(&run.flags).context(app.context_of_requests());
         let (service, follow) = inbound::stack(router, inbound, probes, run, trust, flags)?;
-        let follows = move |new: &Framework, _: &S| follow(&new.server.inbound);
-        app.followers().add("server.inbound", follows);
+        app.follow("server.inbound", move |new, _| follow(&new.server.inbound));
         let server = Server::bind(&framework.server.listener).await?;
         let server = server.with_registry(&run.registry).with_mark(mark_request_id);
         let server = match inbound.rate_limit.per {
@@ -225,27 +221,25 @@ struct Admins {
 }
 
 impl Admins {
-    async fn start(
+    async fn start<S: Settings>(
         identity: &Identity,
         framework: &Framework,
         run: &Runtime,
-        config: &Arc<LoadedConfig>,
-        tokens: Dynamic<Tokens>,
+        config: &Config<S>,
     ) -> Result<Self, BoxError> {
-        let (metrics, configz) = (run.metrics.clone(), config.clone());
+        let metrics = run.metrics.clone();
         let (flags, shown) = (run.flags.clone(), run.flags.clone());
         let admin = Admin::builder(identity, &run.registry, &run.lifecycle, &run.health)
             .config(framework.admin.clone())
-            .tokens(tokens)
+            .tokens(reload::tokens(config))
             .page("/metrics", "numbers, as Prometheus reads them", Access::Collectors, move |_| {
                 metrics_page(&metrics)
             })
-            .status_page("/configz", "the config in effect", move || configz.page())
             .override_page("/flagz", "the feature flags", "flag", move |parts, key| {
                 Ok(flag_file::page(&shown, parts, key))
             })
-            .generation("config", || 1)
-            .generation("flags", move || flags.generation())
+            .generation("flags", move || flags.generation());
+        let admin = reload::pages(admin, config, &run.lifecycle)
             .build()
             .map_err(|problems| problems[0].clone())?;
         let listener = admin.bind().await?;

@@ -2,9 +2,11 @@
 use crate::cli::{self, Arguments, Command};
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
+use crate::reload::{Config, Settings};
 use crate::{App, BoxError, Identity, NoRules, Problem, Rules, RulesFor, rules, run};
 use axum::Router;
-use octostack_core::config::{Loaded, Loader};
+use octostack_core::config::Loader;
+use octostack_core::config::live::Live;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -148,7 +150,7 @@ impl<R> Service<R> {
     #[cfg(feature = "cli")]
     fn obey<S, F, Fut>(self, build: F) -> ExitCode
     where
-        S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+        S: Settings,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
@@ -164,14 +166,15 @@ impl<R> Service<R> {
             Command::Help => say(&cli::help(&self.identity)),
             Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
             Command::Check => match self.load::<S>(|loader| arguments.configure(loader)) {
-                Ok((loaded, flag_file)) => {
-                    let warnings = loaded.warnings.iter().chain(flag_file.warnings());
+                Ok((config, flag_file)) => {
+                    let warnings = config.warnings();
+                    let warnings = warnings.iter().chain(flag_file.warnings());
                     warnings.for_each(|warning| say_wrong(warning));
                     if let Some(problems) = flag_file.broken() {
                         say_wrong(&format!("{}: {problems}", self.identity.name));
                         return ExitCode::from(EX_CONFIG);
                     }
-                    say(&summary(&loaded, &flag_file));
+                    say(&summary(&config, &flag_file));
                 }
                 Err(code) => return code,
             },
@@ -182,27 +185,26 @@ impl<R> Service<R> {
 
     fn serve<S, F, Fut>(self, build: F, configure: impl FnOnce(Loader) -> Loader) -> ExitCode
     where
-        S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+        S: Settings,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
     {
         match self.load(configure) {
-            Ok((loaded, flag_file)) => run::run(self.identity, loaded, flag_file, build),
+            Ok((config, flag_file)) => run::run(self.identity, config, flag_file, build),
             Err(code) => code,
         }
     }
 
     /// Loads the config and the flags; what is wrong is said on standard error.
-    fn load<S>(
+    fn load<S: Settings>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,
-    ) -> Result<(Loaded<Framework, S>, FlagFile), ExitCode>
+    ) -> Result<(Config<S>, FlagFile), ExitCode>
     where
-        S: Serialize + DeserializeOwned + JsonSchema,
         R: Rules<S>,
     {
-        let loader = Loader::new(self.identity.env_prefix()).process_environment();
+        let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
         let mut loader = configure(Framework::bare(loader));
         if let Some(dir) = &self.config_dir {
             loader = loader.fallback_dir(dir);
@@ -211,20 +213,21 @@ impl<R> Service<R> {
             say_wrong(&format!("{}: {errors}", self.identity.name));
             ExitCode::from(EX_CONFIG)
         };
-        let validate =
-            |framework: &Framework, settings: &S| rules::problems(framework, settings, &self.rules);
-        let config = loader.load_with(validate);
+        let rules = self.rules.clone();
+        let config = Live::start(loader, move |framework: &Framework, settings: &S| {
+            rules::problems(framework, settings, &rules)
+        });
         let config = config.map_err(|errors| wrong(&errors))?;
-        let flag_file = FlagFile::load(&config.framework.flags, &config.report);
+        let flag_file = FlagFile::load(&config.framework().flags, &config.report());
         Ok((config, flag_file.map_err(|error| wrong(&error))?))
     }
 }
 
 #[cfg(feature = "cli")]
-fn summary<S>(loaded: &Loaded<Framework, S>, flag_file: &FlagFile) -> String {
-    let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
+fn summary<S>(config: &Config<S>, flag_file: &FlagFile) -> String {
+    let files: Vec<_> = config.files().iter().map(|file| file.display().to_string()).collect();
     let files = if files.is_empty() { "no config files".into() } else { files.join(", ") };
-    format!("config is fine: environment {}, {files}, {flag_file}", loaded.environment)
+    format!("config is fine: environment {}, {files}, {flag_file}", config.environment())
 }
 
 /// The answer to a command. Whoever asked may have stopped reading, which is no error.

@@ -1,13 +1,15 @@
 use super::transport::Address;
 use super::{App, Commit, Stopper};
 use super::{Body, Channel, Endpoint, Problem, Registry, Request, Server, ServerConfig, Service};
-use crate::app::testing::app;
-use crate::framework::{ChaosSection, Framework};
+use crate::app::testing::{self, Source};
 use axum::Router;
 use axum::routing::any;
 use octostack_core::inspect::{Metric, Sink};
 use octostack_core::{Clock, SystemClock};
-use octostack_resilience::{ChaosSwitch, deadline};
+use octostack_resilience::{ChaosSwitch, Window, deadline};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
@@ -107,7 +109,8 @@ async fn the_time_that_a_caller_gives_is_for_all_attempts_together() {
     assert!(took < Duration::from_millis(800), "three attempts would take 900 ms: {took:?}");
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 struct Settings {
     stock: Endpoint,
 }
@@ -117,15 +120,18 @@ fn at(url: &str) -> Settings {
     Settings { stock }
 }
 
-fn reload(app: &App<Settings>, chaos: bool, settings: &Settings) -> Result<(), Vec<String>> {
-    let framework = Framework { chaos: ChaosSection { enabled: chaos }, ..Framework::default() };
-    match app.followers().prepare(&framework, settings) {
-        Ok(commits) => {
-            commits.run();
-            Ok(())
-        }
-        Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
-    }
+fn json(chaos: bool, settings: &Settings) -> Json {
+    let mut json = serde_json::to_value(settings).unwrap();
+    json["chaos"] = json!({"enabled": chaos});
+    json
+}
+
+fn app(settings: &Settings) -> (App<Settings>, Source<Settings>) {
+    testing::app(&json(false, settings))
+}
+
+fn reload(config: &Source<Settings>, chaos: bool, settings: &Settings) -> Result<(), Vec<String>> {
+    config.reload(&json(chaos, settings))
 }
 
 /// A server that says its name, to `/slow` when it may.
@@ -176,14 +182,14 @@ async fn until(mut happened: impl FnMut() -> bool) {
 async fn new_calls_go_to_the_new_address_and_old_ones_end_at_the_old() {
     let (may, registry) = (Arc::new(Notify::new()), Registry::new());
     let (a, b) = (named("a", &may, &registry).await, named("b", &may, &registry).await);
-    let app = app(at(&a));
+    let (app, config) = app(&at(&a));
     let channel = app.channel("stock", |s| &s.stock).unwrap();
     // Whoever keeps a client and clones it for each call holds the first one for ever.
     assert_eq!(ask(channel.clone(), "/").await, "a");
     let held = tokio::spawn(ask(channel.clone(), "/slow"));
     until(|| status(&registry, "a", "requests_in_flight") == "1").await;
 
-    reload(&app, false, &at(&b)).unwrap();
+    reload(&config, false, &at(&b)).unwrap();
     assert_eq!(ask(channel.clone(), "/").await, "b");
     assert_eq!(status(&registry, "a", "connections"), "1", "the call is still there");
     may.notify_one();
@@ -195,7 +201,7 @@ async fn new_calls_go_to_the_new_address_and_old_ones_end_at_the_old() {
     };
     assert_eq!(told(&app), 1);
 
-    reload(&app, false, &at(&b)).unwrap();
+    reload(&config, false, &at(&b)).unwrap();
     assert_eq!(ask(channel, "/").await, "b");
     assert_eq!(status(&registry, "b", "accepted"), "1", "the same address is the same connection");
     assert_eq!(told(&app), 1);
@@ -205,10 +211,10 @@ async fn new_calls_go_to_the_new_address_and_old_ones_end_at_the_old() {
 async fn a_client_that_is_ready_when_the_address_changes_works() {
     let (may, registry) = (Arc::new(Notify::new()), Registry::new());
     let (a, b) = (named("a", &may, &registry).await, named("b", &may, &registry).await);
-    let app = app(at(&a));
+    let (app, config) = app(&at(&a));
     let mut ready = app.channel("stock", |s| &s.stock).unwrap();
     poll_fn(|cx| ready.poll_ready(cx)).await.unwrap();
-    reload(&app, false, &at(&b)).unwrap();
+    reload(&config, false, &at(&b)).unwrap();
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = "/".parse().unwrap();
     let answer = ready.call(request).await.unwrap();
@@ -218,34 +224,33 @@ async fn a_client_that_is_ready_when_the_address_changes_works() {
 
 #[tokio::test]
 async fn policies_follow_and_object_by_key() {
-    let app = app(at("http://127.0.0.1:1"));
+    let (app, config) = app(&at("http://127.0.0.1:1"));
     let _channel = app.channel("stock", |s| &s.stock).unwrap();
     let mut settings = at("http://127.0.0.1:1");
     settings.stock.timeout = Duration::from_secs(3);
     settings.stock.chaos.error_rate = 0.5;
     settings.stock.chaos.route = "/none".into();
-    let refused = reload(&app, false, &settings).unwrap_err();
+    let refused = reload(&config, false, &settings).unwrap_err();
     assert_eq!(refused.len(), 1);
     assert!(refused[0].starts_with("stock.chaos.error_rate: chaos is not enabled"), "{refused:?}");
     let timeout = |app: &App<Settings>| status(app.registry(), "stock.timeout", "settings");
     assert!(timeout(&app).contains("10s"), "{}", timeout(&app));
 
     // The gate and what it lets through may come together, and go together.
-    reload(&app, true, &settings).unwrap();
+    reload(&config, true, &settings).unwrap();
     assert!(timeout(&app).contains("3s"), "{}", timeout(&app));
     assert!(app.chaos_enabled());
-    reload(&app, false, &at("http://127.0.0.1:1")).unwrap();
+    reload(&config, false, &at("http://127.0.0.1:1")).unwrap();
     assert!(!app.chaos_enabled());
 
     let mut wrong = at("http://127.0.0.1:1");
     wrong.stock.url = None;
-    wrong.stock.timeout = Duration::from_secs(60);
-    let refused = reload(&app, false, &wrong).unwrap_err();
-    assert!(refused[0].starts_with("stock.timeout: one attempt may take longer"), "{refused:?}");
-    assert!(refused[2].starts_with("stock.url: is not set"), "{refused:?}");
-    assert!(refused[2].contains("TEST_STOCK_URL"), "{refused:?}");
-    let refused = reload(&app, false, &at("stock:1")).unwrap_err();
-    assert_eq!(refused, ["stock.url: is no address such as `http://host:50051`"]);
+    wrong.stock.breaker.window = Window::Calls(10_000);
+    let refused = reload(&config, false, &wrong).unwrap_err();
+    assert!(refused[0].starts_with("stock.breaker.window: 10000 calls need"), "{refused:?}");
+    assert!(refused[1].starts_with("stock.url: is not set"), "{refused:?}");
+    assert!(refused[1].contains("TEST_STOCK_URL"), "{refused:?}");
+    assert_eq!(app.settings().stock.url.as_deref(), Some("http://127.0.0.1:1"));
 }
 
 #[tokio::test]
@@ -254,18 +259,18 @@ async fn a_service_beside_can_give_way_to_an_address_and_come_back() {
     let b = named("b", &may, &registry).await;
     let beside =
         || Router::new().fallback(|| async { [("x-name", "beside")] }).with_state::<()>(());
-    let app = app(Settings::default());
+    let (app, config) = app(&Settings::default());
     let channel = app.channel_or_local("stock", |s| &s.stock, beside).await.unwrap();
     assert_eq!(ask(channel.clone(), "/").await, "beside");
-    reload(&app, false, &at(&b)).unwrap();
+    reload(&config, false, &at(&b)).unwrap();
     assert_eq!(ask(channel.clone(), "/").await, "b");
-    reload(&app, false, &Settings::default()).unwrap();
+    reload(&config, false, &Settings::default()).unwrap();
     assert_eq!(ask(channel, "/").await, "beside");
 }
 
 #[tokio::test]
 async fn a_change_is_shown_to_whoever_follows() {
-    let app = app(at("http://127.0.0.1:1"));
+    let (app, config) = app(&at("http://127.0.0.1:1"));
     let seen = Arc::new(Mutex::new(Vec::new()));
     app.on_reload("pool", {
         let seen = seen.clone();
@@ -281,10 +286,10 @@ async fn a_change_is_shown_to_whoever_follows() {
             Ok(Commit::new(move || seen.lock().unwrap().push(pair)))
         }
     });
-    assert_eq!(reload(&app, false, &Settings::default()).unwrap_err(), ["pool.size: is none"]);
-    reload(&app, false, &at("http://127.0.0.1:1")).unwrap();
+    assert_eq!(reload(&config, false, &Settings::default()).unwrap_err(), ["pool.size: is none"]);
+    reload(&config, false, &at("http://127.0.0.1:1")).unwrap();
     assert!(seen.lock().unwrap().is_empty());
-    reload(&app, false, &at("http://127.0.0.1:2")).unwrap();
+    reload(&config, false, &at("http://127.0.0.1:2")).unwrap();
     let urls = ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(|url| Some(url.to_owned()));
     assert_eq!(*seen.lock().unwrap(), [urls.into()]);
 }

@@ -1,7 +1,6 @@
 //! The framework's own parts that follow the config.
-use super::Commit;
 use crate::App;
-use crate::framework::Framework;
+use octostack_core::config::live::Commit;
 use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::Lifecycle;
 use octostack_core::server::Limits;
@@ -16,19 +15,18 @@ impl<S> App<S> {
         lifecycle: Lifecycle,
         filter: Option<FilterHandle>,
     ) {
-        let parts = self.followers();
-        parts.add("server", move |new: &Framework, _| {
+        self.follow("server", move |new, _| {
             new.server.listener.validate()?;
             let (limits, config) = (limits.clone(), new.server.listener.clone());
             Ok(Commit::new(move || taken(limits.replace(&config))))
         });
-        parts.add("lifecycle", move |new, _| {
+        self.follow("lifecycle", move |new, _| {
             new.lifecycle.validate()?;
             let (lifecycle, config) = (lifecycle.clone(), new.lifecycle.clone());
             Ok(Commit::new(move || taken(lifecycle.reconfigure(config))))
         });
         let Some(filter) = filter else { return }; // the subscriber is somebody else's
-        parts.add("telemetry", move |new, _| {
+        self.follow("telemetry", move |new, _| {
             let (handle, filter) = (filter.clone(), new.telemetry.filter.clone());
             Ok(Commit::new(move || {
                 handle.set(filter);
@@ -47,29 +45,26 @@ fn taken(result: Result<(), Vec<Problem>>) {
 #[cfg(test)]
 mod tests {
     use crate::app::testing::{app, runtime};
-    use crate::framework::Framework;
     use octostack_core::server::{Server, ServerConfig};
+    use serde_json::json;
     use std::time::Duration;
 
     #[tokio::test]
-    async fn limits_follow_and_wrong_ones_are_told_by_key() {
-        let (app, run) = (app(()), runtime());
+    async fn limits_follow() {
+        let ((app, config), run) = (app::<()>(&json!({})), runtime());
         let socket = ServerConfig { port: 0, ..ServerConfig::default() };
         let limits = Server::bind(&socket).await.unwrap().limits();
         app.follow_parts(limits.clone(), run.lifecycle.clone(), None);
-
-        let mut new = Framework::default();
-        new.server.listener.max_connections = 7;
-        new.lifecycle.drain_timeout = Duration::from_secs(9);
-        app.followers().prepare(&new, &()).unwrap().run();
+        let new = json!({"server": {"max_connections": 7}, "lifecycle": {"drain_timeout": "9s"}});
+        config.reload(&new).unwrap();
         assert_eq!(limits.now().max_connections, 7);
         assert_eq!(run.lifecycle.config().drain_timeout, Duration::from_secs(9));
 
-        new.server.listener.max_connections = 0;
-        new.lifecycle.idle_grace = Duration::from_secs(10);
-        let problems = app.followers().prepare(&new, &()).err().unwrap();
-        let keys: Vec<_> = problems.iter().map(|problem| &*problem.key).collect();
-        assert_eq!(keys, ["server.max_connections", "lifecycle.idle_grace"]);
+        // The rules of the framework are not asked here, and the parts object themselves.
+        let wrong = json!({"server": {"max_connections": 0}, "lifecycle": {"idle_grace": "10m"}});
+        let problems = config.reload(&wrong).unwrap_err();
+        assert!(problems[0].starts_with("server.max_connections: is 0"), "{problems:?}");
+        assert!(problems[1].starts_with("lifecycle.idle_grace: 10m is longer"), "{problems:?}");
         assert_eq!(limits.now().max_connections, 7);
     }
 }

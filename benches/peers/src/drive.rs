@@ -142,6 +142,23 @@ impl Subject {
         Self { most_threads: 1, ..Self::asked(name, ask) }
     }
 
+    /// As [`asked`](Self::asked), of something that each thread holds for itself.
+    pub(crate) fn held<H: 'static, T>(
+        name: &'static str,
+        hold: impl Fn() -> H + Sync + 'static,
+        ask: impl Fn(&mut H) -> T + Clone + Sync + 'static,
+    ) -> Self {
+        let caller = move || -> Caller {
+            let (mut held, ask) = (hold(), ask.clone());
+            Box::new(move |calls| {
+                for _ in 0..calls {
+                    black_box(black_box(&ask)(black_box(&mut held)));
+                }
+            })
+        };
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+    }
+
     /// As [`asked`](Self::asked), within a request that has its flags.
     pub(crate) fn within<T>(
         name: &'static str,

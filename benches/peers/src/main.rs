@@ -6,6 +6,7 @@
 mod args;
 mod breaker;
 mod bulkhead;
+mod config;
 mod drive;
 mod echo;
 mod flags;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
 
 fn scenarios() -> Vec<Scenario> {
     vec![
+        config::load(),
+        config::reload(),
+        config::read(),
         breaker::closed(),
         breaker::closed_slow_call(),
         breaker::time_window(),
@@ -100,6 +104,8 @@ mod tests {
     fn ours(scenario: &Scenario) -> &'static [&'static str] {
         match scenario.name {
             "breaker/time-window" => &["octostack at 1,000", "octostack at 100,000"],
+            "config/load" | "config/reload" => &[],
+            "config/read" => &["octostack", "octostack-shared"],
             name if name.starts_with("flag/") => &["octostack", "octostack-by-key"],
             _ => &["octostack", "octostack-leaked"],
         }

@@ -1,15 +1,18 @@
 use super::access::Setting;
+use super::action::{Action, Declined};
 use super::expiry::Expiry;
 use super::override_page::OverridePage;
 use super::page::{self, Content, Page};
 use super::{Access, Admin, AdminConfig, Shared, Tokens};
 use crate::health::{Probe, Probes};
+use crate::inspect::overrides::Actor;
 use crate::inspect::{Problem, Registry, Value};
 use crate::{Clock, Dynamic, Identity, SystemClock};
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -85,6 +88,64 @@ impl AdminBuilder {
     {
         let render = move |_: &Parts| page::status(&status());
         self.page(path, about, Access::Operators, render)
+    }
+
+    /// Adds a page that shows a status as JSON to a question: `answer` gets the request, for its
+    /// query. All that is wrong with that becomes 400.
+    ///
+    /// It is called by the thread that serves the port: it must not wait for anything.
+    pub fn query_page<F>(self, path: impl Into<String>, about: impl Into<String>, answer: F) -> Self
+    where
+        F: Fn(&Parts) -> Result<Value, Vec<Problem>> + Send + Sync + 'static,
+    {
+        let render = move |parts: &Parts| match answer(parts) {
+            Ok(value) => page::status(&value),
+            Err(problems) => {
+                let detail = format!("the query has no answer; problems: {}", problems.len());
+                page::refusal(StatusCode::BAD_REQUEST, &detail, &problems)
+            }
+        };
+        self.page(path, about, Access::Operators, render)
+    }
+
+    /// Adds something that operators can have done: `POST path`. Who may is decided as for
+    /// changes on `/policyz`; a body is refused, as there is nothing to say.
+    ///
+    /// `act` gets who asks, and may wait: its future is a task of its own, which ends also if
+    /// whoever asked has hung up. [`Declined`] becomes 409 with all its problems.
+    ///
+    /// ```
+    /// # use octostack_core::admin::{Admin, Declined};
+    /// # use octostack_core::health::Health;
+    /// # use octostack_core::inspect::Value;
+    /// # use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+    /// # use octostack_core::{Identity, Registry};
+    /// # let registry = Registry::new();
+    /// # let lifecycle = Lifecycle::new(LifecycleConfig::default(), &registry);
+    /// # let health = Health::new(&registry);
+    /// # let identity = Identity::new("orders", "1.0.0");
+    /// let admin = Admin::builder(&identity, &registry, &lifecycle, &health)
+    ///     .action("/cachez/clear", "empties the cache", |actor| async move {
+    ///         println!("cleared by {actor}");
+    ///         Ok(Value::map([("cleared", 17_u64.into())]))
+    ///     })
+    ///     .build();
+    /// # assert!(admin.is_ok());
+    /// ```
+    pub fn action<F, Fut>(
+        mut self,
+        path: impl Into<String>,
+        about: impl Into<String>,
+        act: F,
+    ) -> Self
+    where
+        F: Fn(Actor) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Value, Declined>> + Send + 'static,
+    {
+        let (path, about) = (path.into(), format!("POST: {}", about.into()));
+        let content = Content::Action(Action::new(act));
+        self.pages.push(Page { path, about, access: Access::Operators, content });
+        self
     }
 
     /// Adds a page of what operators can change for a time: the items of the registry whose

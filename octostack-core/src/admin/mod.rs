@@ -58,6 +58,7 @@
 //! # }
 //! ```
 mod access;
+mod action;
 mod builder;
 mod change;
 mod config;
@@ -72,6 +73,7 @@ mod statusz;
 mod wish;
 
 pub use access::Access;
+pub use action::Declined;
 pub use builder::AdminBuilder;
 pub use config::{AdminConfig, Tokens};
 pub use listener::AdminListener;

@@ -1,4 +1,5 @@
 //! Answers, and the pages that other crates add.
+use super::action::Action;
 use super::override_page::OverridePage;
 use super::{Access, json};
 use crate::inspect::{Problem, Value};
@@ -23,6 +24,8 @@ pub(super) enum Content {
     Own(Render),
     /// What can be changed, at its path and below.
     Overrides(OverridePage),
+    /// Something to be done, at its path alone.
+    Action(Action),
 }
 
 impl Page {

@@ -1,4 +1,5 @@
 use super::access::{self, Access, Facts, Token};
+use super::action::Action;
 use super::override_page::{OverridePage, Place};
 use super::page::{self, Content, Page, Render};
 use super::{Admin, Shared, policyz, statusz};
@@ -38,6 +39,7 @@ enum Route<'a> {
     Policy(String),
     Page(&'a Page, &'a Render),
     Overrides(&'a Page, &'a OverridePage, Place),
+    Action(&'a Page, &'a Action),
     Nothing,
 }
 
@@ -61,6 +63,7 @@ impl<'a> Route<'a> {
             Some((page, Content::Overrides(things), rest)) => {
                 Place::of(rest).map_or(Self::Nothing, |place| Self::Overrides(page, things, place))
             }
+            Some((page, Content::Action(action), _)) => Self::Action(page, action),
             None => Self::Nothing,
         }
     }
@@ -68,7 +71,7 @@ impl<'a> Route<'a> {
     const fn access(&self) -> Access {
         match self {
             Self::Probe(_) => Access::Anyone,
-            Self::Page(page, _) | Self::Overrides(page, ..) => page.access,
+            Self::Page(page, _) | Self::Overrides(page, ..) | Self::Action(page, _) => page.access,
             // What is not there is told only to those who may see what is.
             Self::Index | Self::Status | Self::Policies | Self::Policy(_) | Self::Nothing => {
                 Access::Operators
@@ -76,9 +79,13 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Whether a `PUT` changes something here.
-    const fn can_be_set(&self) -> bool {
-        matches!(self, Self::Policy(_) | Self::Overrides(_, _, Place::Override(_)))
+    /// Whether a request with this method says in its body what to change.
+    fn listens(&self, method: &Method) -> bool {
+        match self {
+            Self::Policy(_) | Self::Overrides(_, _, Place::Override(_)) => *method == Method::PUT,
+            Self::Action(..) => *method == Method::POST,
+            _ => false,
+        }
     }
 }
 
@@ -120,7 +127,7 @@ impl Shared {
             Err(no) => return page::refusal(no.status, no.detail, &[]),
         };
         drop(tokens); // so that a slow body does not keep old tokens alive
-        let body = if route.can_be_set() && parts.method == Method::PUT {
+        let body = if route.listens(&parts.method) {
             match read(body).await {
                 Ok(body) => body,
                 Err(refusal) => return refusal,
@@ -128,6 +135,9 @@ impl Shared {
         } else {
             Bytes::new()
         };
+        if let (Route::Action(_, action), &Method::POST) = (&route, &parts.method) {
+            return action.answer(&body, actor(parts, token)).await;
+        }
         // A page asks items of other crates. One that panics must not hide why the service fails
         // behind a closed connection.
         let look = AssertUnwindSafe(|| self.respond(&route, parts, &body, token));
@@ -161,6 +171,7 @@ impl Shared {
                 Method::DELETE => things.end(&self.registry, parts, name, &actor(parts, token)),
                 _ => page::wrong_method("PUT, DELETE"),
             },
+            Route::Action(..) => page::wrong_method("POST"),
             _ if !reads => page::wrong_method("GET, HEAD"),
             Route::Index => page::text(self.index()),
             Route::Status => page::status(&statusz::status(self)),

@@ -105,10 +105,10 @@ impl Checker<'_> {
             (Data::Text(text), Kind::Words(words)) => Some(words.contains(text)),
             _ => None,
         };
-        let expected = schema.expected();
         match verdict {
             Some(true) => {}
             Some(false) => {
+                let expected = schema.expected();
                 let message = match shown(node, schema) {
                     Some(shown) => format!("expected {expected}, got {shown}"),
                     None => format!("expected {expected}"),
@@ -120,7 +120,7 @@ impl Checker<'_> {
                 self.report(kind, &node.origin, message);
             }
             None => {
-                let message = format!("expected {expected}, got {}", node.type_name());
+                let message = format!("expected {}, got {}", schema.expected(), node.type_name());
                 self.report(ErrorKind::WrongType, &node.origin, message);
             }
         }

@@ -3,17 +3,33 @@
 //! The names come from the schema: every key has one, and a variable is looked up by it. Reading
 //! names into a tree instead cannot tell the `_` in `pool_size` from the one between levels.
 
-use super::error::{Error, ErrorKind, Origin};
+use super::error::{Error, ErrorKind};
 use super::given::Given;
 use super::schema::{Kind, Schema};
 use super::service_links::{explain_links, is_service_link, looks_like_link};
 use super::suggest::nearest;
 use super::text;
 use super::tree::{Node, Step};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
 
-/// The variables of a process, by name.
-pub(super) type Variables = BTreeMap<String, String>;
+/// Variables by name: those of the process, and those of a `.env`.
+pub(super) type Variables = BTreeMap<String, Variable>;
+
+/// What a variable is set to.
+#[derive(Clone)]
+pub(super) struct Variable {
+    pub(super) value: String,
+    /// File and line, unless the process has it.
+    pub(super) place: Option<(Arc<Path>, usize)>,
+}
+
+impl From<String> for Variable {
+    fn from(value: String) -> Self {
+        Self { value, place: None }
+    }
+}
 
 /// Variables that tell the loader where to look.
 pub(super) const OWN: [&str; 3] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE"];
@@ -67,15 +83,20 @@ pub(super) struct Found {
 
 /// The name of the variable for `keys`, with `separator` between levels.
 fn name(prefix: &str, keys: &[String], separator: &str) -> String {
-    let upper = |key: &String| -> String {
-        let letter = |c: char| match c {
-            c if c.is_ascii_alphanumeric() => c.to_ascii_uppercase(),
-            _ => '_',
-        };
-        key.chars().map(letter).collect()
-    };
-    let keys: Vec<_> = keys.iter().map(upper).collect();
-    format!("{prefix}{}", keys.join(separator))
+    let length = |key: &String| key.len() + separator.len();
+    let mut name = String::with_capacity(prefix.len() + keys.iter().map(length).sum::<usize>());
+    name.push_str(prefix);
+    for (i, key) in keys.iter().enumerate() {
+        name.push_str(if i == 0 { "" } else { separator });
+        let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        name.extend(key.chars().map(letter));
+    }
+    name
+}
+
+/// A name, or the one whose file it names.
+fn without_file(name: &str) -> &str {
+    name.strip_suffix("_FILE").unwrap_or(name)
 }
 
 impl<'a> Names<'a> {
@@ -107,8 +128,10 @@ impl<'a> Names<'a> {
         }
         for (key, schemas) in children {
             keys.push(key.to_owned());
-            let mut names = vec![name(self.prefix, keys, "_"), name(self.prefix, keys, "__")];
-            names.dedup();
+            let mut names = vec![name(self.prefix, keys, "_")];
+            if keys.len() > 1 {
+                names.push(name(self.prefix, keys, "__"));
+            }
             self.targets.push(Target {
                 keys: keys.clone(),
                 schemas: schemas.clone(),
@@ -164,7 +187,14 @@ impl<'a> Names<'a> {
     pub(super) fn read(&self, variables: &Variables, known: &BTreeSet<String>) -> Found {
         let mut found = Found::default();
         let mut links = BTreeSet::new();
-        let mut targets: Vec<_> = self.targets.iter().collect();
+        // Most keys have no variable at all.
+        let set: HashSet<&str> = variables.keys().map(|name| without_file(name)).collect();
+        let is_set = |target: &&Target<'_>| {
+            let named = target.names.iter().chain(&target.bare);
+            named.map(|name| without_file(name)).any(|name| set.contains(name))
+                || self.prefixed(target).any(|name| set.contains(without_file(&name)))
+        };
+        let mut targets: Vec<_> = self.targets.iter().filter(is_set).collect();
         targets.sort_by_key(|target| target.keys.len());
         for target in targets {
             let ranks = self.candidates(target);
@@ -185,14 +215,13 @@ impl<'a> Names<'a> {
                 Some(many) => {
                     let names: Vec<_> = many.iter().map(|given| given.name.as_str()).collect();
                     let message = format!("set by {} at once; keep one", names.join(" and "));
-                    let origin = Origin::Variable { name: names[0].into() };
                     let error = target.error(ErrorKind::GivenTwice, message);
-                    found.errors.push(error.with_origin(origin));
+                    found.errors.push(error.with_origin(many[0].variable()));
                 }
             }
         }
-        for (name, value) in self.unused(variables, known) {
-            if looks_like_link(name, value) {
+        for (name, variable) in self.unused(variables, known) {
+            if looks_like_link(name, &variable.value) {
                 links.insert(name.clone());
             } else {
                 found.warnings.push(self.unknown(name));
@@ -207,36 +236,42 @@ impl<'a> Names<'a> {
         &self,
         variables: &'v Variables,
         known: &BTreeSet<String>,
-    ) -> impl Iterator<Item = (&'v String, &'v String)> {
-        let mut used = known.clone();
-        for target in &self.targets {
-            for name in self.candidates(target).into_iter().flatten() {
-                if target.leaf() {
-                    used.insert(format!("{name}_FILE"));
-                }
-                used.insert(name);
-            }
-        }
+    ) -> impl Iterator<Item = (&'v String, &'v Variable)> {
+        let bare = self.targets.iter().filter(|target| !target.bare.is_empty());
+        let bare: HashMap<_, _> =
+            bare.flat_map(|target| self.prefixed(target).map(move |name| (name, target))).collect();
+        let read_by = move |name: &str| {
+            self.exact.get(name).map(|at| &self.targets[*at]).or_else(|| bare.get(name).copied())
+        };
+        let is_read = move |name: &String| {
+            let of_file = name.strip_suffix("_FILE").and_then(&read_by);
+            known.contains(name) || read_by(name).is_some() || of_file.is_some_and(Target::leaf)
+        };
         let prefixed = variables.iter().filter(|(name, _)| name.starts_with(self.prefix));
-        prefixed.filter(move |(name, _)| !used.contains(*name))
+        prefixed.filter(move |(name, _)| !is_read(name))
     }
 
     /// Names of a target, those that win first.
     fn candidates(&self, target: &Target<'_>) -> [Vec<String>; 3] {
+        [target.names.clone(), self.prefixed(target).collect(), target.bare.clone()]
+    }
+
+    /// The names that a target has without the prefix, with it.
+    fn prefixed(&self, target: &Target<'_>) -> impl Iterator<Item = String> {
         let prefixed = target.bare.iter().map(|bare| format!("{}{bare}", self.prefix));
         // A key of exactly that name has the better claim.
-        let prefixed = prefixed.filter(|name| !self.exact.contains_key(name));
-        [target.names.clone(), prefixed.collect(), target.bare.clone()]
+        prefixed.filter(|name| !self.exact.contains_key(name))
     }
 
     /// What `name` and `name_FILE` say.
     fn given(&self, target: &Target<'_>, name: &str, variables: &Variables) -> Vec<Given> {
         let bare = target.bare.iter().any(|bare| bare == name) && !target.secret();
         let unset = |value: &str| value.trim().is_empty() && (bare || target.empty_is_unset());
-        let value = variables.get(name).filter(|value| !unset(value));
-        let from = |name: &str, value: &String, file| Given {
+        let value = variables.get(name).filter(|variable| !unset(&variable.value));
+        let from = |name: &str, variable: &Variable, file| Given {
             name: name.into(),
-            value: value.clone(),
+            value: variable.value.clone(),
+            place: variable.place.clone(),
             file,
         };
         let mut given: Vec<_> = value.map(|value| from(name, value, false)).into_iter().collect();

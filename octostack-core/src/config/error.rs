@@ -32,6 +32,15 @@ pub enum Origin {
         /// The file.
         path: Arc<Path>,
     },
+    /// In a variable that a `.env` sets.
+    DotEnv {
+        /// Its exact name.
+        name: Arc<str>,
+        /// The file.
+        path: Arc<Path>,
+        /// The line, from 1.
+        line: usize,
+    },
     /// In `--set` on the command line.
     CommandLine {
         /// The key, as it was written.
@@ -55,6 +64,7 @@ impl fmt::Display for Origin {
             }
             Self::Variable { name } => f.write_str(name),
             Self::VariableFile { name, path } => write!(f, "{name} ({})", path.display()),
+            Self::DotEnv { name, path, line } => write!(f, "{name} ({}:{line})", path.display()),
             Self::CommandLine { key } => write!(f, "--set {key}"),
         }
     }
@@ -135,9 +145,10 @@ impl Error {
             (ErrorKind::BadSchema, _) => "in the settings struct",
             (ErrorKind::Missing, _) => "missing",
             (_, Some(Origin::File { .. })) => "in files",
-            (_, Some(Origin::Variable { .. } | Origin::VariableFile { .. })) => {
-                "in the environment"
-            }
+            (
+                _,
+                Some(Origin::Variable { .. } | Origin::VariableFile { .. } | Origin::DotEnv { .. }),
+            ) => "in the environment",
             (_, Some(Origin::CommandLine { .. })) => "on the command line",
             (_, Some(Origin::Default) | None) => "in general",
         }
@@ -211,9 +222,11 @@ impl From<Vec<Error>> for Errors {
                 Some(Origin::File { path, line, column }) => {
                     (path.display().to_string(), *line, *column)
                 }
-                Some(Origin::Variable { name } | Origin::VariableFile { name, .. }) => {
-                    (name.to_string(), 0, 0)
-                }
+                Some(
+                    Origin::Variable { name }
+                    | Origin::VariableFile { name, .. }
+                    | Origin::DotEnv { name, .. },
+                ) => (name.to_string(), 0, 0),
                 _ => (String::new(), 0, 0),
             };
             (group, place)

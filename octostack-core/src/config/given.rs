@@ -14,18 +14,27 @@ use std::sync::Arc;
 pub(super) struct Given {
     pub(super) name: String,
     pub(super) value: String,
+    /// File and line that set it, unless the process has it.
+    pub(super) place: Option<(Arc<Path>, usize)>,
     /// The value is the path of a file.
     pub(super) file: bool,
 }
 
 impl Given {
     pub(super) fn origin(&self) -> Origin {
-        let name: Arc<str> = self.name.as_str().into();
-        if self.file {
-            let path = Path::new(&self.value).into();
-            Origin::VariableFile { name, path }
-        } else {
-            Origin::Variable { name }
+        if !self.file {
+            return self.variable();
+        }
+        let path = Path::new(&self.value).into();
+        Origin::VariableFile { name: self.name.as_str().into(), path }
+    }
+
+    /// The variable itself, whatever its value means.
+    pub(super) fn variable(&self) -> Origin {
+        let name = self.name.as_str().into();
+        match &self.place {
+            None => Origin::Variable { name },
+            Some((path, line)) => Origin::DotEnv { name, path: path.clone(), line: *line },
         }
     }
 
@@ -55,8 +64,8 @@ impl Given {
             // Whoever put the secret itself here must not find it in a log.
             if target.secret() && !is_clearly_path(path) {
                 let message = format!("{message}; {} takes the path of a file", self.name);
-                let origin = Origin::Variable { name: self.name.as_str().into() };
-                return target.error(ErrorKind::Unreadable, message).with_origin(origin);
+                let error = target.error(ErrorKind::Unreadable, message);
+                return error.with_origin(self.variable());
             }
             target.error(ErrorKind::Unreadable, message).with_origin(self.origin())
         })?;

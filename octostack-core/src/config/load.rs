@@ -3,9 +3,10 @@
 
 use super::check::{Extent, check};
 use super::deserialize::{deserialize, quotes, secrets};
-use super::env::Names;
+use super::env::{Names, Variables};
 use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
+use super::keep::{Kept, Waiting};
 use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
 use super::report::Report;
@@ -31,12 +32,24 @@ pub(super) struct Pass<'a> {
     warnings: Vec<String>,
 }
 
+/// Settings, what only a restart can change of them, and what it would change.
+pub(super) type Reloading<F, S> = (Loaded<F, S>, Kept, Vec<Waiting>);
+
+/// Settings that nothing is wrong with.
+struct Built<F, S> {
+    framework: F,
+    settings: S,
+    report: Report,
+}
+
 impl Pass<'_> {
-    /// Loads `F` and `S` as `loader` says.
+    /// Loads `F` and `S` as `loader` says. What only a restart can change is as in `kept`, once it
+    /// has been seen to be right.
     pub(super) fn run<F, S>(
         loader: &Loader,
-        validate: impl FnOnce(&F, &S) -> Vec<Problem>,
-    ) -> Result<Loaded<F, S>, Errors>
+        validate: impl Fn(&F, &S) -> Vec<Problem>,
+        kept: Option<&Kept>,
+    ) -> Result<Reloading<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
@@ -57,37 +70,58 @@ impl Pass<'_> {
             // With two meanings for one name, whatever else is said may be wrong.
             return Err(pass.errors.into());
         }
-        let plan = loader.plan();
+        let variables = loader.all_variables(&mut pass.errors);
+        let plan = loader.plan(&variables);
         pass.errors.extend(plan.errors);
         for file in &plan.files {
             pass.file(file);
         }
-        pass.environment();
+        pass.environment(&variables);
         pass.command_line();
         pass.whole();
-        let structs = pass.structs::<F, S>(&sections, &own);
-        let Pass { tree, mut errors, warnings, .. } = pass;
-        let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) else {
-            return Err(Errors::from(unique(errors)).with_warnings(warnings));
-        };
-        let problems = validate(&framework, &settings);
-        errors.extend(invalid(problems, &tree, &schema));
-        if !errors.is_empty() {
-            return Err(Errors::from(errors).with_warnings(warnings));
+        let mut built = pass.build(&sections, &own, &validate)?;
+        let waiting = kept.map_or_else(Vec::new, |kept| kept.waiting(&built.report));
+        if let Some(kept) = kept.filter(|_| !waiting.is_empty()) {
+            kept.restore(&mut pass.tree);
+            let keys: Vec<_> = waiting.iter().map(|waiting| &*waiting.key).collect();
+            let kept = format!("these keep their values until a restart: {}", keys.join(", "));
+            pass.warnings.push(kept);
+            built = pass.build(&sections, &own, &validate)?;
+            pass.warnings.pop();
         }
-        let mut report = Report::default();
-        let effective = [serde_json::to_value(&framework), serde_json::to_value(&settings)];
-        for json in effective.into_iter().flatten().filter(|json| !json.is_null()) {
-            report.add(&json, &tree, &schema);
+        let Built { framework, settings, report } = built;
+        let kept = kept.map_or_else(|| Kept::of(&pass.tree, &schema, &report), Kept::clone);
+        let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
+        let loaded = Loaded { framework, settings, environment, report, warnings, files };
+        Ok((loaded, kept, waiting))
+    }
+
+    /// From all sources together to settings, if nothing is wrong.
+    fn build<F, S>(
+        &mut self,
+        sections: &Schema,
+        own: &Schema,
+        validate: &impl Fn(&F, &S) -> Vec<Problem>,
+    ) -> Result<Built<F, S>, Errors>
+    where
+        F: Serialize + DeserializeOwned,
+        S: Serialize + DeserializeOwned,
+    {
+        let structs = self.structs::<F, S>(sections, own);
+        let mut errors = unique(std::mem::take(&mut self.errors));
+        if let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) {
+            let problems = validate(&framework, &settings);
+            if problems.is_empty() {
+                let mut report = Report::default();
+                let json = [serde_json::to_value(&framework), serde_json::to_value(&settings)];
+                for json in json.into_iter().flatten().filter(|json| !json.is_null()) {
+                    report.add(&json, &self.tree, self.schema, &self.loader.hash);
+                }
+                return Ok(Built { framework, settings, report });
+            }
+            errors.extend(invalid(problems, &self.tree, self.schema));
         }
-        Ok(Loaded {
-            framework,
-            settings,
-            environment: plan.environment,
-            report,
-            warnings,
-            files: plan.files,
-        })
+        Err(Errors::from(errors).with_warnings(self.warnings.clone()))
     }
 
     /// Lays a source over those before it, and notes what is wrong in it alone.
@@ -111,10 +145,10 @@ impl Pass<'_> {
         }
     }
 
-    fn environment(&mut self) {
+    fn environment(&mut self, variables: &Variables) {
         self.errors.extend(self.loader.not_text());
         let known = self.loader.known_names();
-        let found = self.names.read(&self.loader.variables, &known);
+        let found = self.names.read(variables, &known);
         self.errors.extend(found.errors);
         self.warnings.extend(found.warnings);
         for node in found.nodes {
@@ -201,14 +235,14 @@ impl Pass<'_> {
         }
         let is_section = |key: &str| sections.fields().iter().any(|field| field.name == key);
         let part = |schema: &Schema, wanted: &dyn Fn(&str) -> bool| {
-            let mut tree = self.tree.clone();
-            if let Data::Table(entries) = &mut tree.data {
-                entries.retain(|entry| wanted(&entry.key));
-            }
-            if matches!(schema.kind, Kind::Nothing) {
-                tree.data = Data::Null; // the settings are `()`
-            }
-            tree
+            let data = match &self.tree.data {
+                _ if matches!(schema.kind, Kind::Nothing) => Data::Null, // the settings are `()`
+                Data::Table(all) => {
+                    Data::Table(all.iter().filter(|entry| wanted(&entry.key)).cloned().collect())
+                }
+                other => other.clone(),
+            };
+            Node::new(data, self.tree.origin.clone())
         };
         let known = |wanted: &dyn Fn(&str) -> bool| -> Vec<Error> {
             let of_part = |error: &&Error| match error.path.first() {
@@ -274,7 +308,13 @@ fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
         let path = [Step::Key(field.name.clone())];
         errors.push(Error::new(ErrorKind::BadSchema, &path, message));
     }
-    let schema = Schema { nullable: false, secret: false, default: None, kind: Kind::Table(all) };
+    let schema = Schema {
+        nullable: false,
+        secret: false,
+        restart: false,
+        default: None,
+        kind: Kind::Table(all),
+    };
     (schema, errors)
 }
 

@@ -1,8 +1,13 @@
 //! Where settings come from.
 
-use super::env::{OWN, Variables};
+use super::dotenv;
+use super::env::{OWN, Variable, Variables};
 use super::error::{Error, ErrorKind, Errors};
+#[cfg(feature = "reload")]
+use super::keep::Kept;
 use super::load::Pass;
+#[cfg(feature = "reload")]
+use super::load::Reloading;
 use super::report::Report;
 use super::source::find;
 use crate::inspect::Problem;
@@ -10,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
+use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 
 /// The sections of the framework. A service's own settings cannot have these names, whether or not
@@ -34,7 +40,10 @@ pub struct Loader {
     config_dir: Option<PathBuf>,
     fallback_dir: Option<PathBuf>,
     files: Vec<PathBuf>,
+    dotenv: Option<PathBuf>,
     environment_name: Option<String>,
+    /// By which secrets are told apart without keeping them; the same for all loads.
+    pub(super) hash: RandomState,
 }
 
 /// Variables hold secrets, so their values do not print.
@@ -89,7 +98,9 @@ impl Loader {
             config_dir: None,
             fallback_dir: None,
             files: Vec::new(),
+            dotenv: None,
             environment_name: None,
+            hash: RandomState::new(),
         }
     }
 
@@ -100,7 +111,8 @@ impl Loader {
         V: Into<String>,
     {
         let variables = variables.into_iter();
-        self.variables.extend(variables.map(|(name, value)| (name.into(), value.into())));
+        let text = variables.map(|(name, value)| (name.into(), Variable::from(value.into())));
+        self.variables.extend(text);
         self
     }
 
@@ -112,7 +124,7 @@ impl Loader {
             };
             match value.into_string() {
                 Ok(value) => {
-                    self.variables.insert(name, value);
+                    self.variables.insert(name, value.into());
                 }
                 Err(_) => {
                     self.not_text.insert(name);
@@ -135,6 +147,19 @@ impl Loader {
     /// reported as unknown.
     pub fn known_variable(mut self, name: &str) -> Self {
         self.known.insert(format!("{}{name}", self.prefix));
+        self
+    }
+
+    /// Reads variables from the file `path`, if it exists and the service runs in `development`:
+    /// below those of the process, above files. Usually `.env`, beside which nobody wants to type
+    /// `export`.
+    ///
+    /// A line is `NAME=value`, with `export` before it or not. `'…'` is taken as it is, `"…"` may
+    /// have `\n`, `\t`, `\"`, `\\` and `\$`; both may go over several lines. Nothing is expanded: where
+    /// a shell would, it is an error. The environment of the process stays as it is, so that what
+    /// reads that itself does not see them.
+    pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
+        self.dotenv = Some(path.into());
         self
     }
 
@@ -190,20 +215,50 @@ impl Loader {
     /// Everything that is wrong, in one report.
     pub fn load_with<F, S>(
         &self,
-        validate: impl FnOnce(&F, &S) -> Vec<Problem>,
+        validate: impl Fn(&F, &S) -> Vec<Problem>,
     ) -> Result<Loaded<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        Pass::run(self, validate)
+        Pass::run(self, validate, None).map(|(loaded, ..)| loaded)
     }
 
-    /// The value of a variable that is for the loader itself; the prefixed name wins.
-    fn own(&self, name: &str) -> Option<&str> {
-        let prefixed = self.variables.get(&format!("{}{name}", self.prefix));
-        let value = prefixed.or_else(|| self.variables.get(name))?;
-        Some(value.as_str()).filter(|value| !value.is_empty())
+    /// As [`load_with`](Self::load_with), at a reload: what only a restart can change is as in
+    /// `kept`. Says what it has read, also where that was wrong.
+    #[cfg(feature = "reload")]
+    pub(super) fn attempt<F, S>(
+        &self,
+        validate: &impl Fn(&F, &S) -> Vec<Problem>,
+        kept: Option<&Kept>,
+    ) -> (Result<Reloading<F, S>, Errors>, super::watch::Consulted)
+    where
+        F: Serialize + DeserializeOwned + JsonSchema,
+        S: Serialize + DeserializeOwned + JsonSchema,
+    {
+        (Pass::run(self, validate, kept), Default::default())
+    }
+
+    /// The name of the environment that the service runs in.
+    fn runs_in(&self) -> &str {
+        let named = self.environment_name.as_deref();
+        let named = named.or_else(|| own(&self.prefix, &self.variables, "APP_ENV"));
+        named.unwrap_or(DEFAULT_ENVIRONMENT)
+    }
+
+    /// The variables of the process, and below them those of `.env`, if that counts.
+    pub(super) fn all_variables(&self, errors: &mut Vec<Error>) -> Variables {
+        let mut all = self.variables.clone();
+        let counts = self.runs_in() == DEFAULT_ENVIRONMENT;
+        if let Some(path) = self.dotenv.as_ref().filter(|path| counts && path.exists()) {
+            for (name, variable) in dotenv::read(path, errors) {
+                if name == "APP_ENV" || name == format!("{}APP_ENV", self.prefix) {
+                    errors.push(dotenv::no_environment(&name, &variable));
+                }
+                all.entry(name).or_insert(variable);
+            }
+        }
+        all
     }
 
     /// Prefixed names that are not those of settings.
@@ -226,12 +281,10 @@ impl Loader {
         })
     }
 
-    /// Decides which files to read.
-    pub(super) fn plan(&self) -> Plan {
+    /// Decides which files to read. `variables` are those of the process and of `.env`.
+    pub(super) fn plan(&self, variables: &Variables) -> Plan {
         let mut errors = Vec::new();
-        let named = self.environment_name.as_deref();
-        let environment = named.or_else(|| self.own("APP_ENV"));
-        let environment = environment.unwrap_or(DEFAULT_ENVIRONMENT).to_owned();
+        let environment = self.runs_in().to_owned();
         // It becomes part of a file name, a label and a log field.
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let usable = environment.chars().all(plain) && !environment.starts_with('.');
@@ -241,7 +294,7 @@ impl Loader {
             errors.push(Error::new(ErrorKind::OutOfRange, &[], message));
         }
         let mut files = Vec::new();
-        if let Some(dir) = self.directory(&mut errors) {
+        if let Some(dir) = self.directory(variables, &mut errors) {
             let mut stems = vec!["default"];
             stems.extend(Some(&*environment).filter(|name| usable && *name != "default"));
             for stem in stems {
@@ -251,7 +304,7 @@ impl Loader {
                 }
             }
         }
-        if let Some(listed) = self.own("CONFIG_FILE") {
+        if let Some(listed) = own(&self.prefix, variables, "CONFIG_FILE") {
             // Several, as in PATH.
             let paths = std::env::split_paths(listed);
             files.extend(paths.filter(|path| !path.as_os_str().is_empty()));
@@ -260,8 +313,8 @@ impl Loader {
         Plan { environment, files, errors }
     }
 
-    fn directory(&self, errors: &mut Vec<Error>) -> Option<PathBuf> {
-        let variable = self.own("CONFIG_DIR").map(PathBuf::from);
+    fn directory(&self, variables: &Variables, errors: &mut Vec<Error>) -> Option<PathBuf> {
+        let variable = own(&self.prefix, variables, "CONFIG_DIR").map(PathBuf::from);
         if let Some(dir) = self.config_dir.clone().or(variable) {
             if dir.is_dir() {
                 return Some(dir);
@@ -274,4 +327,11 @@ impl Loader {
         let candidates = [Some(usual), self.fallback_dir.clone()];
         candidates.into_iter().flatten().find(|dir| dir.is_dir())
     }
+}
+
+/// The value of a variable that is for the loader itself; the prefixed name wins.
+fn own<'a>(prefix: &str, variables: &'a Variables, name: &str) -> Option<&'a str> {
+    let prefixed = variables.get(&format!("{prefix}{name}"));
+    let variable = prefixed.or_else(|| variables.get(name))?;
+    Some(variable.value.as_str()).filter(|value| !value.is_empty())
 }

@@ -127,9 +127,13 @@
 mod bounds;
 mod check;
 mod deserialize;
+mod dotenv;
 mod env;
 mod error;
 mod given;
+mod keep;
+#[cfg(feature = "reload")]
+pub mod live;
 mod load;
 mod loader;
 mod merge;
@@ -144,7 +148,10 @@ mod source;
 mod suggest;
 mod text;
 mod tree;
+#[cfg(feature = "reload")]
+mod watch;
 
 pub use error::{Error, ErrorKind, Errors, Origin};
+pub use keep::Waiting;
 pub use loader::{Loaded, Loader, RESERVED_SECTIONS};
 pub use report::{Report, Setting};

@@ -6,6 +6,8 @@ use super::tree::{Node, Step, display};
 use crate::inspect::Value;
 use crate::secret::REDACTED;
 use serde_json::Value as Json;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 /// One setting in effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,17 @@ pub struct Setting {
     pub origin: Origin,
     /// Whether it is a secret.
     pub secret: bool,
+    /// Whether a reload can change it; otherwise a restart does.
+    pub reloadable: bool,
+    /// Tells one secret from another without holding it; differs from process to process.
+    fingerprint: Option<u64>,
+}
+
+impl Setting {
+    /// Whether its value is another than that of `other`, also where it is a secret.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        (&self.value, self.fingerprint) != (&other.value, other.fingerprint)
+    }
 }
 
 /// Every setting in effect, with the source that won. Holds no secret.
@@ -50,23 +63,36 @@ impl Report {
             let entry = Value::map([
                 ("value", setting.value.clone()),
                 ("source", setting.origin.to_string().into()),
+                ("reloadable", setting.reloadable.into()),
             ]);
             (setting.key.clone(), entry)
         }))
     }
 
-    /// Adds the settings of `json`, which a struct in effect serialised to.
-    pub(super) fn add(&mut self, json: &Json, tree: &Node, schema: &Schema) {
-        self.walk(json, tree, schema, &mut Vec::new());
+    /// Keys whose values differ from those of `old`; those that it has alone come last.
+    pub fn differing_keys(&self, old: &Self) -> Vec<String> {
+        let before: HashMap<_, _> = old.iter().map(|setting| (&setting.key, setting)).collect();
+        let now: HashSet<_> = self.iter().map(|setting| &setting.key).collect();
+        let differs = |new: &&Setting| before.get(&new.key).is_none_or(|old| new.differs(old));
+        let changed = self.iter().filter(differs);
+        let gone = old.iter().filter(|old| !now.contains(&old.key));
+        changed.chain(gone).map(|setting| setting.key.clone()).collect()
     }
 
-    fn walk(&mut self, json: &Json, tree: &Node, schema: &Schema, path: &mut Vec<Step>) {
+    /// Adds the settings of `json`, which a struct in effect serialised to. `hash` is the one by
+    /// which secrets are told apart.
+    pub(super) fn add(&mut self, json: &Json, tree: &Node, schema: &Schema, hash: &RandomState) {
+        self.walk(json, &Place { tree, schema, hash }, &mut Vec::new());
+    }
+
+    fn walk(&mut self, json: &Json, place: &Place<'_>, path: &mut Vec<Step>) {
+        let Place { tree, schema, hash } = *place;
         let secret = schema.at(path).iter().any(|schema| schema.secret);
         match json {
             Json::Object(entries) if !secret && (!entries.is_empty() || path.is_empty()) => {
                 for (key, json) in entries {
                     path.push(Step::Key(key.clone()));
-                    self.walk(json, tree, schema, path);
+                    self.walk(json, place, path);
                     path.pop();
                 }
             }
@@ -77,6 +103,12 @@ impl Report {
                     value: if redacted { REDACTED.into() } else { value(json) },
                     origin: origin(tree, path),
                     secret: secret || *json == REDACTED,
+                    reloadable: !schema.restarts_at(path),
+                    fingerprint: redacted.then(|| find(tree, path)).flatten().map(|node| {
+                        let mut hasher = hash.build_hasher();
+                        node.data.hash(&mut hasher);
+                        hasher.finish()
+                    }),
                 });
             }
         }
@@ -92,12 +124,22 @@ impl<'a> IntoIterator for &'a Report {
     }
 }
 
-fn origin(tree: &Node, path: &[Step]) -> Origin {
-    let found = path.iter().try_fold(tree, |node, step| match step {
+/// What a setting is described by, beside its value.
+struct Place<'a> {
+    tree: &'a Node,
+    schema: &'a Schema,
+    hash: &'a RandomState,
+}
+
+fn find<'a>(tree: &'a Node, path: &[Step]) -> Option<&'a Node> {
+    path.iter().try_fold(tree, |node, step| match step {
         Step::Key(key) => node.get(key),
         Step::Index(_) => None,
-    });
-    found.map_or(Origin::Default, |node| node.origin.clone())
+    })
+}
+
+fn origin(tree: &Node, path: &[Step]) -> Origin {
+    find(tree, path).map_or(Origin::Default, |node| node.origin.clone())
 }
 
 fn value(json: &Json) -> Value {

@@ -7,6 +7,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema as Generated};
 use serde_json::{Map, Value as Json};
 
+/// The extension of the schema that marks what takes effect with a restart only.
+const RESTART: &str = "x-restart-required";
+
 /// What one setting accepts.
 #[derive(Clone, Debug)]
 pub(super) struct Schema {
@@ -14,6 +17,8 @@ pub(super) struct Schema {
     pub(super) nullable: bool,
     /// It is a secret, whole.
     pub(super) secret: bool,
+    /// A change of it takes effect with a restart only; so does one of everything in it.
+    pub(super) restart: bool,
     /// What stands here if no source says anything, as far as it can be serialised.
     pub(super) default: Option<Json>,
     pub(super) kind: Kind,
@@ -75,7 +80,7 @@ impl Schema {
     }
 
     fn any() -> Self {
-        Self { nullable: true, secret: false, default: None, kind: Kind::Any }
+        Self { nullable: true, secret: false, restart: false, default: None, kind: Kind::Any }
     }
 
     /// The struct fields that may stand here, in whichever form; an enum has those of all variants.
@@ -122,6 +127,23 @@ impl Schema {
         schemas
     }
 
+    /// Whether a change of what stands at `path` takes effect with a restart only.
+    pub(super) fn restarts_at(&self, path: &[Step]) -> bool {
+        let mut schemas = vec![self];
+        for step in path {
+            if schemas.iter().any(|schema| schema.restart) {
+                return true;
+            }
+            let all = schemas.into_iter();
+            schemas = match step {
+                Step::Key(key) => all.flat_map(|schema| schema.inner(key)).collect(),
+                Step::Index(_) => all.flat_map(Self::items).collect(),
+            };
+        }
+        // What cannot be taken apart stays as a whole.
+        schemas.iter().any(|schema| schema.needs_restart())
+    }
+
     /// Whether a value that stands here is a secret, in one form at least.
     pub(super) fn is_secret(&self) -> bool {
         self.secret || matches!(&self.kind, Kind::OneOf(forms) if forms.iter().any(Self::is_secret))
@@ -138,6 +160,21 @@ impl Schema {
                         || table.others.as_ref().is_some_and(|s| s.may_hold_secret())
                 }
                 Kind::OneOf(forms) => forms.iter().any(Self::may_hold_secret),
+                _ => false,
+            }
+    }
+
+    /// Whether a change of it, or of something in it, takes effect with a restart only.
+    pub(super) fn needs_restart(&self) -> bool {
+        self.restart
+            || match &self.kind {
+                Kind::List { item, .. } => item.needs_restart(),
+                Kind::Table(table) => {
+                    let others = table.others.as_deref();
+                    let fields = table.fields.iter().map(|field| &field.schema);
+                    fields.chain(others).any(Self::needs_restart)
+                }
+                Kind::OneOf(forms) => forms.iter().any(Self::needs_restart),
                 _ => false,
             }
     }
@@ -198,13 +235,15 @@ impl Reader<'_> {
             let mut schema = self.follow(target, within);
             schema.default = object.get("default").cloned().or(schema.default);
             schema.secret |= is_secret(object);
+            schema.restart |= is_marked(object, RESTART);
             return schema;
         }
         let (kind, nullable) = self.kind(object, within);
         let secret = is_secret(object);
         // The default of a secret serialises as the word that stands for one.
         let default = object.get("default").cloned().filter(|_| !secret);
-        Schema { nullable, secret, default, kind }
+        let restart = is_marked(object, RESTART);
+        Schema { nullable, secret, restart, default, kind }
     }
 
     fn follow(&self, target: &str, within: &mut Vec<String>) -> Schema {
@@ -333,6 +372,10 @@ impl Reader<'_> {
             _ => (Kind::OneOf(forms), nullable),
         }
     }
+}
+
+fn is_marked(object: &Map<String, Json>, extension: &str) -> bool {
+    object.get(extension) == Some(&Json::Bool(true))
 }
 
 fn is_secret(object: &Map<String, Json>) -> bool {

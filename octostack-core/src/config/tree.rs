@@ -2,6 +2,7 @@
 
 use super::error::Origin;
 use serde_json::{Map, Number, Value as Json};
+use std::hash::{Hash, Hasher};
 
 /// A value and where it was written.
 ///
@@ -148,5 +149,32 @@ impl Node {
             ),
         };
         Self::new(data, origin.clone())
+    }
+}
+
+/// By value alone, wherever it was written.
+impl Hash for Data {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Null => {}
+            Self::Bool(yes) => yes.hash(state),
+            Self::Integer(n) => n.hash(state),
+            Self::Float(n) => n.to_bits().hash(state),
+            Self::Text(text) => text.hash(state),
+            Self::List(items) => {
+                items.len().hash(state);
+                items.iter().for_each(|node| node.data.hash(state));
+            }
+            Self::Table(entries) => {
+                let mut entries: Vec<_> = entries.iter().collect();
+                entries.sort_by_key(|entry| &entry.key);
+                entries.len().hash(state);
+                for entry in entries {
+                    entry.key.hash(state);
+                    entry.node.data.hash(state);
+                }
+            }
+        }
     }
 }

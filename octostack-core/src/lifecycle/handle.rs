@@ -153,6 +153,15 @@ impl Lifecycle {
         true
     }
 
+    /// Waits until the service is not starting any more: it serves, or its end has begun.
+    pub fn started(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let mut state = shared.state.subscribe();
+            let _ = state.wait_for(|state| state.phase != Phase::Starting).await;
+        }
+    }
+
     /// Waits until the end begins. From then on take no new long work; what has begun may finish.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.shared);

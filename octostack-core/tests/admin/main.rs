@@ -2,6 +2,7 @@
 #![cfg(feature = "admin")]
 #![allow(clippy::unwrap_used, reason = "in a helper too, it fails the test that called it")]
 
+mod actions;
 mod changes;
 mod overrides;
 mod pages;

@@ -1,0 +1,345 @@
+//! Settings that change while the service runs: one path for every change, all or nothing.
+//!
+//! A reload goes wrong in quiet ways. Half of it is applied when the other half turns out to be
+//! wrong; a key that was deleted lives on, because new values were merged over old ones; a value
+//! that only a restart can change is shown as if it were in effect; a file that nobody could parse
+//! is noticed at the next start, at night. [`Live`] does it in one way, whoever asks for it:
+//!
+//! 1. **Read** everything anew, from defaults to command line: the whole, not what is different.
+//! 2. **Check** it as at the start. What only a restart can change keeps its value and is
+//!    [reported](Live::status).
+//! 3. **Ask** everyone who [depends on it](Live::on_reload). Each may refuse, and says why.
+//! 4. **Swap**: one store, after which every reader sees the new settings and none of the old.
+//! 5. **Tell** those who were asked; what they do now cannot fail.
+//!
+//! If anything is wrong in 1 to 3 the last good settings stay, whole. What was wrong stands on the
+//! status page, in the metrics, among the events and in a [health check](Live::standing), until a
+//! reload succeeds.
+//!
+//! A reload that changes no value in effect is no new generation: a comment, another order, the
+//! same number from another file.
+//!
+//! # Example
+//!
+//! ```
+//! use octostack_core::config::Loader;
+//! use octostack_core::config::live::{Commit, Live, Trigger};
+//! use octostack_core::inspect::Problem;
+//! use schemars::JsonSchema;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! struct Settings {
+//!     pool_size: u32,
+//! }
+//!
+//! let file = std::env::temp_dir().join(format!("octostack-live-{}.toml", std::process::id()));
+//! std::fs::write(&file, "pool_size = 10")?;
+//! let loader = Loader::new("ORDERS_").file(&file);
+//! let live = Live::<(), Settings>::start(loader, |_, _| Vec::new())?;
+//!
+//! live.on_reload("pool", |change| {
+//!     let size = change.new.settings.pool_size;
+//!     if size > 50 {
+//!         return Err(vec![Problem::new("pool_size", "the database allows 50")]);
+//!     }
+//!     Ok(Commit::new(move || println!("the pool has {size} places from now on")))
+//! });
+//!
+//! std::fs::write(&file, "pool_size = 20")?;
+//! let reloaded = live.reload(Trigger::Code).unwrap();
+//! assert_eq!((reloaded.generation, &*reloaded.changed), (2, &["pool_size".to_owned()][..]));
+//!
+//! std::fs::write(&file, "pool_size = 100")?;
+//! let refused = live.reload(Trigger::Code).unwrap_err();
+//! assert_eq!(refused.problems[0].to_string(), "pool_size: the database allows 50");
+//! assert_eq!(live.settings().load().pool_size, 20);
+//! # std::fs::remove_file(&file)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+mod follow;
+mod history;
+mod outcome;
+mod page;
+mod subscribers;
+
+pub use follow::Hangups;
+pub use outcome::{Refused, Reloaded, Trigger};
+pub use subscribers::{Change, Commit, Side};
+
+use super::{Errors, Loader, Report, Waiting};
+use crate::Dynamic;
+use crate::inspect::{Event, Problem, Registry};
+use crate::sync::lock;
+use follow::Base;
+use history::{Generation, History};
+use outcome::Counts;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+use subscribers::Subscribers;
+
+/// Settings that can be loaded again while they are used; see the [module docs](self).
+///
+/// `F` are the framework's sections, `S` the service's own settings. Clones are cheap and share
+/// everything.
+pub struct Live<F, S> {
+    shared: Arc<Shared<F, S>>,
+}
+
+type Rules<F, S> = Box<dyn Fn(&F, &S) -> Vec<Problem> + Send + Sync>;
+
+struct Shared<F, S> {
+    loader: Loader,
+    rules: Rules<F, S>,
+    environment: String,
+    settings: Dynamic<S>,
+    subscribers: Subscribers<F, S>,
+    /// Held while a reload runs, so that there is one at a time. Code of subscribers runs under it.
+    reloading: Mutex<()>,
+    /// What pages show. Held for a moment each time.
+    state: Mutex<State<F>>,
+    base: Base,
+    registry: Mutex<Option<Registry>>,
+}
+
+/// What is in effect, and what became of the last attempts.
+struct State<F> {
+    framework: Arc<F>,
+    files: Vec<PathBuf>,
+    warnings: Vec<String>,
+    history: History,
+    waiting: Vec<Waiting>,
+    /// When a reload last succeeded.
+    succeeded_at: SystemTime,
+    /// The last attempt after the start.
+    last: Option<Attempt>,
+    counts: Counts,
+    /// Why it is as it is, until a reload succeeds.
+    refused: Option<Arc<Refused>>,
+}
+
+/// One reload, as the page shows it.
+struct Attempt {
+    at: SystemTime,
+    trigger: Trigger,
+    result: &'static str,
+}
+
+impl<F, S> Live<F, S>
+where
+    F: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+    S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
+{
+    /// Loads the settings for the first time; generation 1.
+    ///
+    /// `rules` are asked about what no single value shows, now and at each reload, as in
+    /// [`Loader::load_with`].
+    ///
+    /// # Errors
+    /// Everything that is wrong, in one report.
+    pub fn start(
+        loader: Loader,
+        rules: impl Fn(&F, &S) -> Vec<Problem> + Send + Sync + 'static,
+    ) -> Result<Self, Errors> {
+        let (loaded, consulted) = loader.attempt(&rules, None);
+        let (loaded, kept, _) = loaded?;
+        let now = SystemTime::now();
+        let first = Generation::first(now, loaded.report);
+        let state = State {
+            framework: Arc::new(loaded.framework),
+            files: loaded.files,
+            warnings: loaded.warnings,
+            history: History::new(first),
+            waiting: Vec::new(),
+            succeeded_at: now,
+            last: None,
+            counts: Counts::default(),
+            refused: None,
+        };
+        let shared = Shared {
+            loader,
+            rules: Box::new(rules),
+            environment: loaded.environment,
+            settings: Dynamic::new(loaded.settings),
+            subscribers: Subscribers::default(),
+            reloading: Mutex::default(),
+            state: Mutex::new(state),
+            base: Base::new(consulted, kept),
+            registry: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Loads everything again, in this thread: it reads files.
+    ///
+    /// One at a time: a second one waits for the first. Do not call it from code that a reload
+    /// runs.
+    ///
+    /// # Errors
+    /// What is wrong. The last good settings stay.
+    pub fn reload(&self, trigger: Trigger) -> Result<Reloaded, Arc<Refused>> {
+        let shared = &*self.shared;
+        let _one_at_a_time = lock(&shared.reloading);
+        let kept = shared.base.kept();
+        // Code of the settings' own types runs in there.
+        let attempt = || shared.loader.attempt(&shared.rules, Some(&kept));
+        let Ok((loaded, consulted)) = catch_unwind(AssertUnwindSafe(attempt)) else {
+            return Err(self.refuse(trigger, Refused::panicked()));
+        };
+        shared.base.rebase(consulted);
+        let (loaded, waiting) = match loaded {
+            Ok((loaded, _, waiting)) => (loaded, waiting),
+            Err(errors) => return Err(self.refuse(trigger, Refused::of(&errors))),
+        };
+        let (old_framework, old_report) = {
+            let state = lock(&shared.state);
+            (state.framework.clone(), state.history.current().report.clone())
+        };
+        let changed = loaded.report.differing_keys(&old_report);
+        let commits = if changed.is_empty() {
+            Vec::new()
+        } else {
+            let old_settings = shared.settings.load();
+            let change = Change {
+                old: Side { framework: &*old_framework, settings: &old_settings.value },
+                new: Side { framework: &loaded.framework, settings: &loaded.settings },
+                keys: &changed,
+            };
+            match shared.subscribers.prepare(&change) {
+                Ok(commits) => commits,
+                Err(refused) => return Err(self.refuse(trigger, refused)),
+            }
+        };
+        let generation = if changed.is_empty() {
+            shared.settings.generation()
+        } else {
+            shared.settings.store(loaded.settings)
+        };
+        let reloaded = Reloaded { generation, changed, waiting };
+        let mut events = reloaded.events(&trigger, &lock(&shared.state).waiting);
+        {
+            let mut state = lock(&shared.state);
+            let now = SystemTime::now();
+            state.succeed(now, trigger.clone(), &reloaded);
+            state.files = loaded.files;
+            state.warnings = loaded.warnings;
+            if reloaded.changed.is_empty() {
+                state.history.moved(loaded.report);
+            } else {
+                state.framework = Arc::new(loaded.framework);
+                let changed = reloaded.changed.clone();
+                let report = Arc::new(loaded.report);
+                let trigger = Some(trigger);
+                state.history.push(Generation { generation, at: now, trigger, changed, report });
+            }
+        }
+        events.extend(subscribers::run(commits));
+        self.emit(events);
+        Ok(reloaded)
+    }
+
+    fn refuse(&self, trigger: Trigger, refused: Refused) -> Arc<Refused> {
+        let refused = Arc::new(refused);
+        let event = refused.event(&trigger);
+        lock(&self.shared.state).fail(SystemTime::now(), trigger, &refused);
+        self.emit(vec![event]);
+        refused
+    }
+}
+
+impl<F, S> Live<F, S> {
+    /// The service's own settings. Their generation is that of the whole config.
+    pub fn settings(&self) -> &Dynamic<S> {
+        &self.shared.settings
+    }
+
+    /// The framework's sections, as they are now.
+    pub fn framework(&self) -> Arc<F> {
+        lock(&self.shared.state).framework.clone()
+    }
+
+    /// The environment that the service runs in, which a reload does not change.
+    pub fn environment(&self) -> &str {
+        &self.shared.environment
+    }
+
+    /// Every setting in effect, with the source that won.
+    pub fn report(&self) -> Arc<Report> {
+        lock(&self.shared.state).history.current().report.clone()
+    }
+
+    /// What is probably not as intended, but no error.
+    pub fn warnings(&self) -> Vec<String> {
+        lock(&self.shared.state).warnings.clone()
+    }
+
+    /// The config files that were read, lowest first.
+    pub fn files(&self) -> Vec<PathBuf> {
+        lock(&self.shared.state).files.clone()
+    }
+
+    /// Asks `prepare` about every change of the settings, from now on and for as long as the
+    /// process lives.
+    ///
+    /// It must not change anything yet: others may refuse. What is to be done once all have agreed
+    /// is the [`Commit`] that it returns; that must not fail. Problems are shown with their keys
+    /// as they are, such as `inventory.timeout`. Whoever panics has refused. `name` says in
+    /// messages who it is.
+    ///
+    /// Subscribers are asked, and told, in the order in which they came.
+    pub fn on_reload<P>(&self, name: impl Into<String>, prepare: P)
+    where
+        P: Fn(&Change<'_, F, S>) -> Result<Commit, Vec<Problem>> + Send + Sync + 'static,
+    {
+        self.shared.subscribers.add(name.into(), Box::new(prepare));
+    }
+
+    fn emit(&self, events: Vec<Event>) {
+        let registry = lock(&self.shared.registry).clone();
+        if let Some(registry) = registry {
+            for event in events {
+                registry.emit(event);
+            }
+        }
+    }
+}
+
+impl<F> State<F> {
+    fn succeed(&mut self, now: SystemTime, trigger: Trigger, reloaded: &Reloaded) {
+        let result = if reloaded.changed.is_empty() { "unchanged" } else { "applied" };
+        self.counts.add(result);
+        self.last = Some(Attempt { at: now, trigger, result });
+        self.succeeded_at = now;
+        self.refused = None;
+        self.waiting.clone_from(&reloaded.waiting);
+    }
+
+    fn fail(&mut self, now: SystemTime, trigger: Trigger, refused: &Arc<Refused>) {
+        let result = "refused";
+        self.counts.add(result);
+        self.last = Some(Attempt { at: now, trigger, result });
+        self.refused = Some(refused.clone());
+    }
+}
+
+impl<F, S> Clone for Live<F, S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+/// Settings may hold what is not to be printed, so they are not.
+impl<F, S> fmt::Debug for Live<F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("environment", &self.shared.environment)
+            .field("generation", &self.shared.settings.generation())
+            .finish_non_exhaustive()
+    }
+}

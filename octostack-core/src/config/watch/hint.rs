@@ -48,7 +48,7 @@ impl Hint {
                 Err(error) => *self = Self::none(format!("inotify has failed: {error}")),
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(super) fn status(&self) -> String {

@@ -142,3 +142,6 @@ impl Watch {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,6 +166,68 @@ async fn a_volume_is_told_of_at_its_turn_and_not_when_it_turns_to_the_same() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_look_that_began_before_another_load_says_nothing_of_what_is_after_it() {
+    use std::os::unix::fs::symlink;
+    let dir = Dir::new("stale");
+    let turn = |name: &str| {
+        fs::create_dir(dir.0.join(name)).unwrap();
+        dir.write(&format!("{name}/a"), name);
+        symlink(name, dir.0.join("..data_tmp")).unwrap();
+        fs::rename(dir.0.join("..data_tmp"), dir.0.join("..data")).unwrap();
+    };
+    turn("..1");
+    let mut watch = dir.watch();
+    assert!(timeout(Duration::ZERO, watch.changed()).await.is_err(), "it has begun to look");
+    while !watch.looking.as_ref().unwrap().is_finished() {
+        tokio::task::yield_now().await;
+    }
+    turn("..2");
+    watch.rebase(dir.watch().machine.base().clone());
+    assert!(!is_told(&mut watch, LONG).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_that_hang_do_not_pile_up() {
+    use std::sync::{Mutex, PoisonError, mpsc};
+    static GONE: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
+    static BEGUN: Mutex<u32> = Mutex::new(0);
+    let dir = Dir::new("hang");
+    dir.write("a", "1");
+    let mut watch = dir.watch();
+    assert!(!is_told_by_one_look(&mut watch).await);
+    let (back, until_back) = mpsc::channel::<()>();
+    *GONE.lock().unwrap() = Some(until_back);
+    watch.how = |base| {
+        *BEGUN.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let until_back = GONE.lock().unwrap_or_else(PoisonError::into_inner).take();
+        until_back.map(|back| back.recv());
+        base.look()
+    };
+    dir.write("a", "2");
+    // While a thread blocks, time stands still unless it is moved.
+    for _ in 0..20 {
+        let changed = watch.changed();
+        tokio::pin!(changed);
+        assert!(poll_once(&mut changed).await.is_none());
+        tokio::time::advance(LONG).await;
+    }
+    drop(back);
+    assert!(is_told(&mut watch, LONG).await);
+    let begun = *BEGUN.lock().unwrap();
+    assert_eq!(begun, 2, "the one that hung, and the one that agrees with it");
+}
+
+/// What one poll of `future` says.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
 /// Whoever writes a secret where the name of a file belongs must not find it on a page.
 #[tokio::test]
 async fn the_status_does_not_show_what_may_be_a_secret() {

@@ -12,6 +12,7 @@
 use crate::file::{self, ReadError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+#[cfg(feature = "reload")]
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -41,6 +42,7 @@ type Things = BTreeMap<PathBuf, Thing>;
 type Links = BTreeMap<PathBuf, Option<PathBuf>>;
 
 /// All that a load has looked at, and what was there.
+#[cfg(feature = "reload")]
 #[derive(Clone)]
 pub(super) struct Consulted {
     hash: RandomState,
@@ -107,6 +109,7 @@ impl Disk {
     }
 
     /// All that has been looked at.
+    #[cfg(feature = "reload")]
     pub(super) fn into_consulted(self) -> Consulted {
         let links = self.links.into_inner().into_iter();
         let volumes = links.filter_map(|(mut link, target)| {
@@ -254,6 +257,7 @@ impl Consulted {
 
 /// How many paths. Not which: where the path of a secret belongs, somebody may have written the
 /// secret.
+#[cfg(feature = "reload")]
 impl fmt::Debug for Consulted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Consulted({} paths)", self.paths.len())

@@ -3,12 +3,13 @@
 
 use super::check::{Extent, check};
 use super::deserialize::{deserialize, quotes, secrets};
-use super::disk::Disk;
+#[cfg(feature = "reload")]
+use super::documents::secrets_in;
 use super::env::{Names, Variables};
 use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
 use super::keep::{Kept, Waiting};
-use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
+use super::loader::{Loaded, Loader, Outside, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
 use super::report::Report;
 use super::schema::{Kind, Schema, Table};
@@ -25,7 +26,7 @@ use std::collections::HashSet;
 /// What has been found so far.
 pub(super) struct Pass<'a> {
     loader: &'a Loader,
-    disk: &'a Disk,
+    outside: Outside<'a>,
     names: &'a Names<'a>,
     /// All settings: the framework's sections and the service's own.
     schema: &'a Schema,
@@ -49,7 +50,7 @@ impl Pass<'_> {
     /// has been seen to be right.
     pub(super) fn run<F, S>(
         loader: &Loader,
-        disk: &Disk,
+        outside: Outside<'_>,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
     ) -> Result<Reloading<F, S>, Errors>
@@ -62,7 +63,7 @@ impl Pass<'_> {
         let (names, collisions) = Names::new(&loader.prefix, &schema, &loader.bare);
         let mut pass = Pass {
             loader,
-            disk,
+            outside,
             names: &names,
             schema: &schema,
             tree: Node::empty(),
@@ -74,12 +75,14 @@ impl Pass<'_> {
             // With two meanings for one name, whatever else is said may be wrong.
             return Err(pass.errors.into());
         }
-        let variables = loader.all_variables(disk, &mut pass.errors);
-        let plan = loader.plan(&variables, disk);
+        let variables = loader.all_variables(outside.disk, &mut pass.errors);
+        let plan = loader.plan(&variables, outside.disk);
         pass.errors.extend(plan.errors);
         for file in &plan.files {
             pass.file(file);
         }
+        #[cfg(feature = "reload")]
+        pass.remotes();
         pass.environment(&variables);
         pass.command_line();
         pass.whole();
@@ -143,16 +146,33 @@ impl Pass<'_> {
     }
 
     fn file(&mut self, path: &std::path::Path) {
-        match read_file(path, self.disk) {
+        match read_file(path, self.outside.disk) {
             Ok(node) => self.lay(node),
             Err(errors) => self.errors.extend(errors),
+        }
+    }
+
+    #[cfg(feature = "reload")]
+    fn remotes(&mut self) {
+        let documents = self.outside.documents;
+        self.warnings.extend(documents.warnings());
+        for read in documents.read() {
+            match read {
+                Ok(node) => {
+                    let variable = |path: &[Step]| self.names.variable(path);
+                    let secrets = secrets_in(&node, self.schema, &variable);
+                    self.errors.extend(secrets);
+                    self.lay(node);
+                }
+                Err(errors) => self.errors.extend(errors),
+            }
         }
     }
 
     fn environment(&mut self, variables: &Variables) {
         self.errors.extend(self.loader.not_text());
         let known = self.loader.known_names();
-        let found = self.names.read(variables, &known, self.disk);
+        let found = self.names.read(variables, &known, self.outside.disk);
         self.errors.extend(found.errors);
         self.warnings.extend(found.warnings);
         for node in found.nodes {

@@ -1,11 +1,17 @@
 //! Where settings come from.
 
-use super::disk::{Consulted, Disk};
+#[cfg(feature = "reload")]
+use super::disk::Consulted;
+use super::disk::Disk;
+#[cfg(feature = "reload")]
+use super::documents::Documents;
 use super::dotenv;
 use super::env::{OWN, Variable, Variables};
 use super::error::{Error, ErrorKind, Errors};
 use super::keep::Kept;
 use super::load::{Pass, Reloading};
+#[cfg(feature = "reload")]
+use super::remote::Remote;
 use super::report::Report;
 use super::source::find;
 use crate::inspect::Problem;
@@ -43,6 +49,8 @@ pub struct Loader {
     fallback_dir: Option<PathBuf>,
     files: Vec<PathBuf>,
     dotenv: Option<PathBuf>,
+    #[cfg(feature = "reload")]
+    pub(super) remotes: Vec<Remote>,
     environment_name: Option<String>,
     /// By which secrets are told apart without keeping them; the same for all loads.
     pub(super) hash: RandomState,
@@ -77,6 +85,23 @@ pub struct Loaded<F, S> {
     pub files: Vec<PathBuf>,
 }
 
+/// A load, and what it has read, also where that was wrong.
+pub(super) struct Attempt<F, S> {
+    pub(super) loaded: Result<Reloading<F, S>, Errors>,
+    #[cfg(feature = "reload")]
+    pub(super) consulted: Consulted,
+    #[cfg(feature = "reload")]
+    pub(super) documents: Documents,
+}
+
+/// What a load reads beside the variables of the process, as it is at one time.
+#[derive(Clone, Copy)]
+pub(super) struct Outside<'a> {
+    pub(super) disk: &'a Disk,
+    #[cfg(feature = "reload")]
+    pub(super) documents: &'a Documents,
+}
+
 /// Files to read, and the environment's name, once the sources agree.
 pub(super) struct Plan {
     pub(super) environment: String,
@@ -101,6 +126,8 @@ impl Loader {
             fallback_dir: None,
             files: Vec::new(),
             dotenv: None,
+            #[cfg(feature = "reload")]
+            remotes: Vec::new(),
             environment_name: None,
             hash: RandomState::new(),
         }
@@ -185,6 +212,14 @@ impl Loader {
         self
     }
 
+    /// Adds a document that was fetched, over all files. A later one wins. What a load sees is what
+    /// `remote` holds by then; it may not set secrets.
+    #[cfg(feature = "reload")]
+    pub fn remote(mut self, remote: &Remote) -> Self {
+        self.remotes.push(remote.clone());
+        self
+    }
+
     /// Sets the environment that the service runs in. Beats `APP_ENV`.
     pub fn environment_name(mut self, name: impl Into<String>) -> Self {
         self.environment_name = Some(name.into());
@@ -223,33 +258,49 @@ impl Loader {
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        self.attempt(&validate, None).0.map(|(loaded, ..)| loaded)
+        self.attempt(&validate, None).loaded.map(|(loaded, ..)| loaded)
     }
 
     /// As [`load_with`](Self::load_with), at a reload: what only a restart can change is as in
-    /// `kept`. Says what it has looked at, also where that was wrong.
+    /// `kept`. Says what it has looked at, also where that was wrong. What remotes hold is used as
+    /// it is now.
     pub(super) fn attempt<F, S>(
         &self,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
-    ) -> (Result<Reloading<F, S>, Errors>, Consulted)
+    ) -> Attempt<F, S>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
+        #[cfg(feature = "reload")]
+        let documents = Documents::of(self);
         let mut attempts = 1;
         loop {
             let disk = Disk::new(&self.hash);
-            let loaded = Pass::run(self, &disk, validate, kept);
-            if !disk.torn() {
-                return (loaded, disk.into_consulted());
+            let outside = Outside {
+                disk: &disk,
+                #[cfg(feature = "reload")]
+                documents: &documents,
+            };
+            let mut loaded = Pass::run(self, outside, validate, kept);
+            let torn = disk.torn();
+            if torn && attempts < MOST_ATTEMPTS {
+                attempts += 1;
+                continue;
             }
-            if attempts == MOST_ATTEMPTS {
+            if torn {
                 let message = "the config is exchanged faster than it can be read";
                 let error = Error::new(ErrorKind::Unreadable, &[], message);
-                return (Err(vec![error].into()), disk.into_consulted());
+                loaded = Err(vec![error].into());
             }
-            attempts += 1;
+            return Attempt {
+                loaded,
+                #[cfg(feature = "reload")]
+                consulted: disk.into_consulted(),
+                #[cfg(feature = "reload")]
+                documents,
+            };
         }
     }
 

@@ -132,6 +132,8 @@ mod bounds;
 mod check;
 mod deserialize;
 mod disk;
+#[cfg(feature = "reload")]
+mod documents;
 mod dotenv;
 mod env;
 mod error;
@@ -146,6 +148,8 @@ mod parse;
 mod parse_json;
 mod parse_toml;
 mod parse_yaml;
+#[cfg(feature = "reload")]
+pub mod remote;
 mod report;
 mod schema;
 mod service_links;

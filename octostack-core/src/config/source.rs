@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::error::{Error, ErrorKind, Origin};
-use super::parse::{EXTENSIONS, parse};
+use super::parse::{EXTENSIONS, SyntaxError, parse};
 use super::tree::Node;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,16 +19,16 @@ pub(super) fn read_file(path: &Path, disk: &Disk) -> Result<Node, Vec<Error>> {
         let known = EXTENSIONS.join(", .");
         return Err(unreadable(format!("the name must end in .{known}")));
     };
-    parsed.map_err(|errors| {
-        let error = |error: super::parse::SyntaxError| {
-            Error::new(ErrorKind::Syntax, &[], error.message).with_origin(Origin::at(
-                &path,
-                error.line,
-                error.column,
-            ))
-        };
-        errors.into_iter().map(error).collect()
-    })
+    parsed.map_err(|errors| syntax(errors, &path))
+}
+
+/// The mistakes of a parser, with their places in `path`.
+pub(super) fn syntax(errors: Vec<SyntaxError>, path: &Arc<Path>) -> Vec<Error> {
+    let error = |error: SyntaxError| {
+        let place = Origin::at(path, error.line, error.column);
+        Error::new(ErrorKind::Syntax, &[], error.message).with_origin(place)
+    };
+    errors.into_iter().map(error).collect()
 }
 
 /// The file `stem.*` in `dir`, if there is one.

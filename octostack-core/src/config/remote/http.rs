@@ -15,6 +15,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::error::Error as StdError;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -357,4 +358,11 @@ fn said(error: &dyn StdError) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Not the query, which may hold a token.
+impl fmt::Debug for HttpSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSource").field("name", &self.name).finish_non_exhaustive()
+    }
 }

@@ -45,9 +45,11 @@ type Links = BTreeMap<PathBuf, Option<PathBuf>>;
 #[cfg(feature = "reload")]
 #[derive(Clone)]
 pub(super) struct Consulted {
+    #[cfg(feature = "reload")]
     hash: RandomState,
     paths: Things,
     /// Directories with a `..data`, and where it leads.
+    #[cfg(feature = "reload")]
     volumes: BTreeMap<PathBuf, PathBuf>,
 }
 
@@ -111,14 +113,13 @@ impl Disk {
     /// All that has been looked at.
     #[cfg(feature = "reload")]
     pub(super) fn into_consulted(self) -> Consulted {
-        let links = self.links.into_inner().into_iter();
-        let volumes = links.filter_map(|(mut link, target)| {
-            let target = target.filter(|_| link.ends_with(DATA))?;
-            let data = beside(&link, &target);
-            link.pop();
-            Some((link, data))
-        });
-        Consulted { hash: self.hash, paths: self.paths.into_inner(), volumes: volumes.collect() }
+        Consulted {
+            #[cfg(feature = "reload")]
+            hash: self.hash,
+            paths: self.paths.into_inner(),
+            #[cfg(feature = "reload")]
+            volumes: volumes(self.links.into_inner()),
+        }
     }
 
     /// Whether a volume was exchanged since it was first looked at, or another link turned, so
@@ -188,6 +189,18 @@ impl Disk {
         self.links.borrow_mut().insert(path.to_owned(), target.clone());
         target
     }
+}
+
+/// Directories with a `..data`, and where it leads.
+#[cfg(feature = "reload")]
+fn volumes(links: Links) -> BTreeMap<PathBuf, PathBuf> {
+    let volume = |(mut link, target): (PathBuf, Option<PathBuf>)| {
+        let target = target.filter(|_| link.ends_with(DATA))?;
+        let data = beside(&link, &target);
+        link.pop();
+        Some((link, data))
+    };
+    links.into_iter().filter_map(volume).collect()
 }
 
 /// The path that the `target` of a link means.

@@ -83,6 +83,7 @@ pub use octostack_resilience as resilience;
 pub use octostack_telemetry as telemetry;
 
 pub use axum;
+pub use octostack_core::binding;
 pub use octostack_core::secret::Secret;
 pub use octostack_core::{Identity, Registry};
 /// The crate `metrics`, whose macros record what `/metrics` shows.
@@ -127,6 +128,8 @@ mod book {
     mod readme {}
     #[doc = include_str!("../docs/configuration.md")]
     mod configuration {}
+    #[doc = include_str!("../docs/bindings.md")]
+    mod bindings {}
     #[doc = include_str!("../docs/flags.md")]
     mod flags {}
     #[doc = include_str!("../docs/operating.md")]

@@ -124,6 +124,7 @@
 //! assert_eq!(errors.iter().next().unwrap().kind, ErrorKind::Invalid);
 //! # Ok::<(), octostack_core::config::Errors>(())
 //! ```
+mod bindings;
 mod bounds;
 mod check;
 mod deserialize;

@@ -11,6 +11,7 @@ mod drain_load;
 mod flags;
 mod http;
 mod inventory;
+mod policies_follow;
 mod process;
 mod rate_limit;
 mod reload;

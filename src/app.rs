@@ -1,8 +1,13 @@
 use crate::flag_file::{FlagContext, RequestContext};
+use crate::framework::Framework;
+use crate::live::{self, Change};
+use crate::reload::Config;
 use crate::{BoxError, Identity, Registry};
 use octostack_core::binding::{self, Binding};
+use octostack_core::config::live::Commit;
 use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
+use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::{Lifecycle, Stop};
 use octostack_flags::{Context, Flags};
 use octostack_resilience::ChaosSwitch;
@@ -20,43 +25,113 @@ pub struct App<S> {
 
 struct Parts<S> {
     identity: Identity,
-    settings: Dynamic<S>,
+    config: Config<S>,
     registry: Registry,
     metrics: Metrics,
     lifecycle: Lifecycle,
     health: Health,
-    chaos: bool,
     chaos_switch: ChaosSwitch,
     flags: Flags,
     flag_context: FlagContext,
 }
 
 impl<S> App<S> {
-    pub(crate) fn new(identity: Identity, settings: Dynamic<S>, run: &crate::run::Runtime) -> Self {
-        Self {
+    pub(crate) fn new(identity: Identity, config: &Config<S>, run: &crate::run::Runtime) -> Self {
+        let chaos_switch = ChaosSwitch::new(&run.registry).with_enabled(run.chaos);
+        let app = Self {
             parts: Arc::new(Parts {
                 identity,
-                settings,
+                config: config.clone(),
                 registry: run.registry.clone(),
                 metrics: run.metrics.clone(),
                 lifecycle: run.lifecycle.clone(),
                 health: run.health.clone(),
-                chaos: run.chaos,
-                chaos_switch: ChaosSwitch::new(&run.registry),
+                chaos_switch,
                 flags: run.flags.clone(),
                 flag_context: FlagContext::default(),
             }),
-        }
+        };
+        // Before all policies, so that these are told after it.
+        let switch = app.chaos_switch().clone();
+        app.follow("chaos", move |new, _| {
+            let (switch, enabled) = (switch.clone(), new.chaos.enabled);
+            Ok(Commit::new(move || switch.set_enabled(enabled)))
+        });
+        app
     }
 
     /// The settings: one generation, whole. Ask once a request and keep the answer.
     pub fn settings(&self) -> Arc<Versioned<S>> {
-        self.parts.settings.load()
+        self.parts.config.settings().load()
     }
 
     /// The settings as a value that follows reloads.
     pub fn dynamic(&self) -> &Dynamic<S> {
-        &self.parts.settings
+        self.parts.config.settings()
+    }
+
+    /// Follows reloads of the config with something of your own, such as a pool of connections.
+    ///
+    /// `prepare` is called for each reload, with the settings in force and those that are to be.
+    /// It gets ready whatever can fail, and returns what is to be done once everybody agrees, or
+    /// objects: the reload is then refused with its reason, and the settings stay as they are.
+    /// Keys of its problems are relative to `section`, where the settings are that it follows.
+    ///
+    /// Only what lasts needs this. Code that asks [`settings`](Self::settings) once a request sees
+    /// a reload anyway.
+    ///
+    /// ```
+    /// # use octostack::prelude::*;
+    /// # use octostack::{Commit, Problem};
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    /// # #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+    /// # #[serde(default)]
+    /// # struct Settings { pool: PoolSettings }
+    /// # #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    /// # #[serde(default)]
+    /// # struct PoolSettings { size: usize }
+    /// # struct Pool { size: AtomicUsize }
+    /// # impl Pool {
+    /// #     const MOST: usize = 50;
+    /// #     fn resize(&self, size: usize) { self.size.store(size, Relaxed) }
+    /// # }
+    /// # fn build(app: &App<Settings>, pool: Arc<Pool>) {
+    /// app.on_reload("pool", move |change| {
+    ///     if !change.differs(|settings| &settings.pool) {
+    ///         return Ok(Commit::nothing());
+    ///     }
+    ///     let (pool, size) = (pool.clone(), change.new.pool.size);
+    ///     if size > Pool::MOST {
+    ///         return Err(Problem::new("size", format!("{size} is more than {}", Pool::MOST)));
+    ///     }
+    ///     Ok(Commit::new(move || pool.resize(size)))
+    /// });
+    /// # }
+    /// ```
+    pub fn on_reload<F>(&self, section: &str, prepare: F)
+    where
+        F: Fn(Change<'_, S>) -> std::result::Result<Commit, Problem> + Send + Sync + 'static,
+    {
+        let within = section.to_owned();
+        self.parts.config.on_reload(section, move |change| {
+            let (old, new) = (change.old.settings, change.new.settings);
+            prepare(Change { old, new }).map_err(|problem| vec![live::within(&within, problem)])
+        });
+    }
+
+    /// As [`on_reload`](Self::on_reload), for what follows the framework's sections too. Keys of
+    /// problems are relative to `section`.
+    pub(crate) fn follow<P>(&self, section: &str, prepare: P)
+    where
+        P: Fn(&Framework, &S) -> std::result::Result<Commit, Vec<Problem>> + Send + Sync + 'static,
+    {
+        let within = section.to_owned();
+        self.parts.config.on_reload(section, move |change| {
+            prepare(change.new.framework, change.new.settings).map_err(|problems| {
+                problems.into_iter().map(|problem| live::within(&within, problem)).collect()
+            })
+        });
     }
 
     /// Who this service is.
@@ -183,13 +258,16 @@ impl<S> App<S> {
         self.parts.lifecycle.on_close(name, close);
     }
 
-    /// Whether faults may be injected on purpose (`chaos.enabled`): for chaos policies of your own.
+    /// Whether faults may be injected on purpose (`chaos.enabled`), at the moment.
     pub fn chaos_enabled(&self) -> bool {
-        self.parts.chaos
+        self.parts.chaos_switch.is_enabled()
     }
 
     /// The switch that stops all chaos of the service (`PUT /policyz/chaos`): for chaos policies of
     /// your own, and for code that knows when it is enough.
+    ///
+    /// It also follows `chaos.enabled`: a policy that is built with
+    /// `.enabled(true).switch(app.chaos_switch())` may inject while the config allows it.
     pub fn chaos_switch(&self) -> &ChaosSwitch {
         &self.parts.chaos_switch
     }
@@ -206,10 +284,75 @@ impl<S> fmt::Debug for App<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
             .field("identity", &self.parts.identity)
-            .field("generation", &self.parts.settings.generation())
+            .field("generation", &self.parts.config.settings().generation())
             .finish_non_exhaustive()
     }
 }
 
 /// What the function that builds a service returns.
 pub type Result<T, E = BoxError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::App;
+    use crate::reload::{Config, Settings};
+    use crate::run::Runtime;
+    use crate::{Identity, Registry};
+    use octostack_core::config::Loader;
+    use octostack_core::config::live::{Live, Trigger};
+    use octostack_core::health::Health;
+    use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+    use octostack_flags::Flags;
+    use octostack_telemetry::metrics::Metrics;
+    use serde_json::Value as Json;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    /// The config of a service, in a file of its own.
+    pub(crate) struct Source<S> {
+        dir: PathBuf,
+        config: Config<S>,
+    }
+
+    impl<S: Settings> Source<S> {
+        /// Writes the file anew and loads it, or says what is wrong.
+        pub(crate) fn reload(&self, config: &Json) -> Result<(), Vec<String>> {
+            std::fs::write(self.dir.join("default.json"), config.to_string()).unwrap();
+            let reloaded = self.config.reload(Trigger::Code).map(drop);
+            reloaded.map_err(|refused| refused.problems.iter().map(ToString::to_string).collect())
+        }
+    }
+
+    impl<S> Drop for Source<S> {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    /// A service called `test` with a registry of its own, in which nothing runs yet.
+    pub(crate) fn app<S: Settings>(config: &Json) -> (App<S>, Source<S>) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("octostack-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("default.json"), config.to_string()).unwrap();
+        let loader = Loader::new("TEST_").config_dir(&dir);
+        let config = Live::start(loader, |_, _| Vec::new()).unwrap();
+        let app = App::new(Identity::new("test", "1.0.0"), &config, &runtime());
+        (app, Source { dir, config })
+    }
+
+    /// The parts of a service with a registry of its own.
+    pub(crate) fn runtime() -> Runtime {
+        let registry = Registry::new();
+        Runtime {
+            metrics: Metrics::builder().registry(&registry).build(),
+            lifecycle: Lifecycle::new(LifecycleConfig::default(), &registry),
+            health: Health::new(&registry),
+            chaos: false,
+            flags: Flags::builder().registry(&registry).build(),
+            filter: None,
+            registry,
+        }
+    }
+}

@@ -1,38 +1,38 @@
 //! The standard outbound stack around a tonic channel.
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use crate::live::within;
 use crate::{App, BoxError, Endpoint};
 use http::{Request, Response};
-use octostack_core::Registry;
+use octostack_core::config::live::Commit;
 use octostack_core::health::CheckKind;
+use octostack_core::inspect::{Event, Problem};
 use octostack_core::lifecycle::{Step, Stopper};
 use octostack_core::server::{HttpService, Server, ServerConfig};
+use octostack_core::{Dynamic, Registry};
 use octostack_resilience::breaker::State;
 use octostack_resilience::chaos::{ChaosSwitch, HttpAim};
-use octostack_resilience::retry::{BySource, GrpcRequests, ReplayBody};
+use octostack_resilience::retry::{BySource, GrpcRequests};
 use octostack_resilience::stack::OutboundService;
 use octostack_resilience::timeout::{Accepted, Forwarded};
-use octostack_resilience::{CircuitBreaker, Grpc, Outbound, breaker, deadline};
+use octostack_resilience::{Grpc, Outbound};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::route::FixedRoute;
 use octostack_telemetry::logs::RequestLogLayer;
 use octostack_telemetry::trace::client::ClientTraceService;
 use octostack_telemetry::trace::{ClientTraceLayer, TrustCaller};
 use pin_project_lite::pin_project;
-use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::Sleep;
 use tonic::body::Body;
-use tonic::{TimeoutExpired, transport};
+use tonic::transport::Error as TransportError;
 use tower_layer::Layer as _;
 use tower_service::Service;
-
-/// By how much longer tonic's word is held back than the policy's: for its timer to fire first.
-const MARGIN: Duration = Duration::from_millis(50);
-
-/// With a longer margin tonic's word is passed on at once.
-const MOST_MARGIN: Duration = Duration::from_secs(1);
+use transport::{Address, Route, Transport};
 
 /// How long a service beside this one gets to finish once nobody calls it any more.
 const BESIDE_END: Duration = Duration::from_millis(500);
@@ -58,24 +58,69 @@ impl Channel {
     fn new(
         name: &str,
         endpoint: &Endpoint,
-        channel: transport::Channel,
-        chaos: (bool, &ChaosSwitch),
+        address: Address,
+        chaos: &ChaosSwitch,
         registry: &Registry,
-    ) -> Result<(Self, CircuitBreaker<&'static breaker::Shared>), BoxError> {
+    ) -> Result<(Self, Parts), BoxError> {
+        let route = address.route().map_err(|problem| within(name, problem))?;
         let outbound = Outbound::builder(name)
             .settings(endpoint.policies())
-            .chaos_enabled(chaos.0)
-            .chaos_switch(chaos.1)
+            .chaos_enabled(true) // if the switch allows it
+            .chaos_switch(chaos)
             .registry(registry)
             .build()?;
+        let routes: &'static Dynamic<Route> = Box::leak(Box::new(Dynamic::new(route)));
         let layers = (ClientTraceLayer::new(name), outbound.grpc().detect_never_sent());
-        Ok((Self { stack: layers.layer(Transport { channel }) }, *outbound.breaker()))
+        Ok((Self { stack: layers.layer(Transport::new(routes)) }, Parts { outbound, routes }))
+    }
+}
+
+/// What of a channel follows the config.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    outbound: Outbound,
+    routes: &'static Dynamic<Route>,
+}
+
+impl Parts {
+    /// Gets ready for other settings.
+    fn prepare(
+        self,
+        endpoint: &Endpoint,
+        address: Result<Address, Problem>,
+        chaos: bool,
+        tell: impl FnOnce() + Send + 'static,
+    ) -> Result<Commit, Vec<Problem>> {
+        let mut problems = endpoint.check(&self.outbound, chaos);
+        let moved = address.and_then(|address| {
+            let stays = address == self.routes.load().address;
+            if stays { Ok(None) } else { address.route().map(Some) }
+        });
+        let moved = moved.unwrap_or_else(|problem| {
+            if !problems.iter().any(|known| known.key == problem.key) {
+                problems.push(problem);
+            }
+            None
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let (policies, Self { outbound, routes }) = (endpoint.policies(), self);
+        Ok(Commit::new(move || {
+            if let Err(error) = outbound.reconfigure(policies) {
+                tracing::error!(%error, "checked settings were refused");
+            }
+            if let Some(route) = moved {
+                routes.store(route);
+                tell();
+            }
+        }))
     }
 }
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Body>;
-    type Error = transport::Error;
+    type Error = TransportError;
     type Future = ChannelFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -97,93 +142,12 @@ pin_project! {
 }
 
 impl Future for ChannelFuture {
-    type Output = Result<Response<Body>, transport::Error>;
+    type Output = Result<Response<Body>, TransportError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.project().future.poll(cx))?;
         Poll::Ready(Ok(response.map(Body::new)))
     }
-}
-
-/// tonic's channel, taking bodies that can be sent again.
-#[derive(Clone, Debug)]
-struct Transport {
-    channel: transport::Channel,
-}
-
-impl Service<Request<ReplayBody<Body>>> for Transport {
-    type Response = Response<Body>;
-    type Error = transport::Error;
-    type Future = TransportFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::<Request<Body>>::poll_ready(&mut self.channel, cx)
-    }
-
-    fn call(&mut self, request: Request<ReplayBody<Body>>) -> TransportFuture {
-        let future = self.channel.call(request.map(Body::new));
-        TransportFuture { state: TransportState::Calling { future } }
-    }
-}
-
-pin_project! {
-    /// The future of [`Transport`].
-    ///
-    /// tonic ends calls by `grpc-timeout` too, a margin before the policy that wrote it. It is the
-    /// policy that counts and tells, so tonic's word is held back until then; but only as long as a
-    /// margin can be, since whoever said until when it waits need not have set a timer.
-    struct TransportFuture {
-        #[pin]
-        state: TransportState,
-    }
-}
-
-pin_project! {
-    #[project = TransportProjection]
-    enum TransportState {
-        Calling { #[pin] future: transport::channel::ResponseFuture },
-        Held { #[pin] until: Sleep, error: Option<transport::Error> },
-    }
-}
-
-impl Future for TransportFuture {
-    type Output = Result<Response<Body>, transport::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let error = match state.as_mut().project() {
-                TransportProjection::Held { until, error } => {
-                    ready!(until.poll(cx));
-                    return match error.take() {
-                        Some(error) => Poll::Ready(Err(error)),
-                        None => Poll::Pending, // polled after it was ready
-                    };
-                }
-                TransportProjection::Calling { future } => match ready!(future.poll(cx)) {
-                    Err(error) if is_timeout(&error) => error,
-                    output => return Poll::Ready(output),
-                },
-            };
-            // Nobody else ends the call soon: it is the caller's own word to tonic.
-            let Some(left) = deadline::remaining().filter(|left| *left <= MOST_MARGIN) else {
-                return Poll::Ready(Err(error));
-            };
-            let until = tokio::time::sleep(left + MARGIN);
-            state.set(TransportState::Held { until, error: Some(error) });
-        }
-    }
-}
-
-fn is_timeout(error: &transport::Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<TimeoutExpired>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 impl<S> App<S> {
@@ -193,54 +157,70 @@ impl<S> App<S> {
     /// The connection is opened with the first call and again whenever it is lost. A circuit
     /// breaker that is not closed shows as the failing shared check `name`.
     ///
+    /// It follows reloads of the config. The policies keep their state. When the address or the
+    /// connect timeout changes, new calls open a new connection, and calls in flight end on the old
+    /// one.
+    ///
     /// # Errors
     /// If the address is missing or no URL, or if two settings do not go together.
     pub fn channel(
         &self,
         name: &str,
-        endpoint: impl FnOnce(&S) -> &Endpoint,
+        endpoint: impl Fn(&S) -> &Endpoint + Send + Sync + 'static,
     ) -> Result<Channel, BoxError> {
-        let settings = self.settings();
-        let endpoint = endpoint(&settings);
-        let url = endpoint.url.as_ref().ok_or_else(|| {
-            let name_there = name.to_uppercase().replace(['-', '.'], "_");
-            let variable = format!("{}{name_there}_URL", self.identity().env_prefix());
-            format!("{name}.url is not set: it says where {name} listens (variable {variable})")
-        })?;
-        self.connect(name, endpoint, url)
+        self.connect(name, endpoint, None)
     }
 
     /// As [`channel`](Self::channel); without an address, `service` is served on a loopback socket
     /// of this process and the channel leads there. For development and examples: one command then
     /// starts everything.
     ///
+    /// A reload can move it to an address, and back if it was here at the start.
+    ///
     /// # Errors
     /// As [`channel`](Self::channel), and if no loopback socket can be opened.
     pub async fn channel_or_local<L: HttpService>(
         &self,
         name: &str,
-        endpoint: impl FnOnce(&S) -> &Endpoint,
+        endpoint: impl Fn(&S) -> &Endpoint + Send + Sync + 'static,
         service: impl FnOnce() -> L,
     ) -> Result<Channel, BoxError> {
-        let settings = self.settings();
-        let endpoint = endpoint(&settings);
-        let url = match &endpoint.url {
-            Some(url) => url.clone(),
-            None => self.serve_beside(name, service()).await?,
+        let beside = match &endpoint(&self.settings()).url {
+            Some(_) => None,
+            None => Some(self.serve_beside(name, service()).await?),
         };
-        self.connect(name, endpoint, &url)
+        self.connect(name, endpoint, beside)
     }
 
-    fn connect(&self, name: &str, endpoint: &Endpoint, url: &str) -> Result<Channel, BoxError> {
-        let address = transport::Endpoint::from_shared(url.to_owned())
-            .map_err(|error| format!("{name}.url is no URL such as http://host:50051: {error}"))?;
-        let channel = address.connect_timeout(endpoint.connect_timeout).connect_lazy();
-        let registry = self.registry();
-        let chaos = (self.chaos_enabled(), self.chaos_switch());
-        let (channel, breaker) = Channel::new(name, endpoint, channel, chaos, registry)?;
+    fn connect(
+        &self,
+        name: &str,
+        pick: impl Fn(&S) -> &Endpoint + Send + Sync + 'static,
+        beside: Option<String>,
+    ) -> Result<Channel, BoxError> {
+        let prefix = self.identity().env_prefix();
+        let settings = self.settings();
+        let endpoint = pick(&settings);
+        let address = Address::of(name, endpoint, beside.as_deref(), &prefix)
+            .map_err(|problem| within(name, problem))?;
+        let registry = self.registry().clone();
+        let (channel, parts) =
+            Channel::new(name, endpoint, address, self.chaos_switch(), &registry)?;
+        let breaker = *parts.outbound.breaker();
         self.health().passive(name, CheckKind::Shared, move || match breaker.state() {
             State::Closed => Ok(()),
             state => Err(format!("{} is {}", breaker.name(), state.as_str())),
+        });
+        let named = name.to_owned();
+        self.follow(name, move |framework, settings| {
+            let endpoint = pick(settings);
+            let address = Address::of(&named, endpoint, beside.as_deref(), &prefix);
+            let (registry, named) = (registry.clone(), named.clone());
+            let tell = move || {
+                let what = format!("calls to {named} go to another address from now on");
+                registry.emit(Event::new("address_changed", named, what));
+            };
+            parts.prepare(endpoint, address, framework.chaos.enabled, tell)
         });
         Ok(channel)
     }
@@ -269,109 +249,5 @@ impl<S> App<S> {
             }
         });
         Ok(url)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Body, Channel, Endpoint, Registry, Request, Service, deadline, transport};
-    use axum::Router;
-    use octostack_core::inspect::{Metric, Sink};
-    use octostack_core::{Clock, SystemClock};
-    use octostack_resilience::ChaosSwitch;
-    use std::collections::BTreeMap;
-    use std::future::poll_fn;
-    use std::time::Duration;
-
-    /// Outcomes by policy.
-    #[derive(Default)]
-    struct Outcomes(BTreeMap<(String, String), f64>);
-
-    impl Sink for Outcomes {
-        fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], n: f64) {
-            if metric.name == "octostack_policy_outcomes_total" && n > 0.0 {
-                self.0.insert((labels[0].1.to_owned(), labels[2].1.to_owned()), n);
-            }
-        }
-    }
-
-    /// tonic reads `grpc-timeout` too and would end the call first, with an error of its own that
-    /// no policy counts.
-    #[tokio::test]
-    async fn an_attempt_that_is_out_of_time_is_ended_by_its_policy() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let slow = Router::new().fallback(std::future::pending::<()>);
-        tokio::spawn(async move { axum::serve(listener, slow).await });
-
-        let endpoint = Endpoint { timeout: Duration::from_millis(100), ..Endpoint::default() };
-        let channel = transport::Endpoint::from_shared(address).unwrap().connect_lazy();
-        let registry = Registry::new();
-        let switch = ChaosSwitch::new(&registry);
-        let (mut channel, _) =
-            Channel::new("slow", &endpoint, channel, (false, &switch), &registry).unwrap();
-        poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
-        let answer = channel.call(Request::new(Body::empty())).await.unwrap();
-        assert_eq!(answer.headers()["grpc-status"], "4");
-        assert_eq!(answer.headers()["grpc-message"], "slow.timeout: the call timed out");
-
-        let mut outcomes = Outcomes::default();
-        registry.collect(&mut outcomes);
-        for policy in ["slow.timeout", "slow.breaker"] {
-            let failed = (policy.to_owned(), "failure".to_owned());
-            assert!(outcomes.0.contains_key(&failed), "{policy}: {:?}", outcomes.0);
-        }
-    }
-
-    /// A server that never answers.
-    async fn silent() -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let slow = Router::new().fallback(std::future::pending::<()>);
-        tokio::spawn(async move { axum::serve(listener, slow).await });
-        address
-    }
-
-    fn channel(endpoint: &Endpoint, address: String) -> Channel {
-        let channel = transport::Endpoint::from_shared(address).unwrap().connect_lazy();
-        let registry = Registry::new();
-        let switch = ChaosSwitch::new(&registry);
-        Channel::new("slow", endpoint, channel, (false, &switch), &registry).unwrap().0
-    }
-
-    #[tokio::test]
-    async fn a_deadline_that_no_policy_ends_is_ended_by_tonic() {
-        let second = Duration::from_secs(1);
-        let unlimited =
-            Endpoint { timeout: Duration::ZERO, deadline: Duration::ZERO, ..Endpoint::default() };
-        for endpoint in [Endpoint::default(), unlimited] {
-            let mut channel = channel(&endpoint, silent().await);
-            let start = SystemClock.now();
-            let call = deadline::by(start + second / 4, async {
-                poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
-                channel.call(Request::new(Body::empty())).await
-            });
-            let _ = tokio::time::timeout(10 * second, call).await.expect("it ended by itself");
-            assert!(SystemClock.now() - start < 3 * second);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_time_that_a_caller_gives_is_for_all_attempts_together() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let busy = Router::new().fallback(|| async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            [("content-type", "application/grpc"), ("grpc-status", "14")]
-        });
-        tokio::spawn(async move { axum::serve(listener, busy).await });
-        let mut channel = channel(&Endpoint::default(), address);
-        poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
-        let mut request = Request::new(Body::empty());
-        request.headers_mut().insert("grpc-timeout", "400m".parse().unwrap());
-        let start = SystemClock.now();
-        channel.call(request).await.unwrap();
-        let took = SystemClock.now() - start;
-        assert!(took < Duration::from_millis(800), "three attempts would take 900 ms: {took:?}");
     }
 }

@@ -1,4 +1,6 @@
 use octostack_core::inspect::Problem;
+#[cfg(feature = "tonic")]
+use octostack_resilience::Outbound;
 use octostack_resilience::{
     BulkheadConfig, ChaosConfig, CircuitBreakerConfig, OutboundConfig, RateLimitConfig,
     RetryConfig, TimeoutConfig,
@@ -76,6 +78,15 @@ impl Endpoint {
     /// # Errors
     /// Everything that is wrong; keys are relative to the endpoint.
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = self.own_problems();
+        problems.extend(named_here(self.policies().validate().err().unwrap_or_default()));
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+impl Endpoint {
+    /// What is wrong beside the policies.
+    fn own_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Some(message) = self.url.as_deref().and_then(wrong_address) {
             problems.push(Problem::new("url", message));
@@ -84,20 +95,19 @@ impl Endpoint {
             let message = "a channel cannot tell the tenant of a call; use chaos.header";
             problems.push(Problem::new("chaos.tenant", message));
         }
-        for mut problem in self.policies().validate().err().unwrap_or_default() {
-            // Both are a plain duration here.
-            for limit in ["deadline", "timeout"] {
-                if problem.key == format!("{limit}.timeout") {
-                    limit.clone_into(&mut problem.key);
-                }
-            }
-            problems.push(problem);
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        problems
     }
-}
 
-impl Endpoint {
+    /// What is wrong with these settings for policies that run already.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn check(&self, running: &Outbound, chaos_enabled: bool) -> Vec<Problem> {
+        let mut problems = self.own_problems();
+        if let Err(error) = running.check_with_chaos(&self.policies(), chaos_enabled) {
+            problems.extend(named_here(error.problems));
+        }
+        problems
+    }
+
     /// The settings of the policies alone.
     pub fn policies(&self) -> OutboundConfig {
         let limit = |timeout| TimeoutConfig { timeout, ..TimeoutConfig::default() };
@@ -111,6 +121,15 @@ impl Endpoint {
             chaos: self.chaos.clone(),
         }
     }
+}
+
+/// Deadline and timeout have settings of their own elsewhere, and are a plain duration here.
+fn named_here(problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
+    problems.into_iter().map(|problem| match problem.key.as_str() {
+        "deadline.timeout" => Problem::new("deadline", problem.message),
+        "timeout.timeout" => Problem::new("timeout", problem.message),
+        _ => problem,
+    })
 }
 
 /// What is wrong with an address. The address itself is not repeated: it may hold a password.

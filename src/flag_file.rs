@@ -18,8 +18,10 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct FlagsSection {
     /// The flag file, in flagd's format. In a config file the path is relative to that file, in
     /// the environment to the working directory. Without it flags have their defaults in code.
+    #[schemars(extend("x-restart-required" = true))]
     pub(crate) source: Option<PathBuf>,
     /// The arithmetic of `fractional`: which users a percentage picks.
+    #[schemars(extend("x-restart-required" = true))]
     pub(crate) bucketing: Bucketing,
 }
 

@@ -85,3 +85,50 @@ impl Framework {
         all.into_iter().fold(loader, |loader, (name, key)| loader.bare(name, key))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Framework;
+    use serde_json::Value;
+
+    /// Keys that are marked as needing a restart, and what a mark on a section is for.
+    fn marked(schema: &Value, root: &Value, at: &str, found: &mut Vec<String>) {
+        let reference = schema["$ref"].as_str().and_then(|to| to.strip_prefix('#'));
+        let target = reference.and_then(|to| root.pointer(to));
+        if schema["x-restart-required"] == true {
+            found.push(at.to_owned());
+            return;
+        }
+        let fields = [Some(schema), target].into_iter().flatten();
+        for (key, field) in fields.filter_map(|s| s["properties"].as_object()).flatten() {
+            let dot = if at.is_empty() { "" } else { "." };
+            marked(field, root, &format!("{at}{dot}{key}"), found);
+        }
+    }
+
+    #[test]
+    fn what_needs_a_restart_says_so_and_all_else_follows() {
+        let schema = schemars::schema_for!(Framework).to_value();
+        let mut found = Vec::new();
+        marked(&schema, &schema, "", &mut found);
+        found.sort_unstable();
+        let mut expected = vec![
+            "admin.addr",
+            "flags.bucketing",
+            "flags.source",
+            "server.host",
+            "server.inbound.deadline_header",
+            "server.inbound.rate_limit.ipv6_prefix",
+            "server.inbound.rate_limit.per",
+            "server.inbound.rate_limit.trusted_proxies",
+            "server.port",
+            "telemetry.log_format",
+            "telemetry.traces",
+            "telemetry.user_ids",
+        ];
+        if cfg!(feature = "otlp") {
+            expected.insert(10, "telemetry.otlp");
+        }
+        assert_eq!(found, expected);
+    }
+}

@@ -19,6 +19,8 @@ mod grpc;
 #[cfg(test)]
 mod panic_tests;
 mod rate_limit;
+#[cfg(test)]
+mod reload_tests;
 
 pub use rate_limit::{InboundRateLimit, LimitPer};
 
@@ -31,12 +33,16 @@ use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use grpc::GrpcAnswersLayer;
 use http::{HeaderName, Request};
+use octostack_core::config::live::Commit;
 use octostack_core::health::Probes;
 use octostack_core::inspect::Problem;
 use octostack_core::server::RequestBody;
 use octostack_flags::FlagsLayer;
 use octostack_resilience::deadline::DeadlineHeader;
-use octostack_resilience::{BulkheadConfig, CatchPanicConfig, Inbound, TimeoutConfig};
+use octostack_resilience::rate_limit::keyed;
+use octostack_resilience::{
+    BulkheadConfig, CatchPanicConfig, Inbound, KeyedRateLimit, TimeoutConfig,
+};
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::request_id::RequestIdService;
 use octostack_telemetry::http::route::AxumRoute;
@@ -73,6 +79,7 @@ pub struct InboundConfig {
     pub timeout: TimeoutConfig,
     /// The header in which callers say for how long they wait, in whole milliseconds, beside
     /// `grpc-timeout`, which is always read. None by default.
+    #[schemars(extend("x-restart-required" = true))]
     pub deadline_header: Option<String>,
     /// `inbound.bulkhead`: how many requests may be in flight.
     pub bulkhead: BulkheadConfig,
@@ -100,7 +107,7 @@ impl InboundConfig {
     /// Everything that is wrong; keys are relative to the section.
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
         let mut problems = self.policies().validate().err().unwrap_or_default();
-        problems.retain(|problem| !problem.key.starts_with("rate_limit."));
+        problems.retain(|problem| !problem.key.starts_with("rate_limit.")); // once is enough
         let within = |p: Problem| Problem::new(format!("rate_limit.{}", p.key), p.message);
         let of_limit = self.rate_limit.validate().err().unwrap_or_default();
         problems.extend(of_limit.into_iter().map(within));
@@ -138,7 +145,7 @@ pub(crate) fn stack(
     run: &Runtime,
     trust: TrustCaller,
     flags: FlagsLayer<RequestContext>,
-) -> Result<RequestIdService<Public>, BoxError> {
+) -> Result<(RequestIdService<Public>, Follow), BoxError> {
     let registry = &run.registry;
     let red = RedLayer::new(&run.metrics)?.leak().route_from(AxumRoute);
     let log = RequestLogLayer::new().route_from(AxumRoute).trust_caller(trust);
@@ -148,17 +155,54 @@ pub(crate) fn stack(
         Some(header) => inbound.deadline_header(header),
         None => inbound,
     };
-    let router = match config.rate_limit.by_client()? {
-        None => router.layer((observe, inbound.build()?.http(), flags)),
+    let (router, follow) = match config.rate_limit.by_client()? {
+        None => {
+            let inbound = inbound.build()?;
+            (router.layer((observe, inbound.http(), flags)), follow(inbound, None))
+        }
         Some((limit, client)) => {
             let limit = limit.registry(registry).build()?.leak();
             let inbound = inbound.build_limited_by(limit.layer(client))?;
-            router.layer((observe, inbound.http(), flags))
+            (router.layer((observe, inbound.http(), flags)), follow(inbound, Some(limit)))
         }
     };
     // Without a state of its own axum applies the layers now, not at each request.
     let router = router.with_state(());
-    Ok(RequestIdLayer::new().layer(Public { probes, router }))
+    Ok((RequestIdLayer::new().layer(Public { probes, router }), follow))
+}
+
+/// How the policies follow a reload. Whose requests share a limit stays as it was at the start.
+pub(crate) type Follow = Box<dyn Fn(&InboundConfig) -> Result<Commit, Vec<Problem>> + Send + Sync>;
+
+type LimitByClient = KeyedRateLimit<&'static keyed::Shared>;
+
+fn follow<B>(stack: Inbound<B>, by_client: Option<LimitByClient>) -> Follow
+where
+    B: Clone + Send + Sync + 'static,
+{
+    Box::new(move |config| {
+        let policies = config.policies();
+        let mut problems = stack.check(&policies).err().map(|e| e.problems).unwrap_or_default();
+        let clients = by_client.map(|limit| (limit, config.rate_limit.per_client()));
+        if let Some((limit, settings)) = &clients {
+            problems.retain(|problem| !problem.key.starts_with("rate_limit."));
+            let wrong = limit.check(settings).err().map(|e| e.problems).unwrap_or_default();
+            problems.extend(wrong.into_iter().map(|problem| {
+                let field = problem.key.strip_prefix("settings.").unwrap_or(&problem.key);
+                Problem::new(format!("rate_limit.{field}"), problem.message)
+            }));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let stack = stack.clone();
+        Ok(Commit::new(move || {
+            let by_client = clients.map(|(limit, settings)| limit.reconfigure(settings));
+            if let Err(error) = stack.reconfigure(policies).and(by_client.unwrap_or(Ok(()))) {
+                tracing::error!(%error, "checked settings were refused");
+            }
+        }))
+    })
 }
 
 /// Answers probes itself and hands everything else to the router.

@@ -62,8 +62,10 @@ mod endpoint;
 mod flag_file;
 mod framework;
 mod inbound;
+mod live;
 pub mod prelude;
 mod reload;
+mod rules;
 mod run;
 mod service;
 mod traces;
@@ -73,6 +75,8 @@ pub use app::{App, Result};
 pub use channel::{Channel, ChannelFuture};
 pub use endpoint::Endpoint;
 pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
+pub use live::Change;
+pub use rules::{NoRules, Rules, RulesFor};
 pub use service::Service;
 
 pub use octostack_core as core;
@@ -84,6 +88,8 @@ pub use octostack_telemetry as telemetry;
 
 pub use axum;
 pub use octostack_core::binding;
+pub use octostack_core::config::live::Commit;
+pub use octostack_core::inspect::Problem;
 pub use octostack_core::secret::Secret;
 pub use octostack_core::{Identity, Registry};
 /// The crate `metrics`, whose macros record what `/metrics` shows.
@@ -130,6 +136,8 @@ mod book {
     mod configuration {}
     #[doc = include_str!("../docs/bindings.md")]
     mod bindings {}
+    #[doc = include_str!("../docs/reload.md")]
+    mod reload {}
     #[doc = include_str!("../docs/flags.md")]
     mod flags {}
     #[doc = include_str!("../docs/operating.md")]

@@ -4,7 +4,7 @@ use crate::framework::Framework;
 use http::request::Parts;
 use octostack_core::Dynamic;
 use octostack_core::admin::{AdminBuilder, Declined, Tokens};
-use octostack_core::config::live::{Commit, Hangups, Live, Trigger};
+use octostack_core::config::live::{Commit, Hangups, Live, Trigger, Watching};
 use octostack_core::health::{CheckKind, Health};
 use octostack_core::inspect::{Problem, Value};
 use octostack_core::lifecycle::{Lifecycle, Phase};
@@ -104,5 +104,5 @@ pub(crate) fn check<S: Settings>(config: &Config<S>, health: &Health) {
 /// it is there.
 pub(crate) async fn follow<S: Settings>(config: Config<S>, hangups: Hangups, lifecycle: Lifecycle) {
     lifecycle.started().await;
-    config.follow(hangups).await;
+    config.follow(hangups, Watching::new()).await;
 }

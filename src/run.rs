@@ -2,6 +2,7 @@
 use crate::flag_file::{self, FlagFile};
 use crate::framework::Framework;
 use crate::reload::{self, Config, Settings};
+use crate::service::EX_CONFIG;
 use crate::traces::Traces;
 use crate::{App, BoxError, Identity, LimitPer, inbound};
 use axum::Router;
@@ -12,12 +13,14 @@ use octostack_core::Registry;
 use octostack_core::admin::{Access, Admin};
 use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
+use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
 use octostack_core::server::Server;
 use octostack_flags::{Flags, FlagsLayer};
+use octostack_resilience::SettingsError;
 use octostack_telemetry::http::RequestId;
 use octostack_telemetry::http::request_id::X_REQUEST_ID;
-use octostack_telemetry::logs::{self, LogEvents};
+use octostack_telemetry::logs::{self, FilterHandle, LogEvents};
 use octostack_telemetry::metrics::Metrics;
 use std::future::Future;
 use std::io::Write as _;
@@ -36,6 +39,8 @@ pub(crate) struct Runtime {
     pub(crate) health: Health,
     pub(crate) chaos: bool,
     pub(crate) flags: Flags,
+    /// The log filter, if the subscriber is ours.
+    pub(crate) filter: Option<FilterHandle>,
 }
 
 /// Runs the service to its end.
@@ -82,7 +87,9 @@ where
         Ok(runtime) => runtime,
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
-    let code = runtime.block_on(live(identity, &registry, traces, config, flag_file, build));
+    let filter = logs.as_ref().ok().map(|guard| guard.filter().clone());
+    let live = live(identity, &registry, (traces, filter), config, flag_file, build);
+    let code = runtime.block_on(live);
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
     drop(logs); // flushes
@@ -93,7 +100,7 @@ where
 async fn live<S, F, Fut>(
     identity: Identity,
     registry: &Registry,
-    traces: Traces,
+    (traces, filter): (Traces, Option<FilterHandle>),
     config: Config<S>,
     flag_file: FlagFile,
     build: F,
@@ -112,7 +119,7 @@ where
     };
     let framework = config.framework();
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
-    traces.flush_at_end(&lifecycle, framework.lifecycle.flush_timeout);
+    traces.flush_at_end(&lifecycle);
     let health = Health::new(registry);
     let metrics = Metrics::builder().registry(registry).identity(&identity).build();
     #[cfg(feature = "metrics")]
@@ -126,6 +133,7 @@ where
         health,
         chaos: framework.chaos.enabled,
         flags: flag_file.flags().clone(),
+        filter,
     };
     config.register(registry);
     reload::check(&config, &run.health);
@@ -140,20 +148,34 @@ where
         async move { tokio::join!(health.run(), health.report_to(&lifecycle), config, flags) }
     });
 
-    let app = App::new(identity, config.settings().clone(), &run);
+    let app = App::new(identity, &config, &run);
     let started = start(&app, &framework, &run, build);
     let mut running = pin!(run.lifecycle.run(signals));
-    let outcome = tokio::select! {
-        outcome = &mut running => outcome,
+    let code = tokio::select! {
+        outcome = &mut running => outcome.exit_code(),
         error = started => {
-            fatal("start", "the service cannot start", &error);
+            let config = is_config(&*error);
+            fatal(if config { "config" } else { "start" }, "the service cannot start", &error);
             run.lifecycle.fail(error.to_string());
-            running.await // so that what was opened is closed
+            let outcome = running.await; // so that what was opened is closed
+            if config { EX_CONFIG } else { outcome.exit_code() }
         }
     };
     background.abort();
     admin.end().await;
-    ExitCode::from(outcome.exit_code())
+    ExitCode::from(code)
+}
+
+/// Whether somebody says that the settings are to blame.
+fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<Problem>() || error.is::<SettingsError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Builds the service and opens its port. Returns only if that fails.
@@ -168,13 +190,15 @@ where
         let inbound = &framework.server.inbound;
         let trust = framework.telemetry.traces.trust_caller;
         let flags = FlagsLayer::new(&run.flags).context(app.context_of_requests());
-        let service = inbound::stack(router, inbound, probes, run, trust, flags)?;
+        let (service, follow) = inbound::stack(router, inbound, probes, run, trust, flags)?;
+        app.follow("server.inbound", move |new, _| follow(&new.server.inbound));
         let server = Server::bind(&framework.server.listener).await?;
         let server = server.with_registry(&run.registry).with_mark(mark_request_id);
         let server = match inbound.rate_limit.per {
             LimitPer::Client => server.with_peer_addr(),
             LimitPer::Service => server,
         };
+        app.follow_parts(server.limits(), run.lifecycle.clone(), run.filter.clone());
         let serving = tokio::spawn(server.serve(service, &run.lifecycle));
         for (name, times) in run.registry.duplicates() {
             tracing::warn!("{times} policies are called {name}; their numbers are added up");

@@ -3,7 +3,7 @@ use crate::cli::{self, Arguments, Command};
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
-use crate::{App, BoxError, Identity, run};
+use crate::{App, BoxError, Identity, NoRules, Problem, Rules, RulesFor, rules, run};
 use axum::Router;
 use octostack_core::config::Loader;
 use octostack_core::config::live::Live;
@@ -25,17 +25,80 @@ pub(crate) const EX_CONFIG: u8 = 78;
 /// A service about to run; made by [`service!`](crate::service).
 #[derive(Clone, Debug)]
 #[must_use = "a service does nothing until it runs"]
-pub struct Service {
+pub struct Service<R = NoRules> {
     identity: Identity,
     config_dir: Option<PathBuf>,
+    rules: R,
 }
 
 impl Service {
     /// A service with the given identity.
     pub const fn new(identity: Identity) -> Self {
-        Self { identity, config_dir: None }
+        Self { identity, config_dir: None, rules: NoRules }
     }
 
+    /// Checks settings beyond their types: what no single value shows. The rule returns everything
+    /// that is wrong, each with its full key, so that the report names its place too.
+    ///
+    /// It is asked by `check`, at the start and at each reload, which is refused if something is
+    /// wrong. It sees settings whose types are right, and should depend on them alone. More than one
+    /// can be given, for settings of the same type.
+    ///
+    /// ```no_run
+    /// use octostack::Problem;
+    /// use octostack::prelude::*;
+    ///
+    /// #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+    /// #[serde(default)]
+    /// struct Settings {
+    ///     /// Connections that are always open.
+    ///     least: usize,
+    ///     /// The most connections.
+    ///     most: usize,
+    /// }
+    ///
+    /// fn pool_fits(settings: &Settings) -> Vec<Problem> {
+    ///     if settings.least <= settings.most {
+    ///         return Vec::new();
+    ///     }
+    ///     let Settings { least, most } = settings;
+    ///     vec![Problem::new("least", format!("{least} is more than `most`, which is {most}"))]
+    /// }
+    ///
+    /// # async fn build(app: App<Settings>) -> Result<Router> { Ok(Router::new()) }
+    /// fn main() -> ExitCode {
+    ///     octostack::service!().validate(pool_fits).run(build)
+    /// }
+    /// ```
+    ///
+    /// Rules for other settings than the service has do not compile:
+    ///
+    /// ```compile_fail,E0631
+    /// # use octostack::prelude::*;
+    /// # async fn build(app: App<()>) -> Result<Router> { Ok(Router::new()) }
+    /// octostack::service!().validate(|number: &u32| Vec::new()).run(build);
+    /// ```
+    pub fn validate<S, F>(self, rule: F) -> Service<RulesFor<S>>
+    where
+        F: Fn(&S) -> Vec<Problem> + Send + Sync + 'static,
+    {
+        let Self { identity, config_dir, rules: NoRules } = self;
+        Service { identity, config_dir, rules: RulesFor::new(rule) }
+    }
+}
+
+impl<S> Service<RulesFor<S>> {
+    /// One more rule; see [`Service::validate`].
+    pub fn validate<F>(mut self, rule: F) -> Self
+    where
+        F: Fn(&S) -> Vec<Problem> + Send + Sync + 'static,
+    {
+        self.rules = self.rules.and(rule);
+        self
+    }
+}
+
+impl<R> Service<R> {
     /// Sets who owns the service.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.identity = self.identity.with_owner(owner);
@@ -67,11 +130,16 @@ impl Service {
     ///
     /// `build` runs once the settings are loaded and the admin port answers; the service is ready
     /// when it has returned. The exit code is the process's; `main` returns it.
+    ///
+    /// If `build` fails, the process ends with 1; with 78 if the error is, or has as a source, a
+    /// [`Problem`] or a [`SettingsError`](octostack_resilience::SettingsError): those blame the
+    /// settings.
     pub fn run<S, F, Fut>(self, build: F) -> ExitCode
     where
         S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
+        R: Rules<S>,
     {
         #[cfg(feature = "cli")]
         return self.obey(build);
@@ -85,6 +153,7 @@ impl Service {
         S: Settings,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
+        R: Rules<S>,
     {
         let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
             Ok(arguments) => arguments,
@@ -119,6 +188,7 @@ impl Service {
         S: Settings,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
+        R: Rules<S>,
     {
         match self.load(configure) {
             Ok((config, flag_file)) => run::run(self.identity, config, flag_file, build),
@@ -130,7 +200,10 @@ impl Service {
     fn load<S: Settings>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,
-    ) -> Result<(Config<S>, FlagFile), ExitCode> {
+    ) -> Result<(Config<S>, FlagFile), ExitCode>
+    where
+        R: Rules<S>,
+    {
         let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
         let mut loader = configure(Framework::bare(loader));
         if let Some(dir) = &self.config_dir {
@@ -140,7 +213,10 @@ impl Service {
             say_wrong(&format!("{}: {errors}", self.identity.name));
             ExitCode::from(EX_CONFIG)
         };
-        let config = Live::start(loader, |framework: &Framework, _: &S| framework.problems());
+        let rules = self.rules.clone();
+        let config = Live::start(loader, move |framework: &Framework, settings: &S| {
+            rules::problems(framework, settings, &rules)
+        });
         let config = config.map_err(|errors| wrong(&errors))?;
         let flag_file = FlagFile::load(&config.framework().flags, &config.report());
         Ok((config, flag_file.map_err(|error| wrong(&error))?))

@@ -5,6 +5,7 @@ use octostack_telemetry::logs::{LogBuilder, TelemetryConfig};
 #[cfg(feature = "otlp")]
 use octostack_telemetry::trace::otlp::{Exporter, StartError};
 use std::process::ExitCode;
+#[cfg(feature = "otlp")]
 use std::time::Duration;
 
 /// Of the time for the end, what is kept to say that it was not enough.
@@ -47,11 +48,13 @@ impl Traces {
         }
     }
 
-    /// Sends what is left when the service ends, for at most `limit`.
-    pub(crate) fn flush_at_end(self, lifecycle: &Lifecycle, limit: Duration) {
+    /// Sends what is left when the service ends, for at most `lifecycle.flush_timeout`.
+    pub(crate) fn flush_at_end(self, lifecycle: &Lifecycle) {
         let Some(exporter) = self.exporter else { return };
-        let limit = limit.saturating_sub(LAST_WORD.min(limit / 10));
+        let life = lifecycle.clone();
         lifecycle.on_flush("traces", move || async move {
+            let limit = life.config().flush_timeout;
+            let limit = limit.saturating_sub(LAST_WORD.min(limit / 10));
             // It blocks, on a thread on which nothing else waits.
             let flushed = tokio::task::spawn_blocking(move || {
                 if !exporter.flush(limit) {
@@ -94,5 +97,5 @@ impl Traces {
     }
 
     #[allow(clippy::unused_self, reason = "as with feature `otlp`")]
-    pub(crate) const fn flush_at_end(self, _: &Lifecycle, _: Duration) {}
+    pub(crate) const fn flush_at_end(self, _: &Lifecycle) {}
 }

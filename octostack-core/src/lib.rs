@@ -32,6 +32,8 @@ pub mod clock;
 pub mod config;
 pub mod duration;
 pub mod dynamic;
+#[cfg(any(feature = "config", feature = "follow"))]
+mod file;
 #[cfg(feature = "follow")]
 pub mod follow;
 #[cfg(feature = "health")]

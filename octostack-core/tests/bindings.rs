@@ -340,3 +340,24 @@ mod volume {
         assert_eq!(url(settings.cache.as_ref().unwrap()), "redis://two:6379");
     }
 }
+
+/// The watch of a running service sees a rotation, and the reload applies it.
+#[cfg(feature = "reload")]
+#[test]
+fn a_reload_applies_what_was_rotated() {
+    use octostack_core::config::live::{Live, Trigger};
+
+    let dir = Dir::new().bind("db", &[("type", "postgresql"), ("host", "a"), ("password", "old")]);
+    let live = Live::<(), Settings>::start(dir.loader(), |_, _| Vec::new()).unwrap();
+    fs::write(dir.0.join("db/password"), PASSWORD).unwrap();
+    let reloaded = live.reload(Trigger::Code).unwrap();
+    assert_eq!(*reloaded.changed, ["database".to_owned()]);
+    assert_eq!(live.settings().load().database.password().unwrap().expose(), PASSWORD);
+    assert!(!live.status().to_string().contains(PASSWORD));
+
+    let dir = dir.bind("db2", &[("type", "postgresql"), ("host", "b")]);
+    let refused = live.reload(Trigger::Code).unwrap_err();
+    assert!(refused.problems[0].to_string().contains("`db` and `db2` fit alike"));
+    assert_eq!(live.settings().load().database.host(), Some("a"), "the last good one stays");
+    drop(dir);
+}

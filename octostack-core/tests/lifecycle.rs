@@ -352,3 +352,34 @@ mod processes {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_goes_by_the_limits_of_its_beginning() {
+    let service = start(3 * SECOND);
+    let changed = LifecycleConfig {
+        lame_duck: Some(SECOND),
+        drain_timeout: 2 * SECOND,
+        ..LifecycleConfig::default()
+    };
+    service.lifecycle.reconfigure(changed.clone()).unwrap();
+    let bad = LifecycleConfig { idle_grace: 9 * SECOND, ..changed.clone() };
+    let problems = service.lifecycle.reconfigure(bad).unwrap_err();
+    assert_eq!(problems[0].key, "idle_grace");
+    assert_eq!(service.lifecycle.config(), changed);
+
+    let listening = service.lifecycle.listener();
+    let cut = tokio::spawn(async move {
+        listening.stop().reached(Step::Drain).await;
+        let drain = Instant::now();
+        listening.stop().reached(Step::Cut).await;
+        drain.elapsed()
+    });
+    let begin = Instant::now();
+    service.kill.send(Signal::Terminate).unwrap();
+    service.lifecycle.draining().await;
+    // Too late for this end.
+    service.lifecycle.reconfigure(LifecycleConfig::default()).unwrap();
+    assert_eq!(cut.await.unwrap(), 2 * SECOND);
+    service.ending.await.unwrap();
+    assert_eq!(begin.elapsed(), 3 * SECOND, "a second of lame duck and two of drain");
+}

@@ -31,7 +31,7 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 /// The settings of one sort of policy. Implemented by [`settings!`].
-pub(crate) trait Settings: Clone + Send {
+pub(crate) trait Settings: Clone + PartialEq + Send {
     /// Names and values, in the order of declaration.
     fn to_value(&self) -> Value;
 
@@ -268,7 +268,8 @@ impl<C: Settings> Live<C> {
         (layers.mode, layers.settings.clone())
     }
 
-    /// Replaces the policy's own settings, or its own mode, and applies what is then in force.
+    /// Replaces the policy's own settings, or its own mode, and applies what is then in force, if
+    /// that is something else than before.
     ///
     /// An override stays as it is. If it does not go together with the new settings, what is in
     /// force stays until it ends, and the new settings hold from then on.
@@ -285,7 +286,8 @@ impl<C: Settings> Live<C> {
         let mode = mode.unwrap_or(layers.mode);
         let settings = settings.unwrap_or_else(|| layers.settings.clone());
         self.merged(mode, &settings, None).map_err(|problems| error(name, problems))?;
-        if let Ok((mode, settings)) = self.merged(mode, &settings, layers.over.as_ref()) {
+        let merged = self.merged(mode, &settings, layers.over.as_ref()).ok();
+        if let Some((mode, settings)) = merged.filter(|merged| *merged != layers.in_force) {
             apply(mode, &settings);
             layers.in_force = (mode, settings);
         }
@@ -469,6 +471,18 @@ mod tests {
         assert_eq!(live.now().1, Sample { calls: 3, ..Sample::default() });
         live.set_override(None, |_, now| assert_eq!(now, &reloaded)).unwrap();
         assert_eq!(live.now().1, reloaded);
+    }
+
+    #[test]
+    fn the_same_once_more_is_no_change() {
+        let live = live();
+        live.change("p", None, Some(Sample::default()), |_, _| panic!("applied")).unwrap();
+        live.set_override(Some(&patch(&[("calls", 20_u32.into())])), |_, _| {}).unwrap();
+        let under = Sample { calls: 30, ..Sample::default() };
+        live.change("p", None, Some(under), |_, _| panic!("the override decides")).unwrap();
+        live.change("p", Some(Mode::Shadow), None, |mode, _| assert_eq!(mode, Mode::Shadow))
+            .unwrap();
+        live.set_override(None, |_, now| assert_eq!(now.calls, 30)).unwrap();
     }
 
     #[test]

@@ -88,12 +88,13 @@ async fn a_route_that_panics_answers_500_and_its_connection_lives() {
         health: Health::new(&registry),
         chaos: false,
         flags: Flags::builder().registry(&registry).build(),
+        filter: None,
     };
     let probes = Probes::new(&run.lifecycle, &run.health);
     let flags = FlagsLayer::new(&run.flags).context(FlagContext::default().of_requests());
     let router = Router::new().route("/boom", get(boom)).route("/fine", get(|| async { "fine" }));
     let config = InboundConfig::default();
-    let service = stack(router, &config, probes, &run, TrustCaller::Never, flags).unwrap();
+    let (service, _) = stack(router, &config, probes, &run, TrustCaller::Never, flags).unwrap();
     let listener = ServerConfig { port: 0, ..ServerConfig::default() };
     let server = Server::bind(&listener).await.unwrap();
     let addr = server.local_addr();

@@ -25,6 +25,7 @@ pub struct InboundRateLimit {
     /// Whose requests share a limit: `service`, all that reach this instance; `client`, those from
     /// one address. Behind a proxy all have the proxy's address, unless it is one of
     /// `trusted_proxies`.
+    #[schemars(extend("x-restart-required" = true))]
     pub per: LimitPer,
     /// How many requests may come in each `period`. 0 is no limit. At most one a microsecond.
     pub limit: u32,
@@ -34,12 +35,15 @@ pub struct InboundRateLimit {
     pub period: Duration,
     /// How many requests may come at once after a rest. 0 is as many as `limit`.
     pub burst: u32,
-    /// With `per = "client"`: how many clients are remembered at once. 1 to 10,000,000.
+    /// With `per = "client"`: how many clients are remembered at once. 1 to 10,000,000. To
+    /// make it much smaller needs a restart.
     pub max_keys: u32,
     /// With `per = "client"`: addresses or networks (`10.0.0.0/8`) of the proxies in front, whose
     /// `Forwarded` or `X-Forwarded-For` says who asks. Nobody else's is read.
+    #[schemars(extend("x-restart-required" = true))]
     pub trusted_proxies: Vec<String>,
     /// With `per = "client"`: how many leading bits of an IPv6 address make a client. 1 to 128.
+    #[schemars(extend("x-restart-required" = true))]
     pub ipv6_prefix: u8,
 }
 
@@ -93,15 +97,10 @@ impl InboundRateLimit {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// The limit for all together.
-    pub(super) fn for_all(&self) -> RateLimitConfig {
-        match self.per {
-            LimitPer::Service => {
-                let Self { limit, period, burst, .. } = *self;
-                RateLimitConfig { limit, period, burst }
-            }
-            LimitPer::Client => RateLimitConfig::default(),
-        }
+    /// The limit for all together, if that is what it is for.
+    pub(super) const fn for_all(&self) -> RateLimitConfig {
+        let Self { limit, period, burst, .. } = *self;
+        RateLimitConfig { limit, period, burst }
     }
 
     /// The limit for each client, and how clients are told apart, if that is what it is for.
@@ -122,7 +121,8 @@ impl InboundRateLimit {
         Ok(Some((limit, client)))
     }
 
-    fn per_client(&self) -> KeyedRateLimitConfig {
+    /// The limit for each client, if that is what it is for.
+    pub(super) const fn per_client(&self) -> KeyedRateLimitConfig {
         let Self { limit, period, burst, max_keys, .. } = *self;
         KeyedRateLimitConfig { limit, period, burst, max_keys }
     }

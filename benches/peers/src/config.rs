@@ -72,11 +72,14 @@ pub(crate) fn load() -> Scenario {
             // What the files cost that all of them read.
             Subject::asked_alone("baseline", {
                 let files = files.clone();
-                move || [&files.default, &files.production].map(|path| fs::read_to_string(path).ok())
-            }),
-            Subject::asked_alone("octostack", with(Files::octostack)),
-            Subject::asked_alone("config", with(Files::config)),
-            Subject::asked_alone("figment", with(Files::figment)),
+                move || {
+                    [&files.default, &files.production].map(|path| fs::read_to_string(path).ok())
+                }
+            })
+            .long(),
+            Subject::asked_alone("octostack", with(Files::octostack)).long(),
+            Subject::asked_alone("config", with(Files::config)).long(),
+            Subject::asked_alone("figment", with(Files::figment)).long(),
         ]
     };
     Scenario { name: "config/load", subjects, between_rounds: || () }
@@ -86,7 +89,7 @@ pub(crate) fn load() -> Scenario {
 pub(crate) fn reload() -> Scenario {
     let subjects = || {
         let files = Arc::new(Files::write());
-        let live = Live::<(), Settings>::start(files.loader(), |_, _| Vec::new());
+        let live = Live::<(), Settings>::start(files.loader(), |(), _| Vec::new());
         let live = live.unwrap_or_else(|errors| panic!("{errors}"));
         let turn = Arc::new(AtomicU64::new(0));
         let write = {
@@ -98,11 +101,12 @@ pub(crate) fn reload() -> Scenario {
         };
         let (written, kept) = (write.clone(), files);
         vec![
-            Subject::asked_alone("baseline", write),
+            Subject::asked_alone("baseline", write).long(),
             Subject::asked_alone("octostack", move || {
                 let _ = &kept;
                 written() && live.reload(Trigger::Code).is_ok()
-            }),
+            })
+            .long(),
         ]
     };
     Scenario { name: "config/reload", subjects, between_rounds: || () }

@@ -46,6 +46,8 @@ pub(crate) struct Subject {
     caller: Box<dyn Fn() -> Caller + Sync>,
     /// How many threads can call it.
     most_threads: usize,
+    /// By how much fewer calls it gets, as each takes long.
+    fewer: u64,
 }
 
 /// Makes so many calls.
@@ -73,7 +75,7 @@ impl Subject {
         S: Service<Req, Error: std::fmt::Debug> + Clone + Sync + 'static,
     {
         let caller = move || calls_of(service.clone(), request.clone(), consume.clone());
-        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX, fewer: 1 }
     }
 
     /// As [`new`](Self::new), for a service that cannot be cloned, so that one thread has it alone.
@@ -87,7 +89,7 @@ impl Subject {
         S: Service<Req, Error: std::fmt::Debug> + 'static,
     {
         let caller = move || calls_of(service(), request.clone(), consume.clone());
-        Self { name, caller: Box::new(caller), most_threads: 1 }
+        Self { name, caller: Box::new(caller), most_threads: 1, fewer: 1 }
     }
 
     /// Asks a function, which is no service.
@@ -103,7 +105,7 @@ impl Subject {
                 }
             })
         };
-        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX, fewer: 1 }
     }
 
     /// Calls a service that refuses, and drops the error.
@@ -131,7 +133,7 @@ impl Subject {
                 }
             })
         };
-        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX, fewer: 1 }
     }
 
     /// As [`asked`](Self::asked), for a function that only one thread may call at a time.
@@ -142,6 +144,11 @@ impl Subject {
         Self { most_threads: 1, ..Self::asked(name, ask) }
     }
 
+    /// For work that takes a part of a millisecond: a hundredth of the calls.
+    pub(crate) fn long(self) -> Self {
+        Self { fewer: 100, ..self }
+    }
+
     /// As [`asked`](Self::asked), of something that each thread holds for itself.
     pub(crate) fn held<H: 'static, T>(
         name: &'static str,
@@ -149,14 +156,14 @@ impl Subject {
         ask: impl Fn(&mut H) -> T + Clone + Sync + 'static,
     ) -> Self {
         let caller = move || -> Caller {
-            let (mut held, ask) = (hold(), ask.clone());
+            let (mut mine, ask) = (hold(), ask.clone());
             Box::new(move |calls| {
                 for _ in 0..calls {
-                    black_box(black_box(&ask)(black_box(&mut held)));
+                    black_box(black_box(&ask)(black_box(&mut mine)));
                 }
             })
         };
-        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX, fewer: 1 }
     }
 
     /// As [`asked`](Self::asked), within a request that has its flags.
@@ -175,7 +182,7 @@ impl Subject {
                 });
             })
         };
-        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX, fewer: 1 }
     }
 
     /// As [`asked`](Self::asked), for a function whose answer is awaited.
@@ -192,7 +199,7 @@ impl Subject {
                 }
             })
         };
-        Self { name, caller: Box::new(caller), most_threads: usize::MAX }
+        Self { name, caller: Box::new(caller), most_threads: usize::MAX, fewer: 1 }
     }
 }
 
@@ -322,7 +329,7 @@ impl Round {
 
 /// How many calls take about as long as a round should.
 fn calls_a_round(subject: &Subject, threads: usize) -> u64 {
-    let mut calls = WARM_UP;
+    let mut calls = WARM_UP / subject.fewer;
     loop {
         let nanos = time(subject, threads, calls).ns * calls as f64;
         if nanos * 2.0 >= ROUND.as_nanos() as f64 {
@@ -348,10 +355,11 @@ fn time(subject: &Subject, threads: usize, calls: u64) -> Round {
 
 /// Allocations of a call.
 fn count(subject: &Subject, threads: usize) -> f64 {
+    let calls = COUNTED / subject.fewer;
     let counts = together(subject, threads, |caller| {
-        allocation_counter::measure(|| caller(COUNTED)).count_total
+        allocation_counter::measure(|| caller(calls)).count_total
     });
-    counts.into_iter().sum::<u64>() as f64 / (COUNTED * threads as u64) as f64
+    counts.into_iter().sum::<u64>() as f64 / (calls * threads as u64) as f64
 }
 
 /// Runs `measure` on so many threads at the same time.
@@ -364,7 +372,7 @@ fn together<T: Send>(
     let one = || {
         let _timers = runtime::enter();
         let mut caller = (subject.caller)();
-        caller(WARM_UP);
+        caller(WARM_UP / subject.fewer);
         // Not a barrier that sleeps: waking from it would be in the time of whoever came first.
         arrived.fetch_add(1, Ordering::AcqRel);
         while arrived.load(Ordering::Acquire) < threads {

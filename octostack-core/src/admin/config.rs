@@ -14,6 +14,7 @@ pub struct AdminConfig {
     /// Address of the admin port. On loopback reading needs no token; on any other address
     /// everything but probes and metrics does. Port 0 binds any free port.
     #[serde(deserialize_with = "address")]
+    #[schemars(extend("x-restart-required" = true))]
     pub addr: SocketAddr,
     /// Token that may read and change.
     pub token: Option<Secret<String>>,

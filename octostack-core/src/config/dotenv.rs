@@ -3,18 +3,18 @@
 //! They count as environment variables below those of the process, which is never written to: that
 //! is unsound once there are threads, and what it starts would inherit them.
 
+use super::disk::Disk;
 use super::env::Variable;
 use super::error::{Error, ErrorKind, Origin};
 use super::parse::SyntaxError;
-use super::source::read_text;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 /// The variables that the file at `path` sets.
-pub(super) fn read(path: &Path, errors: &mut Vec<Error>) -> Vec<(String, Variable)> {
+pub(super) fn read(path: &Path, disk: &Disk, errors: &mut Vec<Error>) -> Vec<(String, Variable)> {
     let path: Arc<Path> = path.into();
-    let text = match read_text(&path) {
+    let text = match disk.read_text(&path) {
         Ok(text) => text,
         Err(message) => {
             let message = format!("{}: {message}", path.display());

@@ -3,6 +3,7 @@
 //! The names come from the schema: every key has one, and a variable is looked up by it. Reading
 //! names into a tree instead cannot tell the `_` in `pool_size` from the one between levels.
 
+use super::disk::Disk;
 use super::error::{Error, ErrorKind};
 use super::given::Given;
 use super::schema::{Kind, Schema};
@@ -184,7 +185,12 @@ impl<'a> Names<'a> {
     }
 
     /// Reads what `variables` set. `known` are names that somebody else reads.
-    pub(super) fn read(&self, variables: &Variables, known: &BTreeSet<String>) -> Found {
+    pub(super) fn read(
+        &self,
+        variables: &Variables,
+        known: &BTreeSet<String>,
+        disk: &Disk,
+    ) -> Found {
         let mut found = Found::default();
         let mut links = BTreeSet::new();
         // Most keys have no variable at all.
@@ -208,7 +214,7 @@ impl<'a> Names<'a> {
             let given = rest.find(|given| !given.is_empty());
             match given.as_deref() {
                 None => {}
-                Some([one]) => match one.read(target) {
+                Some([one]) => match one.read(target, disk) {
                     Ok(node) => found.nodes.extend(node.map(|node| node.nested(&target.keys))),
                     Err(error) => found.errors.push(error),
                 },

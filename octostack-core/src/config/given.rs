@@ -1,10 +1,10 @@
 //! A variable that is set: its value, or the file that it names.
 
 use super::check::quoted;
+use super::disk::Disk;
 use super::env::Target;
 use super::error::{Error, ErrorKind, Origin};
 use super::schema::{Kind, Schema};
-use super::source::read_text;
 use super::text;
 use super::tree::Node;
 use std::path::{Component, Path};
@@ -39,9 +39,9 @@ impl Given {
     }
 
     /// The value, or nothing if the file it names is empty where that means unset.
-    pub(super) fn read(&self, target: &Target<'_>) -> Result<Option<Node>, Error> {
+    pub(super) fn read(&self, target: &Target<'_>, disk: &Disk) -> Result<Option<Node>, Error> {
         let origin = self.origin();
-        let text = if self.file { self.content(target)? } else { self.value.clone() };
+        let text = if self.file { self.content(target, disk)? } else { self.value.clone() };
         if self.file && text.trim().is_empty() && target.empty_is_unset() {
             return Ok(None);
         }
@@ -58,9 +58,9 @@ impl Given {
     }
 
     /// What the file holds that the variable names.
-    fn content(&self, target: &Target<'_>) -> Result<String, Error> {
+    fn content(&self, target: &Target<'_>, disk: &Disk) -> Result<String, Error> {
         let path = Path::new(&self.value);
-        let read = read_text(path).map_err(|message| {
+        let read = disk.read_text(path).map_err(|message| {
             // Whoever put the secret itself here must not find it in a log.
             if target.secret() && !is_clearly_path(path) {
                 let message = format!("{message}; {} takes the path of a file", self.name);

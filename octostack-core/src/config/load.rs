@@ -4,6 +4,7 @@
 use super::bindings::{self, Sources};
 use super::check::{Extent, check};
 use super::deserialize::{deserialize, quotes, secrets};
+use super::disk::Disk;
 use super::env::{Names, Variables};
 use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
@@ -25,6 +26,7 @@ use std::collections::HashSet;
 /// What has been found so far.
 pub(super) struct Pass<'a> {
     loader: &'a Loader,
+    disk: &'a Disk,
     names: &'a Names<'a>,
     /// All settings: the framework's sections and the service's own.
     schema: &'a Schema,
@@ -48,7 +50,8 @@ impl Pass<'_> {
     /// has been seen to be right.
     pub(super) fn run<F, S>(
         loader: &Loader,
-        validate: impl Fn(&F, &S) -> Vec<Problem>,
+        disk: &Disk,
+        validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
     ) -> Result<Reloading<F, S>, Errors>
     where
@@ -60,6 +63,7 @@ impl Pass<'_> {
         let (names, collisions) = Names::new(&loader.prefix, &schema, &loader.bare);
         let mut pass = Pass {
             loader,
+            disk,
             names: &names,
             schema: &schema,
             tree: Node::empty(),
@@ -71,8 +75,8 @@ impl Pass<'_> {
             // With two meanings for one name, whatever else is said may be wrong.
             return Err(pass.errors.into());
         }
-        let variables = loader.all_variables(&mut pass.errors);
-        let plan = loader.plan(&variables);
+        let variables = loader.all_variables(disk, &mut pass.errors);
+        let plan = loader.plan(&variables, disk);
         pass.errors.extend(plan.errors);
         for file in &plan.files {
             pass.file(file);
@@ -80,14 +84,14 @@ impl Pass<'_> {
         pass.environment(&variables);
         pass.command_line();
         pass.whole();
-        let mut built = pass.build(&sections, &own, &validate)?;
+        let mut built = pass.build(&sections, &own, validate)?;
         let waiting = kept.map_or_else(Vec::new, |kept| kept.waiting(&built.report));
         if let Some(kept) = kept.filter(|_| !waiting.is_empty()) {
             kept.restore(&mut pass.tree);
             let keys: Vec<_> = waiting.iter().map(|waiting| &*waiting.key).collect();
             let kept = format!("these keep their values until a restart: {}", keys.join(", "));
             pass.warnings.push(kept);
-            built = pass.build(&sections, &own, &validate)?;
+            built = pass.build(&sections, &own, validate)?;
             pass.warnings.pop();
         }
         let Built { framework, settings, report } = built;
@@ -141,7 +145,7 @@ impl Pass<'_> {
     }
 
     fn file(&mut self, path: &std::path::Path) {
-        match read_file(path) {
+        match read_file(path, self.disk) {
             Ok(node) => self.lay(node),
             Err(errors) => self.errors.extend(errors),
         }
@@ -150,7 +154,7 @@ impl Pass<'_> {
     fn environment(&mut self, variables: &Variables) {
         self.errors.extend(self.loader.not_text());
         let known = self.loader.known_names();
-        let found = self.names.read(variables, &known);
+        let found = self.names.read(variables, &known, self.disk);
         self.errors.extend(found.errors);
         self.warnings.extend(found.warnings);
         self.bindings(variables, &found.nodes);
@@ -164,7 +168,7 @@ impl Pass<'_> {
         let root = self.loader.binding_root(variables);
         let (below, set) = (&self.tree, &self.loader.set[..]);
         let sources = Sources { below, variables: nodes, set };
-        let attached = bindings::attach(self.schema, self.names, &sources, root);
+        let attached = bindings::attach(self.schema, self.names, &sources, root, self.disk);
         self.errors.extend(attached.errors);
         self.warnings.extend(attached.warnings);
         for (keys, node) in attached.nodes {

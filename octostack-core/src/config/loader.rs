@@ -1,13 +1,11 @@
 //! Where settings come from.
 
+use super::disk::{Consulted, Disk};
 use super::dotenv;
 use super::env::{OWN, Variable, Variables};
 use super::error::{Error, ErrorKind, Errors};
-#[cfg(feature = "reload")]
 use super::keep::Kept;
-use super::load::Pass;
-#[cfg(feature = "reload")]
-use super::load::Reloading;
+use super::load::{Pass, Reloading};
 use super::report::Report;
 use super::source::find;
 use crate::inspect::Problem;
@@ -25,6 +23,10 @@ pub const RESERVED_SECTIONS: [&str; 7] =
 
 /// The environment that a service runs in unless it is told.
 const DEFAULT_ENVIRONMENT: &str = "development";
+
+/// How often a load begins anew because a volume was exchanged meanwhile. Kubernetes does so once
+/// a minute at most.
+const MOST_ATTEMPTS: u32 = 10;
 
 /// Reads settings from all their sources; see the [module](super) for which and how.
 ///
@@ -221,22 +223,34 @@ impl Loader {
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        Pass::run(self, validate, None).map(|(loaded, ..)| loaded)
+        self.attempt(&validate, None).0.map(|(loaded, ..)| loaded)
     }
 
     /// As [`load_with`](Self::load_with), at a reload: what only a restart can change is as in
-    /// `kept`. Says what it has read, also where that was wrong.
-    #[cfg(feature = "reload")]
+    /// `kept`. Says what it has looked at, also where that was wrong.
     pub(super) fn attempt<F, S>(
         &self,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
-    ) -> (Result<Reloading<F, S>, Errors>, super::watch::Consulted)
+    ) -> (Result<Reloading<F, S>, Errors>, Consulted)
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        (Pass::run(self, validate, kept), Default::default())
+        let mut attempts = 1;
+        loop {
+            let disk = Disk::new(&self.hash);
+            let loaded = Pass::run(self, &disk, validate, kept);
+            if !disk.torn() {
+                return (loaded, disk.into_consulted());
+            }
+            if attempts == MOST_ATTEMPTS {
+                let message = "the config is exchanged faster than it can be read";
+                let error = Error::new(ErrorKind::Unreadable, &[], message);
+                return (Err(vec![error].into()), disk.into_consulted());
+            }
+            attempts += 1;
+        }
     }
 
     /// The name of the environment that the service runs in.
@@ -247,11 +261,11 @@ impl Loader {
     }
 
     /// The variables of the process, and below them those of `.env`, if that counts.
-    pub(super) fn all_variables(&self, errors: &mut Vec<Error>) -> Variables {
+    pub(super) fn all_variables(&self, disk: &Disk, errors: &mut Vec<Error>) -> Variables {
         let mut all = self.variables.clone();
         let counts = self.runs_in() == DEFAULT_ENVIRONMENT;
-        if let Some(path) = self.dotenv.as_ref().filter(|path| counts && path.exists()) {
-            for (name, variable) in dotenv::read(path, errors) {
+        if let Some(path) = self.dotenv.as_ref().filter(|path| counts && disk.exists(path)) {
+            for (name, variable) in dotenv::read(path, disk, errors) {
                 if name == "APP_ENV" || name == format!("{}APP_ENV", self.prefix) {
                     errors.push(dotenv::no_environment(&name, &variable));
                 }
@@ -287,7 +301,7 @@ impl Loader {
     }
 
     /// Decides which files to read. `variables` are those of the process and of `.env`.
-    pub(super) fn plan(&self, variables: &Variables) -> Plan {
+    pub(super) fn plan(&self, variables: &Variables, disk: &Disk) -> Plan {
         let mut errors = Vec::new();
         let environment = self.runs_in().to_owned();
         // It becomes part of a file name, a label and a log field.
@@ -299,11 +313,11 @@ impl Loader {
             errors.push(Error::new(ErrorKind::OutOfRange, &[], message));
         }
         let mut files = Vec::new();
-        if let Some(dir) = self.directory(variables, &mut errors) {
+        if let Some(dir) = self.directory(variables, disk, &mut errors) {
             let mut stems = vec!["default"];
             stems.extend(Some(&*environment).filter(|name| usable && *name != "default"));
             for stem in stems {
-                match find(&dir, stem) {
+                match find(&dir, stem, disk) {
                     Ok(found) => files.extend(found),
                     Err(error) => errors.push(error),
                 }
@@ -318,10 +332,15 @@ impl Loader {
         Plan { environment, files, errors }
     }
 
-    fn directory(&self, variables: &Variables, errors: &mut Vec<Error>) -> Option<PathBuf> {
+    fn directory(
+        &self,
+        variables: &Variables,
+        disk: &Disk,
+        errors: &mut Vec<Error>,
+    ) -> Option<PathBuf> {
         let variable = own(&self.prefix, variables, "CONFIG_DIR").map(PathBuf::from);
         if let Some(dir) = self.config_dir.clone().or(variable) {
-            if dir.is_dir() {
+            if disk.is_dir(&dir) {
                 return Some(dir);
             }
             let message = format!("the config directory {} does not exist", dir.display());
@@ -330,7 +349,7 @@ impl Loader {
         }
         let usual = Path::new("config").to_path_buf();
         let candidates = [Some(usual), self.fallback_dir.clone()];
-        candidates.into_iter().flatten().find(|dir| dir.is_dir())
+        candidates.into_iter().flatten().find(|dir| disk.is_dir(dir))
     }
 }
 

@@ -19,6 +19,7 @@
 //! 3. **Environment**: prefix and path in capitals. `inventory.pool_size` is
 //!    `ORDERS_INVENTORY_POOL_SIZE`, or `ORDERS_INVENTORY__POOL_SIZE`. With `_FILE` at the end the
 //!    variable names a file that holds the value; one newline at its end is not part of it.
+//!    Below the variables of the process are those of a [`.env`](Loader::dotenv).
 //! 4. **Command line**: [`Loader::set`], never for a secret.
 //!
 //! A later source wins. Tables are merged key by key, everything else is replaced whole, and an
@@ -27,6 +28,9 @@
 //! Then everything is checked: unknown keys, types, ranges, what is missing, secrets that are
 //! empty, by the schema; what only a type can refuse, by serde; what no single value shows, by the
 //! service ([`Loader::load_with`]). The result is either [`Loaded`] or [`Errors`], never half.
+//!
+//! A service that runs loads again, with feature `reload`: see the module `live`. Everything that a load reads
+//! it reads as of one point in time, also where Kubernetes exchanges a volume meanwhile.
 //!
 //! # What can be set from where
 //!
@@ -128,6 +132,7 @@ mod bindings;
 mod bounds;
 mod check;
 mod deserialize;
+mod disk;
 mod dotenv;
 mod env;
 mod error;

@@ -1,6 +1,6 @@
 use super::hooks::{Hooks, Tasks};
 use super::{Cause, Drained, LifecycleConfig, Phase, Stop, Stopper};
-use crate::inspect::{Event, Inspect, Metric, Registry, Sink, Value};
+use crate::inspect::{Event, Inspect, Metric, Problem, Registry, Sink, Value};
 use crate::sync::lock;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,7 +17,7 @@ pub struct Lifecycle {
 }
 
 pub(super) struct Shared {
-    pub(super) config: LifecycleConfig,
+    pub(super) config: Mutex<LifecycleConfig>,
     pub(super) registry: Registry,
     /// The phase of `state`, to be read without its lock.
     phase: AtomicU8,
@@ -51,7 +51,7 @@ impl Lifecycle {
     /// A life that is [starting](Phase::Starting), and that `registry` shows.
     pub fn new(config: LifecycleConfig, registry: &Registry) -> Self {
         let shared = Arc::new(Shared {
-            config,
+            config: Mutex::new(config),
             registry: registry.clone(),
             phase: AtomicU8::new(Phase::Starting as u8),
             state: watch::Sender::new(State { phase: Phase::Starting, degraded: None }),
@@ -68,8 +68,20 @@ impl Lifecycle {
     }
 
     /// The time limits.
-    pub fn config(&self) -> &LifecycleConfig {
-        &self.shared.config
+    pub fn config(&self) -> LifecycleConfig {
+        lock(&self.shared.config).clone()
+    }
+
+    /// Sets other time limits. An end that has begun keeps those that it began with, but for
+    /// [`idle_grace`](LifecycleConfig::idle_grace), which connections read when the drain begins.
+    ///
+    /// # Errors
+    /// Everything that is wrong, as [`LifecycleConfig::validate`] tells it. Nothing has changed
+    /// then.
+    pub fn reconfigure(&self, config: LifecycleConfig) -> Result<(), Vec<Problem>> {
+        config.validate()?;
+        *lock(&self.shared.config) = config;
+        Ok(())
     }
 
     /// The phase now: one atomic load.

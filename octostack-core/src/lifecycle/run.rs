@@ -57,7 +57,7 @@ impl Lifecycle {
     /// those after it.
     async fn end(&self, outcome: &mut Outcome) {
         let shared = &self.shared;
-        let config = &shared.config;
+        let config = self.config();
         // Somebody at a terminal waits for SIGINT; no load balancer is behind it. A service that
         // never got ready has none to tell either, but its probes were asked all the same.
         let lame_duck = match outcome.cause {

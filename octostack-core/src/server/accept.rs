@@ -1,10 +1,11 @@
-use super::HttpService;
 use super::connection::drive;
 use super::front::Front;
 use super::io::Watched;
 use super::link::{Link, Listener, Slot};
+use super::{HttpService, ServerConfig};
+use crate::dynamic::{Reader, Versioned};
 use crate::inspect::Event;
-use crate::lifecycle::{Drained, Step, Stop};
+use crate::lifecycle::{Drained, Lifecycle, Step, Stop};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// How long connections get to notice that they are cut. They only have to be dropped; what is
 /// still there then is an upgraded one, in hands other than ours.
@@ -26,14 +27,44 @@ pub(super) struct Acceptor<S> {
     pub(super) listener: Arc<Listener>,
     pub(super) service: S,
     pub(super) stop: Stop,
-    pub(super) idle_grace: Duration,
-    pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) idle_grace: Grace,
+    /// The limits for new connections.
+    pub(super) config: Reader<ServerConfig>,
+    pub(super) http: Http,
     /// Held by every connection; when the last one is gone, the receiver knows.
     pub(super) alive: mpsc::Sender<Infallible>,
 }
 
-pub(super) fn http(listener: &Listener) -> auto::Builder<TokioExecutor> {
-    let config = &listener.config;
+/// How long an idle HTTP/1 connection lives on once the drain has begun.
+#[derive(Clone, Debug)]
+pub(super) enum Grace {
+    Fixed(Duration),
+    /// As that says by then.
+    Of(Lifecycle),
+}
+
+impl Grace {
+    fn now(&self) -> Duration {
+        match self {
+            Self::Fixed(grace) => *grace,
+            Self::Of(lifecycle) => lifecycle.config().idle_grace,
+        }
+    }
+}
+
+/// hyper's part of the limits of one generation.
+pub(super) struct Http {
+    generation: u64,
+    builder: auto::Builder<TokioExecutor>,
+}
+
+impl Http {
+    pub(super) fn new(config: &Versioned<ServerConfig>) -> Self {
+        Self { generation: config.generation, builder: http(config) }
+    }
+}
+
+fn http(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
@@ -53,8 +84,8 @@ pub(super) fn http(listener: &Listener) -> auto::Builder<TokioExecutor> {
 
 impl<S: HttpService> Acceptor<S> {
     /// Accepts until the drain begins, then empties the backlog and closes the socket.
-    pub(super) async fn accept(self, socket: TcpListener) {
-        let slots = Arc::new(Semaphore::new(self.listener.config.max_connections));
+    pub(super) async fn accept(mut self, socket: TcpListener) {
+        let listener = Arc::clone(&self.listener);
         let mut told = pin!(self.stop.reached(Step::Drain));
         let mut pause = None;
         loop {
@@ -62,10 +93,10 @@ impl<S: HttpService> Acceptor<S> {
                 if let Some(pause) = pause {
                     tokio::time::sleep(pause).await;
                 }
-                let permit = Arc::clone(&slots).acquire_owned().await.ok();
-                (socket.accept().await, permit)
+                let place = listener.limits.slots().take().await;
+                (socket.accept().await, place)
             };
-            let (accepted, permit) = tokio::select! {
+            let (accepted, place) = tokio::select! {
                 biased;
                 () = &mut told => break,
                 next = next => next,
@@ -74,7 +105,7 @@ impl<S: HttpService> Acceptor<S> {
                 Ok((stream, peer)) => {
                     pause = None;
                     self.listener.failing.store(false, Relaxed);
-                    self.spawn(stream, peer, permit);
+                    self.spawn(stream, peer, place);
                 }
                 Err(error) => pause = self.failed(&error, pause),
             }
@@ -85,7 +116,7 @@ impl<S: HttpService> Acceptor<S> {
     /// The kernel has completed the handshake of what is in the backlog, and its request may be
     /// there too; closing the socket would reset it. So it is taken beyond the limit of
     /// connections: there are not many, and none follow.
-    fn empty_backlog(&self, socket: TcpListener) {
+    fn empty_backlog(&mut self, socket: TcpListener) {
         let Ok(socket) = socket.into_std() else {
             return;
         };
@@ -122,26 +153,30 @@ impl<S: HttpService> Acceptor<S> {
         Some(backoff(last))
     }
 
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    fn spawn(&mut self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
         // A response is written whole; waiting for more to send with it only delays it.
         let _ = stream.set_nodelay(true);
-        let link = Arc::new(Link::new(Arc::clone(&self.listener), peer));
-        let slot = Slot::new(Arc::clone(&self.listener), permit, self.alive.clone());
+        let config = self.config.versioned();
+        if config.generation != self.http.generation {
+            self.http = Http::new(config);
+        }
+        let link = Arc::new(Link::new(Arc::clone(&self.listener), Arc::clone(config), peer));
+        let slot = Slot::new(Arc::clone(&self.listener), place, self.alive.clone());
         let front = Front {
             service: self.service.clone(),
             link: Arc::clone(&link),
             stop: self.stop.clone(),
         };
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&link), slot));
-        let connection = self.http.serve_connection_with_upgrades(io, front);
+        let connection = self.http.builder.serve_connection_with_upgrades(io, front);
         let connection = Box::pin(connection.into_owned());
-        let (stop, grace) = (self.stop.clone(), self.idle_grace);
+        let (stop, grace) = (self.stop.clone(), self.idle_grace.clone());
         tokio::spawn(async move {
             let mut connection = connection;
             let close = |connection: Pin<&mut _>| {
                 auto::UpgradeableConnection::graceful_shutdown(connection);
             };
-            drive(connection.as_mut(), close, &link, &stop, grace).await;
+            drive(connection.as_mut(), close, &link, &stop, || grace.now()).await;
         });
     }
 }

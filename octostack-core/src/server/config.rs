@@ -4,12 +4,17 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Where the service listens, and what it bears from clients: section `server` of the config.
+///
+/// All but `host` and `port` can change while it serves, for new connections: see
+/// [`Limits`](super::Limits).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Address or name to listen on. When absent: 0.0.0.0 in a container, else 127.0.0.1.
+    #[schemars(extend("x-restart-required" = true))]
     pub host: Option<String>,
     /// Port to listen on; 0 takes any free one.
+    #[schemars(extend("x-restart-required" = true))]
     pub port: u16,
     /// How long a new connection may say nothing.
     #[serde(with = "crate::duration")]

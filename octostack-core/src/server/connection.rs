@@ -34,16 +34,16 @@ pub(super) async fn drive<C: Future>(
     close: impl FnOnce(Pin<&mut C>),
     link: &Link,
     stop: &Stop,
-    grace: Duration,
+    grace: impl FnOnce() -> Duration,
 ) {
-    let config = &link.listener.config;
+    let config = &link.config;
     let serving = |activity: &Activity| activity.due(config);
     match timed(connection.as_mut(), link, stop.reached(Step::Drain), serving).await {
         End::Finished => return,
         End::Due if link.ask(|a| a.is_stalled(config, SystemClock.now())) => return,
         End::Due => {}
         End::Told => {
-            let start = SystemClock.now();
+            let (start, grace) = (SystemClock.now(), grace());
             let draining = |activity: &Activity| match activity.protocol() {
                 Protocol::Http2 => Some(start),
                 Protocol::Http1 | Protocol::Unknown => activity.due_in_drain(start, grace),

@@ -1,5 +1,5 @@
 use super::body::{Exceeded, RequestBody, ResponseBody};
-use super::link::{InFlight, Link, Listener};
+use super::link::{InFlight, Link};
 use super::{BoxError, Peer};
 use crate::lifecycle::{Step, Stop};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST};
@@ -64,7 +64,7 @@ impl<S> Front<S> {
         request: Request<Incoming>,
         exceeded: &mut Option<Exceeded>,
     ) -> Result<Request<RequestBody>, (Refusal, HeaderMap)> {
-        let config = &self.link.listener.config;
+        let config = &self.link.config;
         let refuse =
             |request: Request<Incoming>, refusal| Err((refusal, request.into_parts().0.headers));
         // RFC 9112, section 3.2: exactly one, or who knows for whom the request is.
@@ -104,10 +104,10 @@ impl Refusal {
     fn response<B>(
         self,
         in_flight: InFlight,
-        listener: &Listener,
+        link: &Link,
         from: &HeaderMap,
     ) -> Response<ResponseBody<B>> {
-        let limits = &listener.config;
+        let limits = &link.config;
         let (status, words) = match self {
             Self::Host => {
                 let words = "HTTP/1.1 needs exactly one Host header\n".to_owned();
@@ -131,7 +131,7 @@ impl Refusal {
         *response.status_mut() = status;
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, text);
-        if let Some(mark) = listener.mark {
+        if let Some(mark) = link.listener.mark {
             mark(from, response.headers_mut());
         }
         response
@@ -219,13 +219,13 @@ where
         let mut response = match result {
             Ok(response) => response.map(|body| ResponseBody::of_service(body, in_flight)),
             Err((refusal, headers)) => {
-                let listener = Arc::clone(&in_flight.link().listener);
+                let link = in_flight.link();
                 if matches!(refusal, Refusal::ServiceFailed) {
-                    listener.service_errors.fetch_add(1, Ordering::Relaxed);
+                    link.listener.service_errors.fetch_add(1, Ordering::Relaxed);
                 }
                 // What is left of the request is not read, so nothing can follow it.
                 last |= matches!(refusal, Refusal::BodyTooLarge);
-                refusal.response(in_flight, &listener, &headers)
+                refusal.response(in_flight, &link, &headers)
             }
         };
         // 101 hands the connection over: it has said `Connection: upgrade`.

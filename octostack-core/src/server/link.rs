@@ -1,7 +1,9 @@
 use super::activity::Activity;
+use super::limits::Limits;
 use super::{Mark, ServerConfig};
 use crate::SystemClock;
 use crate::clock::Clock;
+use crate::dynamic::Versioned;
 use crate::inspect::{Inspect, Metric, Registry, Sink, Value};
 use crate::sync::lock;
 use std::borrow::Cow;
@@ -16,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 pub(super) struct Listener {
     pub(super) name: Cow<'static, str>,
     pub(super) addr: SocketAddr,
-    pub(super) config: ServerConfig,
+    pub(super) limits: Limits,
     pub(super) registry: Registry,
     pub(super) tell_peer: bool,
     pub(super) mark: Option<Mark>,
@@ -53,7 +55,7 @@ impl Inspect for Listener {
         Value::map([
             ("addr", self.addr.to_string().into()),
             ("connections", self.connections.load(Relaxed).into()),
-            ("max_connections", self.config.max_connections.into()),
+            ("max_connections", self.limits.now().max_connections.into()),
             ("requests_in_flight", self.in_flight.load(Relaxed).into()),
             ("accepted", self.accepted.load(Relaxed).into()),
             ("accept_errors", self.accept_errors.load(Relaxed).into()),
@@ -68,7 +70,7 @@ impl Inspect for Listener {
     }
 
     fn abnormal(&self) -> Option<String> {
-        let max = self.config.max_connections;
+        let max = self.limits.now().max_connections;
         if self.failing.load(Relaxed) {
             Some("cannot accept connections".into())
         } else if self.connections.load(Relaxed) >= max {
@@ -83,7 +85,7 @@ impl Inspect for Listener {
 #[derive(Debug)]
 pub(super) struct Slot {
     listener: Arc<Listener>,
-    _permit: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
     /// The listener waits until all of these are gone.
     _alive: mpsc::Sender<Infallible>,
 }
@@ -91,18 +93,21 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(
         listener: Arc<Listener>,
-        permit: Option<OwnedSemaphorePermit>,
+        place: Option<OwnedSemaphorePermit>,
         alive: mpsc::Sender<Infallible>,
     ) -> Self {
         listener.connections.fetch_add(1, Relaxed);
         listener.accepted.fetch_add(1, Relaxed);
-        Self { listener, _permit: permit, _alive: alive }
+        Self { listener, place, _alive: alive }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.listener.connections.fetch_sub(1, Relaxed);
+        if let Some(place) = self.place.take() {
+            self.listener.limits.slots().leave(place);
+        }
     }
 }
 
@@ -110,6 +115,8 @@ impl Drop for Slot {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) listener: Arc<Listener>,
+    /// The limits of the time when it was accepted.
+    pub(super) config: Arc<Versioned<ServerConfig>>,
     pub(super) peer: SocketAddr,
     /// A mutex, since several fields change together. Only the requests of an HTTP/2 connection
     /// can meet here; it costs a request on HTTP/1 less than 100 ns of the 10 us that hyper and
@@ -118,8 +125,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(listener: Arc<Listener>, peer: SocketAddr) -> Self {
-        Self { listener, peer, activity: Mutex::new(Activity::new(SystemClock.now())) }
+    pub(super) fn new(
+        listener: Arc<Listener>,
+        config: Arc<Versioned<ServerConfig>>,
+        peer: SocketAddr,
+    ) -> Self {
+        Self { listener, config, peer, activity: Mutex::new(Activity::new(SystemClock.now())) }
     }
 
     pub(super) fn ask<T>(&self, question: impl FnOnce(&Activity) -> T) -> T {
@@ -173,8 +184,8 @@ impl Link {
 pub(super) struct InFlight(Arc<Link>);
 
 impl InFlight {
-    pub(super) fn link(&self) -> &Link {
-        &self.0
+    pub(super) fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.0)
     }
 }
 

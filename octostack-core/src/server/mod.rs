@@ -78,15 +78,18 @@ mod config;
 mod connection;
 mod front;
 mod io;
+mod limits;
 mod link;
+mod slots;
 
 pub use bind::BindError;
 pub use body::RequestBody;
 pub use config::ServerConfig;
+pub use limits::Limits;
 
 use crate::inspect::{Event, Registry};
 use crate::lifecycle::{Drained, Lifecycle, Stop};
-use accept::Acceptor;
+use accept::{Acceptor, Grace, Http};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use std::borrow::Cow;
@@ -141,7 +144,7 @@ pub struct Peer(pub SocketAddr);
 pub struct Server {
     socket: TcpListener,
     addr: SocketAddr,
-    config: ServerConfig,
+    limits: Limits,
     name: Cow<'static, str>,
     registry: Registry,
     tell_peer: bool,
@@ -194,7 +197,7 @@ impl Server {
         Ok(Self {
             addr: socket.local_addr()?,
             socket,
-            config: config.clone(),
+            limits: Limits::new(config),
             name: "public".into(),
             registry: Registry::global().clone(),
             tell_peer: false,
@@ -205,6 +208,26 @@ impl Server {
     /// The address that it listens on, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its limits, which can be changed while it serves.
+    ///
+    /// ```
+    /// use octostack_core::server::{Server, ServerConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = ServerConfig { port: 0, ..ServerConfig::default() };
+    /// let server = Server::bind(&config).await?;
+    /// let limits = server.limits();
+    /// // … later, while it serves:
+    /// let lower = ServerConfig { max_connections: 100, ..config };
+    /// assert_eq!(limits.replace(&lower), Ok(()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn limits(&self) -> Limits {
+        self.limits.clone()
     }
 
     /// Sets its name in events and metrics: `public` unless told otherwise.
@@ -243,8 +266,8 @@ impl Server {
         lifecycle: &Lifecycle,
     ) -> impl Future<Output = Drained> + Send + use<S> {
         let listening = lifecycle.listener();
-        let grace = lifecycle.config().idle_grace;
-        let serving = self.serve_until(service, listening.stop(), grace);
+        let grace = Grace::Of(lifecycle.clone());
+        let serving = self.serve_with(service, listening.stop(), grace);
         async move {
             let drained = serving.await;
             listening.finish(drained);
@@ -264,11 +287,20 @@ impl Server {
         stop: Stop,
         idle_grace: Duration,
     ) -> impl Future<Output = Drained> + Send + use<S> {
+        self.serve_with(service, stop, Grace::Fixed(idle_grace))
+    }
+
+    fn serve_with<S: HttpService>(
+        self,
+        service: S,
+        stop: Stop,
+        idle_grace: Grace,
+    ) -> impl Future<Output = Drained> + Send + use<S> {
         let Self { socket, .. } = self;
         let listener = Arc::new(link::Listener {
             name: self.name,
             addr: self.addr,
-            config: self.config,
+            limits: self.limits,
             registry: self.registry,
             tell_peer: self.tell_peer,
             mark: self.mark,
@@ -290,7 +322,8 @@ impl Server {
         async move {
             let (alive, all_gone) = tokio::sync::mpsc::channel(1);
             let acceptor = Acceptor {
-                http: accept::http(&listener),
+                http: Http::new(&listener.limits.now()),
+                config: listener.limits.config().reader(),
                 listener: Arc::clone(&listener),
                 service,
                 stop: stop.clone(),

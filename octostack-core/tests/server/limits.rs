@@ -261,17 +261,73 @@ async fn more_connections_than_allowed_wait_for_a_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn new_connections_have_the_limits_of_now() {
+    let server = start(|config| config.idle_timeout = 10 * SECOND).await;
+    let mut old = server.client().await;
+    assert_eq!(old.get("/").await.status, 200);
+    let limits = &server.limits;
+    let mut config = limits.now().value.clone();
+    (config.idle_timeout, config.max_header_count, config.max_body_bytes) = (3 * SECOND, 3, 5);
+    (config.max_header_bytes, config.max_concurrent_streams) = (8 * 1024, 17);
+    limits.replace(&config).unwrap();
+    config.idle_timeout = Duration::ZERO;
+    assert_eq!(limits.replace(&config).unwrap_err()[0].key, "idle_timeout");
+
+    let many = "GET / HTTP/1.1\r\nhost: a\r\na: 1\r\nb: 2\r\nc: 3\r\n\r\n";
+    old.write(many).await;
+    assert_eq!(old.answer().await.status, 200, "as when it was accepted");
+    let start = Instant::now();
+    let mut new = server.client().await;
+    assert_eq!(new.get("/").await.status, 200);
+    assert!(new.closed().await.is_empty());
+    assert_eq!(start.elapsed().as_secs(), 3);
+    assert!(old.closed().await.is_empty());
+    assert_eq!(start.elapsed().as_secs(), 10);
+
+    let mut new = server.client().await;
+    new.write(many).await;
+    assert_eq!(new.answer().await.status, 431);
+    let mut new = server.client().await;
+    new.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\n").await;
+    assert_eq!(new.answer().await.status, 413);
+    let mut new = server.client().await;
+    new.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    assert_eq!(new.max_streams().await, 17);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_connections_can_change() {
+    let server = start(|config| config.max_connections = 1).await;
+    let mut first = server.client().await;
+    assert_eq!(first.get("/").await.status, 200);
+    let mut second = server.client().await;
+    second.send("/").await;
+    let early = tokio::time::timeout(SECOND, second.0.readable()).await;
+    assert!(early.is_err(), "it is still in the backlog");
+
+    let mut config = server.limits.now().value.clone();
+    config.max_connections = 2;
+    server.limits.replace(&config).unwrap();
+    assert_eq!(second.answer().await.status, 200, "the loop was told");
+
+    config.max_connections = 1;
+    server.limits.replace(&config).unwrap();
+    assert_eq!(first.get("/").await.status, 200, "nobody is thrown out");
+    let mut third = server.client().await;
+    third.send("/").await;
+    drop(first);
+    let early = tokio::time::timeout(SECOND, third.0.readable()).await;
+    assert!(early.is_err(), "the second still has the only place");
+    drop(second);
+    assert_eq!(third.answer().await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_number_of_streams_is_told_to_the_client() {
     let server = start(|config| config.max_concurrent_streams = 17).await;
     let mut client = server.client().await;
     client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-    let mut frame = [0; 9];
-    client.0.read_exact(&mut frame).await.unwrap();
-    assert_eq!(frame[3], 4, "the first frame is SETTINGS");
-    let mut settings = vec![0; usize::from(frame[2])];
-    client.0.read_exact(&mut settings).await.unwrap();
-    let streams = settings.chunks(6).find(|setting| setting[1] == 3).unwrap();
-    assert_eq!(streams[2..], [0, 0, 0, 17]);
+    assert_eq!(client.max_streams().await, 17);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use octostack_core::Registry;
 use octostack_core::inspect::Value;
 use octostack_core::lifecycle::{Drained, Stopper};
-use octostack_core::server::{BoxError, Peer, RequestBody, Server, ServerConfig};
+use octostack_core::server::{BoxError, Limits, Peer, RequestBody, Server, ServerConfig};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -111,6 +111,7 @@ pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
     pub(crate) stopper: Stopper,
     pub(crate) registry: Registry,
+    pub(crate) limits: Limits,
     pub(crate) serving: JoinHandle<Drained>,
 }
 
@@ -121,9 +122,9 @@ pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Running {
     assert_eq!(config.validate(), Ok(()));
     let (stopper, registry) = (Stopper::new(), Registry::new());
     let server = Server::bind(&config).await.unwrap().with_registry(&registry);
-    let addr = server.local_addr();
+    let (addr, limits) = (server.local_addr(), server.limits());
     let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), GRACE));
-    Running { addr, stopper, registry, serving }
+    Running { addr, stopper, registry, limits, serving }
 }
 
 impl Running {
@@ -158,6 +159,17 @@ impl Answer {
 }
 
 impl Client {
+    /// The number of streams in the first frame of HTTP/2.
+    pub(crate) async fn max_streams(&mut self) -> u32 {
+        let mut frame = [0; 9];
+        self.0.read_exact(&mut frame).await.unwrap();
+        assert_eq!(frame[3], 4, "the first frame is SETTINGS");
+        let mut settings = vec![0; usize::from(frame[2])];
+        self.0.read_exact(&mut settings).await.unwrap();
+        let streams = settings.chunks(6).find(|setting| setting[1] == 3).unwrap();
+        u32::from_be_bytes(streams[2..].try_into().unwrap())
+    }
+
     pub(crate) async fn write(&mut self, text: impl AsRef<[u8]>) {
         self.0.write_all(text.as_ref()).await.unwrap();
     }

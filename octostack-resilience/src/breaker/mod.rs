@@ -115,7 +115,7 @@ impl<H: Handle<Shared>> CircuitBreaker<H> {
     pub(crate) fn check_settings(
         &self,
         settings: &CircuitBreakerConfig,
-    ) -> Result<(), crate::SettingsError> {
+    ) -> Vec<octostack_core::inspect::Problem> {
         self.shared.check_settings(settings)
     }
 

@@ -124,7 +124,7 @@ impl Shared {
     }
 
     /// What cannot be changed while running, on top of what is wrong anyway.
-    fn check_capacity(&self, settings: &CircuitBreakerConfig) -> Vec<Problem> {
+    pub(super) fn check_settings(&self, settings: &CircuitBreakerConfig) -> Vec<Problem> {
         let mut problems = Vec::new();
         let Window::Calls(size) = settings.window else { return problems };
         let capacity = self.machine.capacity();
@@ -134,25 +134,14 @@ impl Shared {
         problems
     }
 
-    /// What only the policy knows of settings that are valid by themselves.
-    pub(super) fn check_settings(
-        &self,
-        settings: &CircuitBreakerConfig,
-    ) -> Result<(), crate::SettingsError> {
-        let problems = self.check_capacity(settings);
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(crate::SettingsError { policy: self.name.to_string(), problems })
-    }
-
     pub(super) fn reconfigure(
         &self,
         mode: Option<Mode>,
         settings: Option<CircuitBreakerConfig>,
     ) -> Result<(), crate::SettingsError> {
-        if let Some(settings) = &settings {
-            self.check_settings(settings)?;
+        let problems = settings.as_ref().map(|s| self.check_settings(s)).unwrap_or_default();
+        if !problems.is_empty() {
+            return Err(crate::SettingsError { policy: self.name.to_string(), problems });
         }
         self.live.change(&self.name, mode, settings, |mode, settings| {
             self.machine.apply(mode, settings, &SystemClock);
@@ -236,11 +225,11 @@ impl Inspect for Shared {
 
 impl Control for Shared {
     fn check(&self, patch: &Patch) -> Result<(), Vec<Problem>> {
-        self.live.check_with(Some(patch), |settings| self.check_capacity(settings))
+        self.live.check_with(Some(patch), |settings| self.check_settings(settings))
     }
 
     fn set_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        self.live.check_with(patch, |settings| self.check_capacity(settings))?;
+        self.live.check_with(patch, |settings| self.check_settings(settings))?;
         self.live.set_override(patch, |mode, settings| {
             self.machine.apply(mode, settings, &SystemClock);
         })

@@ -84,8 +84,8 @@ impl ChaosConfig {
         self.injects_errors() || self.injects_latency()
     }
 
-    /// The settings that make it inject.
-    pub(super) fn culprits(&self) -> impl Iterator<Item = &'static str> {
+    /// The settings that make it inject, by name; none with the defaults.
+    pub fn injecting(&self) -> impl Iterator<Item = &'static str> {
         let latency = if self.latency.is_zero() { "latency_jitter" } else { "latency" };
         let all = [("error_rate", self.injects_errors()), (latency, self.injects_latency())];
         all.into_iter().filter(|(_, injects)| *injects).map(|(key, _)| key)

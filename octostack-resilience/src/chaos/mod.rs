@@ -114,8 +114,9 @@ impl<H: Handle<Shared>> Chaos<H> {
     pub(crate) fn check_settings(
         &self,
         settings: &ChaosConfig,
-    ) -> Result<(), crate::SettingsError> {
-        self.shared.check_settings(settings)
+        enabled: bool,
+    ) -> Vec<octostack_core::inspect::Problem> {
+        self.shared.check_settings(settings, enabled)
     }
 
     /// A Tower layer around this policy. All services of all its layers share the state.
@@ -190,7 +191,7 @@ impl<H: Handle<Shared>> Chaos<H> {
         }
     }
 
-    /// Whether it may inject at all; set when it is built.
+    /// Whether it may inject at all: by its builder, and by its switch if it has one.
     pub fn enabled(&self) -> bool {
         self.shared.enabled()
     }

@@ -16,7 +16,7 @@ pub struct Shared {
     pub(super) name: Arc<str>,
     pub(super) machine: Machine,
     pub(super) live: Live<ChaosConfig>,
-    pub(super) enabled: bool,
+    enabled: bool,
     pub(super) sight: Sight,
     switch: Option<ChaosSwitch>,
     since: Mutex<Since>,
@@ -43,7 +43,8 @@ impl Shared {
         switch: Option<ChaosSwitch>,
     ) -> Result<Self, SettingsError> {
         let live = Live::new(&name, mode, settings.clone(), Self::MODES)?;
-        check_gate(&name, enabled, settings)?;
+        let open = enabled && switch.as_ref().is_none_or(ChaosSwitch::is_enabled);
+        fine(&name, check_gate(open, settings))?;
         let own = SystemClock.now();
         let machine = Machine::new(mode, settings, seed(settings), own);
         let since = Mutex::new(Since { own, over: None });
@@ -63,7 +64,7 @@ impl Shared {
     }
 
     pub(super) fn enabled(&self) -> bool {
-        self.enabled
+        self.enabled && self.switch.as_ref().is_none_or(ChaosSwitch::is_enabled)
     }
 
     /// Takes note of what can be told of a call from now on.
@@ -107,18 +108,16 @@ impl Shared {
         settings: Option<ChaosConfig>,
     ) -> Result<(), SettingsError> {
         if let Some(settings) = &settings {
-            self.check_settings(settings)?;
+            fine(&self.name, self.check_settings(settings, self.enabled()))?;
         }
         let mut since = self.since();
         let now = SystemClock.now();
         let from = since.over.unwrap_or(now);
-        let (own, in_force) = (self.live.own(), self.live.now());
+        let own = self.live.own();
+        // Chaos that runs under an override, or has expired, is no business of a reload that
+        // changes nothing.
         self.live.change(&self.name, mode, settings, |mode, settings| {
-            // Chaos that runs under an override, or has expired, is no business of a reload that
-            // changes nothing.
-            if (mode, settings) != (in_force.0, &in_force.1) {
-                self.machine.apply(mode, settings, seed(settings), from);
-            }
+            self.machine.apply(mode, settings, seed(settings), from);
         })?;
         if self.live.own() != own {
             since.own = now;
@@ -126,20 +125,18 @@ impl Shared {
         Ok(())
     }
 
-    /// What only the policy knows of settings that are valid by themselves.
-    pub(super) fn check_settings(&self, settings: &ChaosConfig) -> Result<(), SettingsError> {
-        check_gate(&self.name, self.enabled, settings)?;
-        let problems = self.sight.problems(settings);
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(SettingsError { policy: self.name.to_string(), problems })
+    /// What only the policy knows of settings that are valid by themselves, with the gate open or
+    /// not.
+    pub(super) fn check_settings(&self, settings: &ChaosConfig, enabled: bool) -> Vec<Problem> {
+        let mut problems = check_gate(enabled, settings);
+        problems.extend(self.sight.problems(settings));
+        problems
     }
 
     /// An override needs the gate open, whatever it says: one that does nothing now would hide
     /// that chaos cannot work here.
     pub(super) fn check_override(&self, patch: Option<&Patch>) -> Result<(), Vec<Problem>> {
-        if patch.is_some() && !self.enabled {
+        if patch.is_some() && !self.enabled() {
             return Err(vec![Problem::new("", gate_closed())]);
         }
         self.live.check_with(patch, |settings| match patch {
@@ -171,11 +168,15 @@ fn seed(settings: &ChaosConfig) -> u32 {
 }
 
 /// Settings that inject need the gate open.
-fn check_gate(name: &str, enabled: bool, settings: &ChaosConfig) -> Result<(), SettingsError> {
+fn check_gate(enabled: bool, settings: &ChaosConfig) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for key in settings.culprits() {
+    for key in settings.injecting() {
         require(&mut problems, enabled, &format!("settings.{key}"), gate_closed);
     }
+    problems
+}
+
+fn fine(name: &str, problems: Vec<Problem>) -> Result<(), SettingsError> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -191,7 +192,7 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chaos")
             .field("name", &self.name)
-            .field("enabled", &self.enabled)
+            .field("enabled", &self.enabled())
             .field("settings", &self.live)
             .finish_non_exhaustive()
     }

@@ -38,7 +38,7 @@ impl Inspect for Shared {
         });
         Value::map([
             ("state", state.into()),
-            ("enabled", self.enabled.into()),
+            ("enabled", self.enabled().into()),
             mode,
             overridden,
             settings,

@@ -13,6 +13,8 @@ static STOPPED: Metric =
 const KILLED: u8 = 1;
 /// An operator did.
 const OVERRIDDEN: u8 = 2;
+/// The config of the process does not allow chaos.
+const FORBIDDEN: u8 = 4;
 
 /// Stops all chaos at once, whatever its settings say.
 ///
@@ -21,6 +23,10 @@ const OVERRIDDEN: u8 = 2;
 /// `PUT /policyz/chaos` with `{"mode": "disabled"}` stops all, until its time is up or it is ended.
 /// Code stops all by [`kill`](Self::kill), for instance when an error budget runs out, and that
 /// holds until code says [`allow`](Self::allow).
+///
+/// It is also the gate of these policies: [`set_enabled`](Self::set_enabled) with `false`, for instance
+/// because the config of the process does not allow chaos any more, stops all and has settings that
+/// inject and all overrides refused, until it is allowed again.
 ///
 /// Calls that are being held back are let go within 100 ms. The policies keep their settings: what
 /// is not over by then goes on when the switch is released.
@@ -64,6 +70,18 @@ impl ChaosSwitch {
         switch
     }
 
+    /// With chaos allowed or not from the start, which is no event; see
+    /// [`set_enabled`](Self::set_enabled).
+    pub fn with_enabled(self, enabled: bool) -> Self {
+        let stops = &self.shared.stops;
+        if enabled {
+            stops.remove(FORBIDDEN)
+        } else {
+            stops.add(FORBIDDEN)
+        };
+        self
+    }
+
     /// Stops all chaos, until [`allow`](Self::allow).
     pub fn kill(&self) {
         if self.shared.stops.add(KILLED) {
@@ -78,10 +96,31 @@ impl ChaosSwitch {
         }
     }
 
-    /// Whether all chaos is stopped.
+    /// Whether all chaos is stopped, or not allowed.
     #[inline]
     pub fn is_killed(&self) -> bool {
         self.shared.stops.any()
+    }
+
+    /// Whether chaos is allowed at all; it is, unless told otherwise. A policy may inject if its
+    /// builder said so and its switch allows it.
+    ///
+    /// Overrides that are there when it is forbidden do nothing from then on, and go on if it is
+    /// allowed again before they end.
+    pub fn set_enabled(&self, enabled: bool) {
+        let stops = &self.shared.stops;
+        if enabled {
+            if stops.remove(FORBIDDEN) {
+                self.shared.tell("the config allows chaos");
+            }
+        } else if stops.add(FORBIDDEN) {
+            self.shared.tell("the config does not allow chaos; all of it is stopped");
+        }
+    }
+
+    /// Whether chaos is allowed at all; see [`set_enabled`](Self::set_enabled).
+    pub fn is_enabled(&self) -> bool {
+        !self.shared.stops.has(FORBIDDEN)
     }
 }
 
@@ -112,6 +151,11 @@ impl Stops {
     fn any(&self) -> bool {
         self.0.load(Relaxed) != 0
     }
+
+    /// Whether somebody stopped what is allowed.
+    fn stopped(&self) -> bool {
+        self.has(KILLED | OVERRIDDEN)
+    }
 }
 
 impl Shared {
@@ -120,7 +164,7 @@ impl Shared {
     }
 
     fn mode(&self) -> Mode {
-        if self.stops.any() { Mode::Disabled } else { Mode::Enforce }
+        if self.stops.stopped() { Mode::Disabled } else { Mode::Enforce }
     }
 }
 
@@ -134,7 +178,11 @@ impl Inspect for Shared {
     }
 
     fn status(&self) -> Value {
-        let state = if self.stops.any() { "stopped" } else { "allowed" };
+        let state = match (self.stops.has(FORBIDDEN), self.stops.stopped()) {
+            (true, _) => "forbidden",
+            (false, true) => "stopped",
+            (false, false) => "allowed",
+        };
         Value::map([
             ("state", state.into()),
             ("mode", self.mode().as_str().into()),
@@ -144,11 +192,11 @@ impl Inspect for Shared {
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
-        sink.sample(&STOPPED, &[], f64::from(u8::from(self.stops.any())));
+        sink.sample(&STOPPED, &[], f64::from(u8::from(self.stops.stopped())));
     }
 
     fn abnormal(&self) -> Option<String> {
-        self.stops.any().then(|| "all chaos is stopped".to_owned())
+        self.stops.stopped().then(|| "all chaos is stopped".to_owned())
     }
 
     fn control(&self) -> Option<&dyn Control> {

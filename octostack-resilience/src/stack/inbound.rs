@@ -1,4 +1,5 @@
 use super::config::InboundConfig;
+use super::outbound::{CHANGING, finish};
 use crate::bulkhead::{BulkheadLayer, BulkheadService};
 use crate::catch_panic::{CatchPanicLayer, CatchPanicService};
 use crate::deadline::DeadlineHeader;
@@ -9,6 +10,7 @@ use crate::{
     catch_panic, rate_limit, timeout,
 };
 use octostack_core::inspect::Registry;
+use std::sync::PoisonError;
 use tower_layer::Layer;
 
 /// All policies in front of a service; see the [module docs](super).
@@ -21,6 +23,8 @@ pub struct Inbound<B = RateLimit<&'static rate_limit::Shared>> {
     timeout: Timeout<&'static timeout::Shared>,
     bulkhead: Bulkhead<&'static bulkhead::Shared>,
     rate_limit: RateLimitLayer<Plain, B>,
+    /// The limit that it made itself, if it did.
+    own_limit: Option<RateLimit<&'static rate_limit::Shared>>,
     headers: Vec<DeadlineHeader>,
 }
 
@@ -84,6 +88,50 @@ impl<B: Clone> Inbound<B> {
         }
     }
 
+    /// Checks other settings, as [`reconfigure`](Self::reconfigure) would, and changes nothing.
+    /// Operators' overrides do not matter here: one that does not go together with the new settings
+    /// of its policy keeps what is in force until it ends.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, by themselves and together.
+    pub fn check(&self, settings: &InboundConfig) -> Result<(), SettingsError> {
+        let name = self.timeout.name().strip_suffix(".timeout").unwrap_or_default();
+        finish(name, settings.validate().err().unwrap_or_default())
+    }
+
+    /// Replaces the settings of all policies and keeps their state: permits, what is left of a
+    /// limit. What stays the same is not touched. Operators' overrides stay on top.
+    ///
+    /// A rate limit of your own ([`build_limited_by`](InboundBuilder::build_limited_by)) is not
+    /// changed: reconfigure it yourself.
+    ///
+    /// ```
+    /// use octostack_resilience::stack::{Inbound, InboundConfig};
+    /// use octostack_resilience::BulkheadConfig;
+    ///
+    /// # fn main() -> Result<(), octostack_resilience::SettingsError> {
+    /// let inbound = Inbound::builder("inbound").build()?;
+    /// let bulkhead = BulkheadConfig { max_concurrent: 50, ..BulkheadConfig::default() };
+    /// inbound.reconfigure(InboundConfig { bulkhead, ..InboundConfig::default() })?;
+    /// assert_eq!(inbound.bulkhead().settings().max_concurrent, 50);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Everything that is wrong; nothing has changed then.
+    pub fn reconfigure(&self, settings: InboundConfig) -> Result<(), SettingsError> {
+        // One at a time: two would mix.
+        let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check(&settings)?;
+        let InboundConfig { panic_catch, timeout, bulkhead, rate_limit } = settings;
+        // Nothing of this is refused any more.
+        self.panic_catch.reconfigure(panic_catch)?;
+        self.timeout.reconfigure(timeout)?;
+        self.bulkhead.reconfigure(bulkhead)?;
+        self.own_limit.map_or(Ok(()), |limit| limit.reconfigure(rate_limit))
+    }
+
     /// What turns panics into answers.
     pub const fn panic_catch(&self) -> &CatchPanic<&'static catch_panic::Shared> {
         &self.panic_catch
@@ -138,7 +186,7 @@ impl InboundBuilder {
         let settings = self.settings.rate_limit.clone();
         let limit = RateLimit::builder(self.named("rate_limit")).settings(settings);
         let limit = limit.registry(&self.registry).build()?.leak();
-        self.build_limited_by(limit.layer())
+        Ok(Inbound { own_limit: Some(limit), ..self.build_limited_by(limit.layer())? })
     }
 
     /// As [`build`](Self::build), with a rate limit of your own: one by key, or with weights. The
@@ -162,6 +210,7 @@ impl InboundBuilder {
             timeout: timeout.registry(registry).build()?.leak(),
             bulkhead: bulkhead.registry(registry).build()?.leak(),
             rate_limit,
+            own_limit: None,
             headers: self.headers,
         })
     }
@@ -173,10 +222,7 @@ impl InboundBuilder {
     fn check(&self) -> Result<(), SettingsError> {
         let mut problems = crate::settings::check_name(&self.name);
         problems.extend(self.settings.validate().err().into_iter().flatten());
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(SettingsError { policy: self.name.clone(), problems })
+        finish(&self.name, problems)
     }
 }
 

@@ -8,11 +8,11 @@ use crate::{
     SettingsError, Timeout,
 };
 use crate::{breaker, bulkhead, chaos, rate_limit, retry, timeout};
-use octostack_core::inspect::Registry;
+use octostack_core::inspect::{Problem, Registry};
 use std::sync::{Mutex, PoisonError};
 
 /// Held while a stack takes other settings.
-static CHANGING: Mutex<()> = Mutex::new(());
+pub(super) static CHANGING: Mutex<()> = Mutex::new(());
 
 /// All policies on the way to one dependency; see the [module docs](super).
 ///
@@ -90,18 +90,46 @@ impl Outbound {
         ))
     }
 
-    /// Replaces the settings of all policies and keeps their state. Operators' overrides stay on
-    /// top.
+    /// Checks other settings, as [`reconfigure`](Self::reconfigure) would, and changes nothing.
+    ///
+    /// Operators' overrides do not matter here: one that does not go together with the new settings
+    /// of its policy keeps what is in force until it ends.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, by themselves, together, and while the policies run: a
+    /// window of calls cannot grow without limit, and chaos may not be enabled.
+    pub fn check(&self, settings: &OutboundConfig) -> Result<(), SettingsError> {
+        self.check_with_chaos(settings, self.chaos.enabled())
+    }
+
+    /// As [`check`](Self::check), for settings that come into force together with another word on
+    /// whether chaos is enabled; see [`ChaosSwitch::set_enabled`].
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_with_chaos(
+        &self,
+        settings: &OutboundConfig,
+        enabled: bool,
+    ) -> Result<(), SettingsError> {
+        let name = self.breaker.name().strip_suffix(".breaker").unwrap_or_default();
+        let mut problems = settings.validate().err().unwrap_or_default();
+        let of_breaker = self.breaker.check_settings(&settings.breaker);
+        problems.extend(running("breaker", of_breaker));
+        let of_chaos = self.chaos.check_settings(&settings.chaos, enabled);
+        problems.extend(running("chaos", of_chaos));
+        finish(name, problems)
+    }
+
+    /// Replaces the settings of all policies and keeps their state: permits, windows, what is left
+    /// of a limit. What stays the same is not touched. Operators' overrides stay on top.
     ///
     /// # Errors
     /// Everything that is wrong; nothing has changed then.
     pub fn reconfigure(&self, settings: OutboundConfig) -> Result<(), SettingsError> {
-        let name = self.breaker.name().strip_suffix(".breaker").unwrap_or_default();
         // One at a time: two would mix.
         let _changing = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
-        check(name, &settings)?;
-        self.breaker.check_settings(&settings.breaker)?;
-        self.chaos.check_settings(&settings.chaos)?;
+        self.check(&settings)?;
         let OutboundConfig { rate_limit, deadline, retry, breaker, bulkhead, timeout, chaos } =
             settings;
         // Nothing of this is refused any more.
@@ -223,6 +251,18 @@ impl OutboundBuilder {
 fn check(name: &str, settings: &OutboundConfig) -> Result<(), SettingsError> {
     let mut problems = crate::settings::check_name(name);
     problems.extend(settings.validate().err().into_iter().flatten());
+    finish(name, problems)
+}
+
+/// What only a running policy knows of its settings, under its place in those of the stack.
+fn running(policy: &str, problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
+    problems.into_iter().map(move |problem| {
+        let field = problem.key.strip_prefix("settings.").unwrap_or(&problem.key);
+        Problem::new(format!("{policy}.{field}"), problem.message)
+    })
+}
+
+pub(super) fn finish(name: &str, problems: Vec<Problem>) -> Result<(), SettingsError> {
     if problems.is_empty() {
         return Ok(());
     }

@@ -18,14 +18,18 @@ use std::fmt;
 pub struct TelemetryConfig {
     /// How a log line looks: `json` for machines, `pretty` for people, `auto` for JSON unless
     /// standard output is a terminal.
+    #[schemars(extend("x-restart-required" = true))]
     pub log_format: LogFormat,
     /// Which events are logged: `info,orders=debug,hyper=off`.
     pub filter: Filter,
     /// How `user_id` is written: `hashed`, or `plain` if the id tells nothing about a person.
+    #[schemars(extend("x-restart-required" = true))]
     pub user_ids: UserIds,
     /// Traces: whom to believe and what to record.
+    #[schemars(extend("x-restart-required" = true))]
     pub traces: TracesConfig,
     /// Where telemetry goes by OTLP.
+    #[schemars(extend("x-restart-required" = true))]
     #[cfg(feature = "otlp")]
     pub otlp: OtlpConfig,
 }

@@ -1,5 +1,5 @@
 use super::output::{FLUSH_LIMIT, Output};
-use super::{LogLayer, TelemetryConfig};
+use super::{FilterHandle, LogLayer, TelemetryConfig};
 use crate::trace::TraceLayer;
 #[cfg(feature = "otlp")]
 use crate::trace::otlp::Exporter;
@@ -109,7 +109,8 @@ impl<W> LogBuilder<W> {
         let output = Arc::clone(layer.output());
         // Outermost: inside of layers that filter for themselves its level would not be known, and
         // each call site of the finest level would be asked.
-        let filter = self.config.filter.targets().clone();
+        let handle = FilterHandle::new(self.config.filter.clone());
+        let filter = handle.layer();
         let registry = tracing_subscriber::registry();
         let traces = TraceLayer::new(self.config.traces.sampler());
         #[cfg(feature = "otlp")]
@@ -139,7 +140,7 @@ impl<W> LogBuilder<W> {
             }));
         }
         self.registry.register(&output);
-        Ok(Guard { output })
+        Ok(Guard { output, filter: handle })
     }
 }
 
@@ -150,6 +151,7 @@ impl<W> LogBuilder<W> {
 #[must_use = "dropped at once, it no longer flushes what is logged later"]
 pub struct Guard {
     output: Arc<Output>,
+    filter: FilterHandle,
 }
 
 impl Guard {
@@ -157,6 +159,11 @@ impl Guard {
     /// `timeout`, and tells whether it was in time. It blocks: not for an async task.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.output.flush(timeout)
+    }
+
+    /// The filter, which can be changed.
+    pub const fn filter(&self) -> &FilterHandle {
+        &self.filter
     }
 }
 

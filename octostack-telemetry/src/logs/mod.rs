@@ -62,6 +62,7 @@
 mod capture;
 mod config;
 mod filter;
+mod follow;
 mod init;
 mod json;
 mod layer;
@@ -76,6 +77,7 @@ pub mod request;
 pub use capture::hash_user_id;
 pub use config::{EnvError, LogFormat, TelemetryConfig, UserIds};
 pub use filter::{Filter, FilterError};
+pub use follow::FilterHandle;
 pub use init::{Guard, InitError, LogBuilder, builder, init};
 pub use layer::LogLayer;
 pub use observer::LogEvents;

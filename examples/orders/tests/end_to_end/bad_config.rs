@@ -90,6 +90,20 @@ fn every_problem_of_a_file_is_listed_with_its_place() {
 }
 
 #[test]
+fn faults_that_may_not_be_injected_are_a_config_error() {
+    let text = "[chaos]\nenabled = false\n[inventory.chaos]\nerror_rate = 0.5\n";
+    let dir = Directory::with("bad-chaos", &[("default.toml", text)]);
+    let said = refused(&["--config-dir", dir.path()], &[("ORDERS_INVENTORY_CHAOS_LATENCY", "1s")]);
+    has_lines(
+        &said,
+        &[
+            "default.toml:4:14: inventory.chaos.error_rate: chaos is not enabled",
+            "ORDERS_INVENTORY_CHAOS_LATENCY: inventory.chaos.latency: chaos is not enabled",
+        ],
+    );
+}
+
+#[test]
 fn problems_of_all_sources_are_listed_together() {
     let dir =
         Directory::with("bad-sources", &[("default.toml", "[telemetry]\nlog_format = 'xml'\n")]);

@@ -6,6 +6,7 @@
 mod choose;
 mod root;
 
+use super::disk::Disk;
 use super::env::Names;
 use super::error::{Error, ErrorKind, Origin};
 use super::schema::{Kind, Schema};
@@ -121,6 +122,7 @@ pub(super) fn attach(
     names: &Names<'_>,
     sources: &Sources<'_>,
     root: Option<&Path>,
+    disk: &Disk,
 ) -> Attached {
     let mut attached = Attached::default();
     let mut wanted = Vec::new();
@@ -154,7 +156,7 @@ pub(super) fn attach(
     if wanted.is_empty() {
         return attached;
     }
-    let directories = match root::read(root) {
+    let directories = match root::read(root, disk) {
         Ok((directories, notes)) => {
             attached.warnings.extend(notes);
             directories
@@ -174,7 +176,7 @@ pub(super) fn attach(
     for (at, directory) in chosen.pairs {
         let (keys, directory) = (&wanted[at].keys, &directories[directory]);
         for (entry, why) in &directory.unreadable {
-            let error = Error::of_keys(ErrorKind::Unreadable, keys, why.as_str());
+            let error = Error::of_keys(ErrorKind::Unreadable, keys, why.to_string());
             attached.errors.push(error.with_origin(origin(directory, Some(entry))));
         }
         attached.nodes.push((keys.clone(), node(directory)));
@@ -247,10 +249,9 @@ fn node(directory: &Directory) -> Node {
             _ if value.is_empty() => {}
             "uri" => put("url", text(), Some(name)),
             "url" if !directory.entries.contains_key("uri") => put("url", text(), Some(name)),
-            "username" | "password" => put(name, text(), Some(name)),
             // The URL says it, and may say more than one entry can.
             "url" | "host" | "port" | "database" | "bootstrap-servers" if whole => {}
-            "host" | "database" => put(name, text(), Some(name)),
+            "host" | "database" | "username" | "password" => put(name, text(), Some(name)),
             "port" => {
                 let port = value.trim().parse().map_or_else(|_| text(), Data::Integer);
                 put("port", port, Some(name));

@@ -2,8 +2,9 @@
 
 use super::Live;
 use super::outcome::{Refused, Reloaded, Trigger};
+use crate::config::disk::Consulted;
 use crate::config::keep::Kept;
-use crate::config::watch::{Consulted, Watch};
+use crate::config::watch::{Watch, Watching};
 use crate::inspect::Value;
 use crate::sync::lock;
 use schemars::JsonSchema;
@@ -97,14 +98,15 @@ where
         reload.await.unwrap_or_else(|_| Err(Arc::new(Refused::panicked())))
     }
 
-    /// Reloads whenever a file that was read changes, and at each of `hangups`, for as long as the
-    /// future is polled.
+    /// Reloads whenever a file that was read changes, or one appears that would be, and at each of
+    /// `hangups`, for as long as the future is polled. A `..data` of Kubernetes counts at once,
+    /// anything else when it has not changed for 100 ms.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
-    pub async fn follow(&self, mut hangups: Hangups) {
+    pub async fn follow(&self, mut hangups: Hangups, how: Watching) {
         let base = &self.shared.base;
-        let mut watch = Watch::new(base.consulted());
+        let mut watch = Watch::new(base.consulted(), &how);
         loop {
             *lock(&base.watching) = watch.status();
             let trigger = tokio::select! {

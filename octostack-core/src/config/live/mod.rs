@@ -63,6 +63,7 @@ mod outcome;
 mod page;
 mod subscribers;
 
+pub use super::watch::Watching;
 pub use follow::Hangups;
 pub use outcome::{Refused, Reloaded, Trigger};
 pub use subscribers::{Change, Commit, Side};

@@ -21,6 +21,19 @@ pub enum Trigger {
     Code,
 }
 
+impl Trigger {
+    /// Adds to the event who it was, if it was somebody.
+    fn on_record(&self, event: Event) -> Event {
+        match self {
+            Self::Operator(actor) => event
+                .with("peer", actor.peer.clone())
+                .with("token", actor.token.clone())
+                .with("claimed_actor", actor.claimed.clone()),
+            _ => event,
+        }
+    }
+}
+
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,14 +83,14 @@ impl Reloaded {
         let mut events = Vec::new();
         if !self.changed.is_empty() {
             let what = format!(
-                "generation {}, by {trigger}: {}",
+                "reloaded by {trigger}, generation {}: {}",
                 self.generation,
                 enumerated(&self.changed)
             );
             let event = Event::new("config_reloaded", "config", what)
                 .with("generation", self.generation)
                 .with("changed", keys(&self.changed));
-            events.push(event);
+            events.push(trigger.on_record(event));
         }
         if !self.waiting.is_empty() && self.waiting != waited {
             let waiting: Vec<_> = self.waiting.iter().map(|waiting| waiting.key.clone()).collect();
@@ -118,8 +131,8 @@ impl Refused {
     }
 
     pub(super) fn event(&self, trigger: &Trigger) -> Event {
-        let what = format!("asked for by {trigger}; the last good config stays: {self}");
-        Event::new("config_reload_failed", "config", what)
+        let what = format!("not reloaded, as {trigger} asked; the last good config stays: {self}");
+        trigger.on_record(Event::new("config_reload_failed", "config", what))
     }
 
     /// The problems as text, one each.

@@ -43,6 +43,13 @@ impl Commit {
     pub fn new(work: impl FnOnce() + Send + 'static) -> Self {
         Self(Some(Box::new(work)))
     }
+
+    /// Does it now. A reload does that; call it in tests of what you prepare.
+    pub fn run(self) {
+        if let Some(work) = self.0 {
+            work();
+        }
+    }
 }
 
 impl fmt::Debug for Commit {

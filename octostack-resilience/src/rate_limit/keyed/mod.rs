@@ -92,6 +92,7 @@ use crate::error::{FromPolicy, MapError, PolicyError};
 use crate::handle::Handle;
 use crate::policy::policy_handle;
 use crate::protocol::Plain;
+use crate::settings::SettingsError;
 use octostack_core::{Clock, SystemClock};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -107,6 +108,16 @@ pub struct KeyedRateLimit<H = Arc<Shared>> {
 policy_handle!(KeyedRateLimit, KeyedRateLimitBuilder, KeyedRateLimitConfig, modes: "enforce, shadow, disabled and `forced_open`");
 
 impl<H: Handle<Shared>> KeyedRateLimit<H> {
+    /// Checks other settings, as [`reconfigure`](Self::reconfigure) would, and changes nothing. An
+    /// operator's override does not matter here: one that does not go together with the new
+    /// settings keeps what is in force until it ends.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, and `max_keys` that need a restart.
+    pub fn check(&self, settings: &KeyedRateLimitConfig) -> Result<(), SettingsError> {
+        self.shared.check_settings(settings)
+    }
+
     /// A Tower layer around this rate limit, which finds the key of a request by `key`. All
     /// services of all its layers share the limits, so equal keys of different layers are one.
     pub fn layer<Req, E>(&self, key: E) -> KeyedRateLimitLayer<Plain, By<E, H>>

@@ -96,14 +96,27 @@ impl Shared {
         problems
     }
 
+    pub(super) fn check_settings(
+        &self,
+        settings: &KeyedRateLimitConfig,
+    ) -> Result<(), SettingsError> {
+        let within = |p: Problem| Problem::new(format!("settings.{}", p.key), p.message);
+        let wrong = settings.validate().err().into_iter().flatten();
+        let mut problems: Vec<_> = wrong.map(within).collect();
+        problems.extend(self.check_keys(settings));
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(SettingsError { policy: self.name.to_string(), problems })
+    }
+
     pub(super) fn reconfigure(
         &self,
         mode: Option<Mode>,
         settings: Option<KeyedRateLimitConfig>,
     ) -> Result<(), SettingsError> {
-        let problems = settings.as_ref().map(|s| self.check_keys(s)).unwrap_or_default();
-        if !problems.is_empty() {
-            return Err(SettingsError { policy: self.name.to_string(), problems });
+        if let Some(settings) = &settings {
+            self.check_settings(settings)?;
         }
         self.live.change(&self.name, mode, settings, |mode, settings| self.apply(mode, settings))
     }

@@ -3,7 +3,6 @@ use crate::framework::Framework;
 use crate::live::{self, Change};
 use crate::reload::Config;
 use crate::{BoxError, Identity, Registry};
-use octostack_core::binding::{self, Binding};
 use octostack_core::config::live::Commit;
 use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
@@ -152,46 +151,6 @@ impl<S> App<S> {
     /// Health checks of your own.
     pub fn health(&self) -> &Health {
         &self.parts.health
-    }
-
-    /// Watches a backing service: a shared health check called `name` that opens a connection to
-    /// it, which reads the settings each time and so follows a reload; and its address, without
-    /// the password, on `/statusz`.
-    ///
-    /// ```
-    /// # use octostack::prelude::*;
-    /// use octostack::binding::{Binding, Postgresql};
-    ///
-    /// # #[derive(Serialize, Deserialize, JsonSchema)]
-    /// struct Settings {
-    ///     /// Where orders are kept.
-    ///     database: Binding<Postgresql>,
-    /// }
-    ///
-    /// # fn build(app: &App<Settings>) {
-    /// app.binding("database", |settings| &settings.database);
-    /// # }
-    /// ```
-    pub fn binding<K, F>(&self, name: impl Into<String>, field: F)
-    where
-        S: Send + Sync + 'static,
-        F: Fn(&S) -> &Binding<K> + Send + Sync + 'static,
-        K: 'static,
-    {
-        self.optional_binding(name, move |settings| Some(field(settings)));
-    }
-
-    /// As [`binding`](Self::binding), for a service that need not be attached. While it is not,
-    /// the check passes.
-    pub fn optional_binding<K, F>(&self, name: impl Into<String>, field: F)
-    where
-        S: Send + Sync + 'static,
-        F: Fn(&S) -> Option<&Binding<K>> + Send + Sync + 'static,
-        K: 'static,
-    {
-        let settings = self.parts.settings.clone();
-        let look = move || field(&settings.load()).map(Binding::summary);
-        binding::register(name, &self.parts.health, &self.parts.registry, look);
     }
 
     /// The feature flags, for flags that the code does not declare. Declared ones are read where

@@ -54,6 +54,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
+mod attached;
 #[cfg(feature = "tonic")]
 mod channel;
 #[cfg(feature = "cli")]

@@ -245,10 +245,8 @@ impl Reader<'_> {
         }
         let (mut kind, nullable) = self.kind(object, within);
         let binding = Bindable::of(object);
-        if let (Some(_), Kind::OneOf(forms)) = (&binding, &mut kind) {
-            // The other form is the text that stands for one.
-            let table = forms.iter().position(|form| matches!(form.kind, Kind::Table(_)));
-            kind = table.map_or(Kind::Any, |table| forms.swap_remove(table).kind);
+        if binding.is_some() {
+            kind = Bindable::table(kind);
         }
         let secret = is_secret(object);
         // The default of a secret serialises as the word that stands for one.

@@ -49,6 +49,17 @@ impl Bindable {
         })
     }
 
+    /// Of the forms of a binding, the table. The other is the text that stands for one.
+    pub(super) fn table(kind: Kind) -> Kind {
+        match kind {
+            Kind::OneOf(forms) => {
+                let mut kinds = forms.into_iter().map(|form| form.kind);
+                kinds.find(|kind| matches!(kind, Kind::Table(_))).unwrap_or(Kind::Any)
+            }
+            kind => kind,
+        }
+    }
+
     /// What to write there, for an error message.
     pub(super) fn expected(&self) -> String {
         format!("a URL such as `{}`, or a table", self.example)

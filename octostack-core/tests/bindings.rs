@@ -278,6 +278,20 @@ fn what_is_missing_or_wrong_says_how_to_attach_it() {
     assert!(bad(&nowhere).to_string().contains("SERVICE_BINDING_ROOT: /nowhere/at/all: "));
 }
 
+#[test]
+fn a_rule_of_the_service_cannot_tell_a_password_either() {
+    use octostack_core::inspect::Problem;
+
+    let url = "postgres://app:hunter2%2Dcanary@db";
+    let loader = Loader::new("ORDERS_").environment([("ORDERS_DATABASE", url)]);
+    let errors = loader.load_with(|(), settings: &Settings| {
+        let password = settings.database.password().unwrap().expose();
+        vec![Problem::new("database", format!("{password} is too short"))]
+    });
+    let errors = errors.err().unwrap().to_string();
+    assert!(errors.contains("details withheld") && !errors.contains(PASSWORD), "{errors}");
+}
+
 /// As kubelet does it: a new directory, then one rename of `..data`.
 #[cfg(unix)]
 mod volume {
@@ -348,7 +362,7 @@ fn a_reload_applies_what_was_rotated() {
     use octostack_core::config::live::{Live, Trigger};
 
     let dir = Dir::new().bind("db", &[("type", "postgresql"), ("host", "a"), ("password", "old")]);
-    let live = Live::<(), Settings>::start(dir.loader(), |_, _| Vec::new()).unwrap();
+    let live = Live::<(), Settings>::start(dir.loader(), |(), _| Vec::new()).unwrap();
     fs::write(dir.0.join("db/password"), PASSWORD).unwrap();
     let reloaded = live.reload(Trigger::Code).unwrap();
     assert_eq!(*reloaded.changed, ["database".to_owned()]);

@@ -1,6 +1,7 @@
 //! Settings that change while the service runs: all or nothing, and nothing hidden.
 #![cfg(feature = "reload")]
 #![allow(clippy::unwrap_used, reason = "in a helper too, it fails the test that called it")]
+#![allow(clippy::float_cmp, reason = "counts, which are exact")]
 
 use octostack_core::config::Loader;
 use octostack_core::config::live::{Commit, Live, Reloaded, Trigger};
@@ -51,8 +52,8 @@ struct Settings {
 struct File(PathBuf);
 
 impl File {
-    fn new(test: &str, text: &str) -> Self {
-        let name = format!("octostack-live-{test}-{}.toml", std::process::id());
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("octostack-live-{name}-{}.toml", std::process::id());
         let file = Self(std::env::temp_dir().join(name));
         file.write(text);
         file

@@ -117,6 +117,14 @@ struct Parts {
     entries: BTreeMap<String, Secret<String>>,
 }
 
+/// What must not be seen of `url`, decoded.
+pub(crate) fn secrets_in(url: &str) -> Vec<String> {
+    let Ok(Url { password, options, .. }) = url::parse(url) else { return Vec::new() };
+    let password = password.map(|password| password.expose().clone());
+    let options = options.into_iter().filter(|(name, _)| url::is_credential(name));
+    options.map(|(_, value)| value).chain(password).collect()
+}
+
 /// Why a text is no binding. Repeats no part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidBinding(String);

@@ -100,6 +100,13 @@ fn collect(node: &Node, schemas: &[&Schema], within: bool, found: &mut Vec<Strin
             }
         }
         Data::Table(entries) => {
+            #[cfg(feature = "bindings")]
+            if let Some(Data::Text(url)) = node.get("url").map(|node| &node.data)
+                && schemas.iter().any(|schema| schema.binding.is_some())
+            {
+                let secrets = crate::binding::secrets_in(url).into_iter();
+                found.extend(secrets.filter(|secret| !secret.is_empty()));
+            }
             for entry in entries {
                 let inner = schemas.iter().flat_map(|schema| schema.inner(&entry.key));
                 collect(&entry.node, &inner.collect::<Vec<_>>(), secret, found);

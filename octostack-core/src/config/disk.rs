@@ -3,8 +3,8 @@
 //! Kubernetes mounts a config map as a directory in which every file is a link through `..data`,
 //! itself a link to the directory that holds the files. An update makes another directory and moves
 //! `..data` over to it in one step. Whoever opens two files by their own names can so get one of
-//! the old and one of the new. Here `..data` is followed once for a whole load, and a load during
-//! which it has moved on is done again.
+//! the old and one of the new. Here `..data`, and any other link on the way to a file, is followed
+//! once for a whole load, and a load during which it has moved on is done again.
 //!
 //! What was looked at is remembered, as hashes and also where nothing was, so that it can be seen
 //! later whether a load would find anything else.
@@ -27,25 +27,29 @@ const MAX_NAMES: usize = 1_000;
 /// The link that Kubernetes moves.
 const DATA: &str = "..data";
 
+/// How many links are followed on the way to a file; as many as Linux does.
+const MOST_LINKS: u32 = 40;
+
 /// One look at the file system; see the [module docs](self).
 pub(super) struct Disk {
     hash: RandomState,
-    found: RefCell<Found>,
+    paths: RefCell<Things>,
+    links: RefCell<Links>,
 }
+
+/// What is at each path.
+type Things = BTreeMap<PathBuf, Thing>;
+
+/// Paths that may be links, and where they led at first.
+type Links = BTreeMap<PathBuf, Option<PathBuf>>;
 
 /// All that a load has looked at, and what was there.
 #[derive(Clone)]
 pub(super) struct Consulted {
     hash: RandomState,
-    found: Found,
-}
-
-/// By path.
-#[derive(Clone, Default, PartialEq, Eq)]
-struct Found {
-    paths: BTreeMap<PathBuf, Thing>,
-    /// Directories that have been asked for `..data`, and where it leads.
-    volumes: BTreeMap<PathBuf, Option<PathBuf>>,
+    paths: Things,
+    /// Directories with a `..data`, and where it leads.
+    volumes: BTreeMap<PathBuf, PathBuf>,
 }
 
 /// What is at a path.
@@ -66,33 +70,35 @@ enum Thing {
 impl Disk {
     /// A look that hashes what it finds by `hash`.
     pub(super) fn new(hash: &RandomState) -> Self {
-        Self { hash: hash.clone(), found: RefCell::default() }
+        Self { hash: hash.clone(), paths: RefCell::default(), links: RefCell::default() }
     }
 
     /// Whether there is anything at `path`.
     pub(super) fn exists(&self, path: &Path) -> bool {
         let exists = self.resolve(path).exists();
-        self.found.borrow_mut().paths.entry(path.to_owned()).or_insert(Thing::Present(exists));
+        self.note(path, Thing::Present(exists));
         exists
     }
 
     /// Whether there is a directory at `path`.
     pub(super) fn is_dir(&self, path: &Path) -> bool {
         let is_dir = self.resolve(path).is_dir();
-        self.found.borrow_mut().paths.entry(path.to_owned()).or_insert(Thing::Directory(is_dir));
+        self.note(path, Thing::Directory(is_dir));
         is_dir
     }
 
     /// What is in the directory `path`, sorted, without what is hidden or not named in text.
     pub(super) fn names(&self, path: &Path) -> io::Result<Vec<String>> {
         let names = self.names_now(path);
-        self.found.borrow_mut().paths.insert(path.to_owned(), Thing::names(&names, &self.hash));
+        self.note(path, Thing::names(&names, &self.hash));
         names
     }
 
     fn names_now(&self, path: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        let dir = self.data(path).unwrap_or_else(|| self.resolve(path));
+        let link = path.join(DATA);
+        let data = self.link(&link).map(|target| beside(&link, &target));
+        let dir = data.unwrap_or_else(|| self.resolve(path));
         for entry in fs::read_dir(dir)?.take(MAX_NAMES) {
             let name = entry?.file_name();
             names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
@@ -107,8 +113,7 @@ impl Disk {
     /// If it may be one, but cannot be read.
     pub(super) fn read_if_text(&self, path: &Path) -> io::Result<Option<String>> {
         let read = file::read(&self.resolve(path), MAX_BYTES);
-        let thing = Thing::of(&read, &self.hash);
-        self.found.borrow_mut().paths.insert(path.to_owned(), thing);
+        self.note(path, Thing::of(&read, &self.hash));
         match read {
             Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
             Err(ReadError::System(error)) => Err(error),
@@ -122,8 +127,7 @@ impl Disk {
     /// What is wrong, in words that fit after the name of the file.
     pub(super) fn read_text(&self, path: &Path) -> Result<String, String> {
         let read = file::read(&self.resolve(path), MAX_BYTES);
-        let thing = Thing::of(&read, &self.hash);
-        self.found.borrow_mut().paths.insert(path.to_owned(), thing);
+        self.note(path, Thing::of(&read, &self.hash));
         let bytes = read.map_err(|error| match error {
             ReadError::System(error) => match error.kind() {
                 io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -143,49 +147,88 @@ impl Disk {
 
     /// All that has been looked at.
     pub(super) fn into_consulted(self) -> Consulted {
-        Consulted { hash: self.hash, found: self.found.into_inner() }
+        let links = self.links.into_inner().into_iter();
+        let volumes = links.filter_map(|(mut link, target)| {
+            let target = target.filter(|_| link.ends_with(DATA))?;
+            let data = beside(&link, &target);
+            link.pop();
+            Some((link, data))
+        });
+        Consulted { hash: self.hash, paths: self.paths.into_inner(), volumes: volumes.collect() }
     }
 
-    /// Whether a volume was exchanged since it was first looked at, so that what was read may be
-    /// of two generations.
+    /// Whether a volume was exchanged since it was first looked at, or another link turned, so
+    /// that what was read may be of two generations.
     pub(super) fn torn(&self) -> bool {
-        let found = self.found.borrow();
-        found.volumes.iter().any(|(dir, target)| data_of(dir) != *target)
+        let links = self.links.borrow();
+        let mut watched = links.iter().filter(|(at, to)| to.is_some() || at.ends_with(DATA));
+        watched.any(|(at, to)| fs::read_link(at).ok() != *to)
     }
 
-    /// Where to read `path`: within the directory that its volume led to at first.
+    /// Remembers what is at `path`: what was seen first, or else a change between two looks of one
+    /// load would never be noticed. A content says more than that something is there.
+    fn note(&self, path: &Path, thing: Thing) {
+        let mut paths = self.paths.borrow_mut();
+        let known = paths.entry(path.to_owned()).or_insert(thing);
+        let content = !matches!(thing, Thing::Present(_) | Thing::Directory(_));
+        if content && matches!(known, Thing::Present(true) | Thing::Directory(_)) {
+            *known = thing;
+        }
+    }
+
+    /// Where to read `path`: each link on the way leads where it led at first.
     fn resolve(&self, path: &Path) -> PathBuf {
-        for dir in path.ancestors().skip(1) {
-            let Some(data) = self.data(dir) else { continue };
-            let Ok(rest) = path.strip_prefix(dir) else { continue };
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            if let Some(within) = self.within(&path) {
+                return within;
+            }
+            let Some(next) = self.follow(&path) else { break };
+            path = next;
+        }
+        path
+    }
+
+    /// Where `path` is in the directory that its volume led to at first. Not by the link that
+    /// users see, which is made after the exchange.
+    fn within(&self, path: &Path) -> Option<PathBuf> {
+        path.ancestors().skip(1).find_map(|dir| {
+            let link = dir.join(DATA);
+            let data = beside(&link, &self.link(&link)?);
+            let rest = path.strip_prefix(dir).ok()?;
             // Whoever names a directory of Kubernetes' own knows what they want.
             if matches!(rest.components().next(), Some(Component::Normal(name)) if is_hidden(name))
             {
-                continue;
+                return None;
             }
-            let within = data.join(rest);
-            if within.exists() {
-                return within;
-            }
-        }
-        path.to_owned()
+            Some(data.join(rest)).filter(|within| within.exists())
+        })
     }
 
-    fn data(&self, dir: &Path) -> Option<PathBuf> {
-        let mut found = self.found.borrow_mut();
-        if let Some(known) = found.volumes.get(dir) {
+    /// What the innermost link in `path` makes of it.
+    fn follow(&self, path: &Path) -> Option<PathBuf> {
+        path.ancestors().find_map(|link| {
+            let next = beside(link, &self.link(link)?);
+            let rest = path.strip_prefix(link).ok()?;
+            // To join nothing would say that it is a directory.
+            Some(if rest.as_os_str().is_empty() { next } else { next.join(rest) })
+        })
+    }
+
+    /// Where the link at `path` led when it was first asked for, if it is one.
+    fn link(&self, path: &Path) -> Option<PathBuf> {
+        if let Some(known) = self.links.borrow().get(path) {
             return known.clone();
         }
-        let data = data_of(dir);
-        found.volumes.insert(dir.to_owned(), data.clone());
-        data
+        let target = fs::read_link(path).ok();
+        self.links.borrow_mut().insert(path.to_owned(), target.clone());
+        target
     }
 }
 
-/// The directory that `..data` in `dir` leads to, if there is such a link.
-fn data_of(dir: &Path) -> Option<PathBuf> {
-    let target = fs::read_link(dir.join(DATA)).ok()?;
-    Some(dir.join(target))
+/// The path that the `target` of a link means.
+fn beside(link: &Path, target: &Path) -> PathBuf {
+    link.parent().unwrap_or(link).join(target)
 }
 
 fn is_hidden(name: &std::ffi::OsStr) -> bool {
@@ -213,7 +256,7 @@ impl Consulted {
     /// What is there now. Blocks.
     pub(super) fn look(&self) -> Self {
         let disk = Disk::new(&self.hash);
-        for (path, thing) in &self.found.paths {
+        for (path, thing) in &self.paths {
             let resolved = disk.resolve(path);
             let thing = match thing {
                 Thing::Present(_) => Thing::Present(resolved.exists()),
@@ -223,14 +266,14 @@ impl Consulted {
                     Thing::of(&file::read(&resolved, MAX_BYTES), &self.hash)
                 }
             };
-            disk.found.borrow_mut().paths.insert(path.clone(), thing);
+            disk.note(path, thing);
         }
         disk.into_consulted()
     }
 
     /// Whether a load would find the same.
     pub(super) fn same(&self, other: &Self) -> bool {
-        self.found.paths == other.found.paths
+        self.paths == other.paths
     }
 
     /// Whether all that `now` has otherwise came by the exchange of a volume, which is one step:
@@ -238,26 +281,28 @@ impl Consulted {
     pub(super) fn only_swapped(&self, now: &Self) -> bool {
         let moved = |path: &Path| {
             path.ancestors().skip(1).any(|dir| {
-                let of = |found: &Found| found.volumes.get(dir).cloned().flatten();
-                let (before, after) = (of(&self.found), of(&now.found));
+                let (before, after) = (self.volumes.get(dir), now.volumes.get(dir));
                 after.is_some() && before != after
             })
         };
-        let differs = |path: &PathBuf| self.found.paths.get(path) != now.found.paths.get(path);
-        self.found.paths.keys().filter(|path| differs(path)).all(|path| moved(path))
+        let differs = |path: &PathBuf| self.paths.get(path) != now.paths.get(path);
+        self.paths.keys().filter(|path| differs(path)).all(|path| moved(path))
     }
 
     /// The directories in which a change would show.
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
-        let parents = self.found.paths.keys().filter_map(|path| path.parent());
-        let volumes = self.found.volumes.iter().filter(|(_, data)| data.is_some());
-        parents.chain(volumes.map(|(dir, _)| &**dir))
+        let parents = self.paths.keys().filter_map(|path| path.parent());
+        parents.chain(self.volumes.keys().map(|dir| &**dir))
     }
 }
 
-/// Paths alone.
+/// How many paths. Not which: where the path of a secret belongs, somebody may have written the
+/// secret.
 impl fmt::Debug for Consulted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.found.paths.keys()).finish()
+        write!(f, "Consulted({} paths)", self.paths.len())
     }
 }
+
+#[cfg(all(test, feature = "reload"))]
+mod tests;

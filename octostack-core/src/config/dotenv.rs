@@ -25,6 +25,7 @@ pub(super) fn read(path: &Path, disk: &Disk, errors: &mut Vec<Error>) -> Vec<(St
     match parse(&text) {
         Ok(assignments) => {
             let variable = |Assignment { name, value, line }| {
+                let line = u32::try_from(line).unwrap_or(u32::MAX); // 1 MiB has fewer
                 (name, Variable { value, place: Some((path.clone(), line)) })
             };
             assignments.into_iter().map(variable).collect()
@@ -45,7 +46,7 @@ pub(super) fn no_environment(name: &str, variable: &Variable) -> Error {
         "{name} cannot be set here, as this file counts in development only; set it in the \
          environment of the process"
     );
-    let place = variable.place.as_ref().map(|(path, line)| Origin::at(path, *line, 1));
+    let place = variable.place.as_ref().map(|(path, line)| Origin::at(path, *line as usize, 1));
     Error::new(ErrorKind::Invalid, &[], message).with_origin(place)
 }
 

@@ -23,7 +23,7 @@ pub(super) type Variables = BTreeMap<String, Variable>;
 pub(super) struct Variable {
     pub(super) value: String,
     /// File and line, unless the process has it.
-    pub(super) place: Option<(Arc<Path>, usize)>,
+    pub(super) place: Option<(Arc<Path>, u32)>,
 }
 
 impl From<String> for Variable {

@@ -39,7 +39,7 @@ pub enum Origin {
         /// The file.
         path: Arc<Path>,
         /// The line, from 1.
-        line: usize,
+        line: u32,
     },
     /// In a binding that a platform attached.
     Binding {

@@ -15,7 +15,7 @@ pub(super) struct Given {
     pub(super) name: String,
     pub(super) value: String,
     /// File and line that set it, unless the process has it.
-    pub(super) place: Option<(Arc<Path>, usize)>,
+    pub(super) place: Option<(Arc<Path>, u32)>,
     /// The value is the path of a file.
     pub(super) file: bool,
 }

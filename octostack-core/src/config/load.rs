@@ -97,8 +97,8 @@ impl Pass<'_> {
         let Built { framework, settings, report } = built;
         let kept = kept.map_or_else(|| Kept::of(&pass.tree, &schema, &report), Kept::clone);
         let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
-        let loaded = Loaded { framework, settings, environment, report, warnings, files };
-        Ok((loaded, kept, waiting))
+        let whole = Loaded { framework, settings, environment, report, warnings, files };
+        Ok((whole, kept, waiting))
     }
 
     /// From all sources together to settings, if nothing is wrong.

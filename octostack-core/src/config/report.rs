@@ -7,7 +7,7 @@ use crate::inspect::Value;
 use crate::secret::REDACTED;
 use serde_json::Value as Json;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 /// One setting in effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,11 +104,10 @@ impl Report {
                     origin: origin(tree, path),
                     secret: secret || *json == REDACTED,
                     reloadable: !schema.restarts_at(path),
-                    fingerprint: redacted.then(|| find(tree, path)).flatten().map(|node| {
-                        let mut hasher = hash.build_hasher();
-                        node.data.hash(&mut hasher);
-                        hasher.finish()
-                    }),
+                    fingerprint: redacted
+                        .then(|| find(tree, path))
+                        .flatten()
+                        .map(|node| hash.hash_one(&node.data)),
                 });
             }
         }

@@ -84,7 +84,7 @@ pub(super) fn expected(schemas: &[&Schema]) -> String {
                 item.expected()
             )),
             Kind::Table(_) if schema.binding.is_none() => {
-                others.push("an object as JSON".to_owned())
+                others.push("an object as JSON".to_owned());
             }
             _ => others.push(schema.expected()),
         }

@@ -176,7 +176,9 @@ impl Hash for Data {
             Self::Text(text) => text.hash(state),
             Self::List(items) => {
                 items.len().hash(state);
-                items.iter().for_each(|node| node.data.hash(state));
+                for node in items {
+                    node.data.hash(state);
+                }
             }
             Self::Table(entries) => {
                 let mut entries: Vec<_> = entries.iter().collect();

@@ -1,8 +1,8 @@
 use super::support::*;
 use octostack_core::config::Loader;
 
-fn dotenv(test: &str, text: &str) -> Loader {
-    let file = write(&temp_dir(test), ".env", text);
+fn dotenv(name: &str, text: &str) -> Loader {
+    let file = write(&temp_dir(name), ".env", text);
     bare_loader([("ORDERS_SIGNING_KEY", "k")]).dotenv(file)
 }
 

@@ -49,9 +49,9 @@ impl Volume {
                 fs::write(written, text).unwrap();
             };
             steps.push(("write a file", Box::new(write)));
-            let mode =
+            let change =
                 move || fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
-            steps.push(("set its mode", Box::new(mode)));
+            steps.push(("set its mode", Box::new(change)));
         }
         let link = dir.clone();
         steps.push((

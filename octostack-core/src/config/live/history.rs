@@ -13,7 +13,7 @@ const MOST: usize = 16;
 
 /// Settings that were in effect once. Holds no secret.
 pub(super) struct Generation {
-    pub(super) generation: u64,
+    pub(super) number: u64,
     pub(super) at: SystemTime,
     /// What brought it; `None` for the start.
     pub(super) trigger: Option<Trigger>,
@@ -25,13 +25,13 @@ impl Generation {
     /// That of the start.
     pub(super) fn first(at: SystemTime, report: Report) -> Self {
         let (changed, report) = (Vec::new(), Arc::new(report));
-        Self { generation: 1, at, trigger: None, changed, report }
+        Self { number: 1, at, trigger: None, changed, report }
     }
 
     fn status(&self) -> Value {
         let trigger = self.trigger.as_ref().map_or_else(|| "the start".into(), ToString::to_string);
         Value::map([
-            ("generation", Value::from(self.generation)),
+            ("generation", Value::from(self.number)),
             ("at", rfc3339(self.at).into()),
             ("by", trigger.into()),
             ("changed", keys(&self.changed)),
@@ -77,14 +77,14 @@ impl History {
 
     /// What changed from one generation to another; without numbers, by the last change.
     pub(super) fn diff(&self, from: Option<u64>, to: Option<u64>) -> Result<Value, Vec<Problem>> {
-        let to = to.unwrap_or(self.current.generation);
+        let to = to.unwrap_or(self.current.number);
         let from = from.unwrap_or_else(|| to.saturating_sub(1).max(1));
         let mut problems = Vec::new();
         let mut find = |name: &str, number: u64| {
-            let found = self.all().find(|generation| generation.generation == number);
+            let found = self.all().find(|generation| generation.number == number);
             if found.is_none() {
-                let first = self.older.front().unwrap_or(&self.current).generation;
-                let last = self.current.generation;
+                let first = self.older.front().unwrap_or(&self.current).number;
+                let last = self.current.number;
                 let message = format!(
                     "generation {number} is not kept; there are those from {first} to {last}"
                 );

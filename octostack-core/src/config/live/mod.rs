@@ -148,15 +148,15 @@ where
         loader: Loader,
         rules: impl Fn(&F, &S) -> Vec<Problem> + Send + Sync + 'static,
     ) -> Result<Self, Errors> {
-        let (loaded, consulted) = loader.attempt(&rules, None);
-        let (loaded, kept, _) = loaded?;
+        let (first, consulted) = loader.attempt(&rules, None);
+        let (first, kept, _) = first?;
         let now = SystemTime::now();
-        let first = Generation::first(now, loaded.report);
+        let history = History::new(Generation::first(now, first.report));
         let state = State {
-            framework: Arc::new(loaded.framework),
-            files: loaded.files,
-            warnings: loaded.warnings,
-            history: History::new(first),
+            framework: Arc::new(first.framework),
+            files: first.files,
+            warnings: first.warnings,
+            history,
             waiting: Vec::new(),
             succeeded_at: now,
             last: None,
@@ -166,8 +166,8 @@ where
         let shared = Shared {
             loader,
             rules: Box::new(rules),
-            environment: loaded.environment,
-            settings: Dynamic::new(loaded.settings),
+            environment: first.environment,
+            settings: Dynamic::new(first.settings),
             subscribers: Subscribers::default(),
             reloading: Mutex::default(),
             state: Mutex::new(state),
@@ -237,7 +237,13 @@ where
                 let changed = reloaded.changed.clone();
                 let report = Arc::new(loaded.report);
                 let trigger = Some(trigger);
-                state.history.push(Generation { generation, at: now, trigger, changed, report });
+                state.history.push(Generation {
+                    number: generation,
+                    at: now,
+                    trigger,
+                    changed,
+                    report,
+                });
             }
         }
         events.extend(subscribers::run(commits));

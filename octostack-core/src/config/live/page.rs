@@ -87,7 +87,7 @@ impl<F> State<F> {
             ])
         });
         Value::map([
-            ("generation", Value::from(current.generation)),
+            ("generation", Value::from(current.number)),
             ("loaded_at", rfc3339(current.at).into()),
             ("last_reload", self.last.as_ref().map(Attempt::status).into()),
             ("last_error", last_error.into()),
@@ -129,7 +129,7 @@ where
     fn collect(&self, sink: &mut dyn Sink) {
         let state = lock(&self.state);
         let succeeded = state.succeeded_at.duration_since(SystemTime::UNIX_EPOCH);
-        let generation = state.history.current().generation;
+        let generation = state.history.current().number;
         sink.sample(&GENERATION, &[], generation as f64);
         sink.sample(&SUCCESSFUL, &[], f64::from(u8::from(state.refused.is_none())));
         sink.sample(&TIMESTAMP, &[], succeeded.unwrap_or_default().as_secs_f64());

@@ -48,7 +48,7 @@ impl Hint {
                 Err(error) => *self = Self::none(format!("inotify has failed: {error}")),
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(super) fn status(&self) -> String {
@@ -79,8 +79,9 @@ mod linux {
             Ok(Self { events: Inotify::init()?.into_event_stream([0; 4096])? })
         }
 
-        /// Says what cannot be watched. A directory that is not there is no reason to say so: it
-        /// is looked for all the same.
+        /// Says how many cannot be watched, and why. Not which: where the path of a secret belongs,
+        /// somebody may have written the secret. A directory that is not there is no reason to say
+        /// so: it is looked for all the same.
         pub(super) fn watch<'a>(
             &mut self,
             directories: impl Iterator<Item = &'a Path>,
@@ -92,18 +93,16 @@ mod linux {
                 | WatchMask::ATTRIB
                 | WatchMask::ONLYDIR;
             let mut watches = self.events.watches();
-            let mut result = Ok(());
-            for dir in directories.collect::<BTreeSet<_>>() {
+            let directories: BTreeSet<_> = directories.collect();
+            let failed = directories.iter().filter_map(|dir| {
                 let named = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
                 // A directory that is watched already stays so.
-                match watches.add(named, mask) {
-                    Err(error) if !is_missing(&error) => {
-                        result = Err(format!("{} cannot be watched: {error}", named.display()));
-                    }
-                    _ => {}
-                }
-            }
-            result
+                watches.add(named, mask).err().filter(|error| !is_missing(error))
+            });
+            let failed: Vec<_> = failed.collect();
+            let Some(error) = failed.first() else { return Ok(()) };
+            let (failed, all) = (failed.len(), directories.len());
+            Err(format!("{failed} of {all} directories cannot be watched: {error}"))
         }
 
         /// All that there is to hear by now is one hint.
@@ -127,6 +126,7 @@ mod linux {
     }
 
     fn is_missing(error: &io::Error) -> bool {
-        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+        matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct Watch {
     due: Instant,
     /// The look that is under way. Kept until it is over, so that looks that hang do not pile up.
     looking: Option<JoinHandle<Consulted>>,
+    /// [`Consulted::look`], save in a test.
+    how: fn(&Consulted) -> Consulted,
 }
 
 impl Watch {
@@ -81,7 +83,7 @@ impl Watch {
         hint.watch(base.directories());
         let (machine, last) = (Machine::new(base), Instant::now());
         // At once: something may have changed since the load.
-        Self { machine, hint, interval, last, due: last, looking: None }
+        Self { machine, hint, interval, last, due: last, looking: None, how: Consulted::look }
     }
 
     /// Compares with what another load found from now on.
@@ -122,8 +124,8 @@ impl Watch {
                 }
             }
             let looking = self.looking.get_or_insert_with(|| {
-                let base = self.machine.base().clone();
-                tokio::task::spawn_blocking(move || base.look())
+                let (base, how) = (self.machine.base().clone(), self.how);
+                tokio::task::spawn_blocking(move || how(&base))
             });
             let look = looking.await;
             self.looking = None;
@@ -142,3 +144,6 @@ impl Watch {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests;

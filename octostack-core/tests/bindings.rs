@@ -69,13 +69,13 @@ impl Drop for Dir {
 }
 
 fn load(loader: &Loader) -> Result<Loaded<(), Settings>, Errors> {
-    let loaded = loader.load();
-    let shown = match &loaded {
-        Ok(loaded) => format!("{:?} {} {loaded:?}", loaded.settings, loaded.report.status()),
+    let got = loader.load();
+    let shown = match &got {
+        Ok(got) => format!("{:?} {} {got:?}", got.settings, got.report.status()),
         Err(errors) => format!("{errors} {errors:?}"),
     };
     assert!(!shown.contains(PASSWORD), "{shown}");
-    loaded
+    got
 }
 
 fn good(loader: &Loader) -> Loaded<(), Settings> {
@@ -107,13 +107,13 @@ fn a_directory_of_its_type_is_attached_with_all_entries() {
     );
     fs::write(dir.0.join("orders-db/keystore"), [0xFF, 0xFE, 0]).unwrap();
     fs::create_dir(dir.0.join("orders-db/nested")).unwrap();
-    let loaded = good(&dir.loader());
-    let db = &loaded.settings.database;
+    let got = good(&dir.loader());
+    let db = &got.settings.database;
     assert_eq!(url(db), format!("postgres://app:{PASSWORD}%0A@db:6000/shop"), "one newline less");
     assert_eq!((db.name(), db.provider()), (Some("orders-db"), Some("acme")));
     assert_eq!(db.entry("certificates").unwrap().expose(), "PEM");
     assert!(db.entry("keystore").is_none());
-    let origin = &loaded.report.get("database").unwrap().origin;
+    let origin = &got.report.get("database").unwrap().origin;
     let path = dir.0.join("orders-db");
     assert_eq!(origin.to_string(), format!("binding orders-db ({})", path.display()));
 }
@@ -125,10 +125,10 @@ fn the_address_of_a_binding_is_its_uri() {
         "db",
         &[("type", "postgresql"), ("uri", &uri), ("host", "one"), ("port", "1"), ("database", "x")],
     );
-    let loaded = good(&dir.loader());
+    let got = good(&dir.loader());
     let expected = format!("postgres://app:{PASSWORD}@one:5432,two:6000/shop");
-    assert_eq!(url(&loaded.settings.database), expected);
-    let origin = loaded.report.get("database").unwrap().origin.to_string();
+    assert_eq!(url(&got.settings.database), expected);
+    let origin = got.report.get("database").unwrap().origin.to_string();
     assert!(origin.ends_with("/db/uri)"), "{origin}");
 }
 
@@ -144,13 +144,13 @@ fn names_come_first_in_any_spelling_and_other_directories_are_passed_over() {
         )
         .bind("no-type", &[("host", "c")])
         .bind(".hidden", &[("type", "postgresql"), ("host", "d")]);
-    let loaded = good(&dir.loader());
-    let settings = &loaded.settings;
+    let got = good(&dir.loader());
+    let settings = &got.settings;
     assert_eq!(settings.database.host(), Some("a"));
     assert_eq!(url(settings.shop.mail_server.as_ref().unwrap()), "smtp://mail:25");
     assert_eq!(url(settings.events.as_ref().unwrap()), "kafka://k1:9092,k2:1");
     assert!(settings.cache.is_none());
-    let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+    let [warning] = &got.warnings[..] else { panic!("{:?}", got.warnings) };
     assert!(warning.contains("/no-type: no binding"), "{warning}");
 }
 
@@ -184,9 +184,9 @@ fn a_binding_is_over_files_and_below_variables() {
     let loader = dir.loader().file(&file);
     assert_eq!(url(&good(&loader).settings.database), "postgres://u@bound:5432", "as a whole");
     let over = loader.clone().environment([("ORDERS_DATABASE", "postgres://given")]);
-    let loaded = good(&over);
-    assert_eq!(url(&loaded.settings.database), "postgres://given:5432", "as a whole");
-    assert_eq!(loaded.settings.database.name(), None);
+    let got = good(&over);
+    assert_eq!(url(&got.settings.database), "postgres://given:5432", "as a whole");
+    assert_eq!(got.settings.database.name(), None);
     let part = loader.clone().environment([("ORDERS_DATABASE_PASSWORD", PASSWORD)]);
     let expected = format!("postgres://u:{PASSWORD}@bound:5432");
     assert_eq!(url(&good(&part).settings.database), expected);
@@ -220,9 +220,9 @@ fn a_url_comes_from_every_source_and_its_parts_from_others() {
     assert_eq!(url(&good(&part).settings.database), expected);
     fs::write(&secret, format!("postgres://x:{PASSWORD}@y\n")).unwrap();
     let whole = loader.clone().environment([("ORDERS_DATABASE_FILE", secret.to_str().unwrap())]);
-    let loaded = good(&whole);
-    assert_eq!(url(&loaded.settings.database), format!("postgres://x:{PASSWORD}@y:5432"));
-    let shown = loaded.report.get("database").unwrap();
+    let got = good(&whole);
+    assert_eq!(url(&got.settings.database), format!("postgres://x:{PASSWORD}@y:5432"));
+    let shown = got.report.get("database").unwrap();
     assert_eq!((shown.value.to_string().as_str(), shown.secret), ("\"[redacted]\"", true));
     let json = format!(r#"{{"host": "h", "password": "{PASSWORD}"}}"#);
     let json = loader.clone().environment([("ORDERS_DATABASE", json.as_str())]);

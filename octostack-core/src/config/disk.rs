@@ -45,6 +45,7 @@ type Links = BTreeMap<PathBuf, Option<PathBuf>>;
 
 /// All that a load has looked at, and what was there.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "reload"), allow(dead_code, reason = "only a watch looks again"))]
 pub(super) struct Consulted {
     hash: RandomState,
     paths: Things,

@@ -54,6 +54,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
+mod attached;
 #[cfg(feature = "tonic")]
 mod channel;
 #[cfg(feature = "cli")]
@@ -87,6 +88,7 @@ pub use octostack_resilience as resilience;
 pub use octostack_telemetry as telemetry;
 
 pub use axum;
+pub use octostack_core::binding;
 pub use octostack_core::config::live::Commit;
 pub use octostack_core::inspect::Problem;
 pub use octostack_core::secret::Secret;
@@ -133,6 +135,8 @@ mod book {
     mod readme {}
     #[doc = include_str!("../docs/configuration.md")]
     mod configuration {}
+    #[doc = include_str!("../docs/bindings.md")]
+    mod bindings {}
     #[doc = include_str!("../docs/reload.md")]
     mod reload {}
     #[doc = include_str!("../docs/flags.md")]

@@ -25,6 +25,8 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+#[cfg(feature = "bindings")]
+pub mod binding;
 pub mod clock;
 #[cfg(feature = "config")]
 pub mod config;

@@ -171,7 +171,12 @@ impl Checker<'_> {
         }
         let key = super::tree::display(&self.path);
         let variable = (self.variable)(&self.path);
-        let advice = if schema.secret {
+        let advice = if let Some(binding) = &schema.binding {
+            let advice = binding.advice();
+            format!(
+                "set {variable} to its URL, or {variable}_FILE to the file that holds it, {advice}"
+            )
+        } else if schema.secret {
             format!("set {variable}_FILE to the file that holds it, or {variable} to its value")
         } else {
             format!("set `{key}` in a config file, or the variable {variable}")

@@ -55,7 +55,10 @@ pub(super) fn deserialize<T: DeserializeOwned>(
 
 /// What serde says, unless a secret could be in it.
 fn explain(message: &str, schemas: &[&Schema], secrets: &[String]) -> String {
-    let risky = schemas.is_empty() || schemas.iter().any(|schema| schema.may_hold_secret());
+    // A binding explains itself, and repeats nothing.
+    let binding = !schemas.is_empty() && schemas.iter().all(|schema| schema.binding.is_some());
+    let unsure = schemas.is_empty() || schemas.iter().any(|schema| schema.may_hold_secret());
+    let risky = unsure && !binding;
     // The name of a field comes from the program, not from the value.
     let harmless = !risky || message.starts_with("missing field");
     if harmless && !quotes(message, secrets) {
@@ -84,7 +87,9 @@ pub(super) fn secrets(node: &Node, schema: &Schema) -> Vec<String> {
 }
 
 fn collect(node: &Node, schemas: &[&Schema], within: bool, found: &mut Vec<String>) {
-    let secret = within || schemas.iter().any(|schema| schema.is_secret());
+    // Of a binding the parts are secrets that are marked so, not the names of its hosts.
+    let open = |schema: &&Schema| schema.is_secret() && schema.binding.is_none();
+    let secret = within || schemas.iter().any(open);
     match &node.data {
         Data::Text(text) if secret && !text.is_empty() => found.push(text.clone()),
         Data::Integer(n) if secret => found.push(n.to_string()),
@@ -95,6 +100,13 @@ fn collect(node: &Node, schemas: &[&Schema], within: bool, found: &mut Vec<Strin
             }
         }
         Data::Table(entries) => {
+            #[cfg(feature = "bindings")]
+            if let Some(Data::Text(url)) = node.get("url").map(|node| &node.data)
+                && schemas.iter().any(|schema| schema.binding.is_some())
+            {
+                let secrets = crate::binding::secrets_in(url).into_iter();
+                found.extend(secrets.filter(|secret| !secret.is_empty()));
+            }
             for entry in entries {
                 let inner = schemas.iter().flat_map(|schema| schema.inner(&entry.key));
                 collect(&entry.node, &inner.collect::<Vec<_>>(), secret, found);

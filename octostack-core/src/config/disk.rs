@@ -22,6 +22,9 @@ use std::path::{Component, Path, PathBuf};
 /// How large a file may be. A path that names a log must not fill the memory.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// How many names of a directory are looked at.
+const MAX_NAMES: usize = 1_000;
+
 /// The link that Kubernetes moves.
 const DATA: &str = "..data";
 
@@ -44,6 +47,7 @@ type Links = BTreeMap<PathBuf, Option<PathBuf>>;
 /// All that a load has looked at, and what was there.
 #[cfg(feature = "reload")]
 #[derive(Clone)]
+#[cfg_attr(not(feature = "reload"), allow(dead_code, reason = "only a watch looks again"))]
 pub(super) struct Consulted {
     #[cfg(feature = "reload")]
     hash: RandomState,
@@ -60,6 +64,8 @@ enum Thing {
     Present(bool),
     /// Whether a directory is there.
     Directory(bool),
+    /// The hash of the names in a directory; nothing if it cannot be read.
+    Names(Option<u64>),
     /// The hash of the content of a file.
     Content(u64),
     /// No file, or one that cannot be read.
@@ -84,6 +90,40 @@ impl Disk {
         let is_dir = self.resolve(path).is_dir();
         self.note(path, Thing::Directory(is_dir));
         is_dir
+    }
+
+    /// What is in the directory `path`, sorted, without what is hidden or not named in text.
+    pub(super) fn names(&self, path: &Path) -> io::Result<Vec<String>> {
+        let names = self.names_now(path);
+        self.note(path, Thing::names(&names, &self.hash));
+        names
+    }
+
+    fn names_now(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        let link = path.join(DATA);
+        let data = self.link(&link).map(|target| beside(&link, &target));
+        let dir = data.unwrap_or_else(|| self.resolve(path));
+        for entry in fs::read_dir(dir)?.take(MAX_NAMES) {
+            let name = entry?.file_name();
+            names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The text of `path`, if it is a file of text that is not too large.
+    ///
+    /// # Errors
+    /// If it may be one, but cannot be read.
+    pub(super) fn read_if_text(&self, path: &Path) -> io::Result<Option<String>> {
+        let read = file::read(&self.resolve(path), MAX_BYTES);
+        self.note(path, Thing::of(&read, &self.hash));
+        match read {
+            Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+            Err(ReadError::System(error)) => Err(error),
+            Err(ReadError::NotAFile(_) | ReadError::TooLarge) => Ok(None),
+        }
     }
 
     /// The text of the file at `path`.
@@ -135,7 +175,7 @@ impl Disk {
     fn note(&self, path: &Path, thing: Thing) {
         let mut paths = self.paths.borrow_mut();
         let known = paths.entry(path.to_owned()).or_insert(thing);
-        let content = matches!(thing, Thing::Content(_) | Thing::Unreadable(_));
+        let content = !matches!(thing, Thing::Present(_) | Thing::Directory(_));
         if content && matches!(known, Thing::Present(true) | Thing::Directory(_)) {
             *known = thing;
         }
@@ -213,6 +253,10 @@ fn is_hidden(name: &std::ffi::OsStr) -> bool {
 }
 
 impl Thing {
+    fn names(names: &io::Result<Vec<String>>, hash: &RandomState) -> Self {
+        Self::Names(names.as_ref().ok().map(|names| hash.hash_one(names)))
+    }
+
     fn of(read: &Result<Vec<u8>, ReadError>, hash: &RandomState) -> Self {
         Self::Unreadable(match read {
             Ok(content) => return Self::Content(hash.hash_one(content)),
@@ -234,6 +278,7 @@ impl Consulted {
             let thing = match thing {
                 Thing::Present(_) => Thing::Present(resolved.exists()),
                 Thing::Directory(_) => Thing::Directory(resolved.is_dir()),
+                Thing::Names(_) => Thing::names(&disk.names_now(path), &self.hash),
                 Thing::Content(_) | Thing::Unreadable(_) => {
                     Thing::of(&file::read(&resolved, MAX_BYTES), &self.hash)
                 }

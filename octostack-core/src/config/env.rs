@@ -33,7 +33,7 @@ impl From<String> for Variable {
 }
 
 /// Variables that tell the loader where to look.
-pub(super) const OWN: [&str; 3] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE"];
+pub(super) const OWN: [&str; 4] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE", "SERVICE_BINDING_ROOT"];
 
 /// A key that a variable can set.
 pub(super) struct Target<'a> {
@@ -57,7 +57,7 @@ impl Target<'_> {
     }
 
     fn leaf(&self) -> bool {
-        self.schemas.iter().all(|schema| schema.fields().is_empty())
+        self.schemas.iter().all(|schema| schema.binding.is_some() || schema.fields().is_empty())
     }
 
     pub(super) fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {

@@ -41,6 +41,13 @@ pub enum Origin {
         /// The line, from 1.
         line: u32,
     },
+    /// In a binding that a platform attached.
+    Binding {
+        /// Its name.
+        name: Arc<str>,
+        /// The directory, or the entry in it.
+        path: Arc<Path>,
+    },
     /// In `--set` on the command line.
     CommandLine {
         /// The key, as it was written.
@@ -65,6 +72,7 @@ impl fmt::Display for Origin {
             Self::Variable { name } => f.write_str(name),
             Self::VariableFile { name, path } => write!(f, "{name} ({})", path.display()),
             Self::DotEnv { name, path, line } => write!(f, "{name} ({}:{line})", path.display()),
+            Self::Binding { name, path } => write!(f, "binding {name} ({})", path.display()),
             Self::CommandLine { key } => write!(f, "--set {key}"),
         }
     }
@@ -90,6 +98,8 @@ pub enum ErrorKind {
     EmptySecret,
     /// One setting that one source sets twice.
     GivenTwice,
+    /// Several bindings that fit one setting, or one that fits several.
+    Ambiguous,
     /// A secret on the command line, where other processes can read it.
     SecretOnCommandLine,
     /// A secret in a remote document, which others can read.
@@ -146,6 +156,7 @@ impl Error {
         match (&self.kind, &self.origin) {
             (ErrorKind::BadSchema, _) => "in the settings struct",
             (ErrorKind::Missing, _) => "missing",
+            (ErrorKind::Ambiguous, _) | (_, Some(Origin::Binding { .. })) => "in bindings",
             (_, Some(Origin::File { .. })) => "in files",
             (
                 _,
@@ -206,10 +217,11 @@ impl Errors {
 }
 
 /// Groups of the report, in their order: what stops everything else comes first.
-const GROUPS: [&str; 6] = [
+const GROUPS: [&str; 7] = [
     "in the settings struct",
     "in general",
     "in files",
+    "in bindings",
     "in the environment",
     "on the command line",
     "missing",
@@ -229,6 +241,7 @@ impl From<Vec<Error>> for Errors {
                     | Origin::VariableFile { name, .. }
                     | Origin::DotEnv { name, .. },
                 ) => (name.to_string(), 0, 0),
+                Some(Origin::Binding { path, .. }) => (path.display().to_string(), 0, 0),
                 _ => (String::new(), 0, 0),
             };
             (group, place)

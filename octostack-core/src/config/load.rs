@@ -1,6 +1,7 @@
 //! One load, from schemas to structs. Every step adds to one list of errors, and those that can go
 //! on after an error do.
 
+use super::bindings::{self, Sources};
 use super::check::{Extent, check};
 use super::deserialize::{deserialize, quotes, secrets};
 #[cfg(feature = "reload")]
@@ -139,6 +140,7 @@ impl Pass<'_> {
             let error = Error::new(ErrorKind::GivenTwice, &path, message).with_origin(origin);
             self.errors.push(error);
         }
+        bindings::expand(&mut node, self.schema);
         let variable = |path: &[Step]| self.names.variable(path);
         let errors = check(&node, self.schema, Extent::Part, &variable);
         self.errors.extend(errors);
@@ -175,8 +177,23 @@ impl Pass<'_> {
         let found = self.names.read(variables, &known, self.outside.disk);
         self.errors.extend(found.errors);
         self.warnings.extend(found.warnings);
+        self.bindings(variables, &found.nodes);
         for node in found.nodes {
             self.lay(node);
+        }
+    }
+
+    /// What a platform has attached, below what variables say.
+    fn bindings(&mut self, variables: &Variables, nodes: &[Node]) {
+        let root = self.loader.binding_root(variables);
+        let (below, set) = (&self.tree, &self.loader.set[..]);
+        let sources = Sources { below, variables: nodes, set };
+        let attached = bindings::attach(self.schema, self.names, &sources, root, self.disk);
+        self.errors.extend(attached.errors);
+        self.warnings.extend(attached.warnings);
+        for (keys, node) in attached.nodes {
+            self.tree.remove(&keys);
+            self.lay(node.nested(&keys));
         }
     }
 
@@ -337,6 +354,7 @@ fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
         secret: false,
         restart: false,
         default: None,
+        binding: None,
         kind: Kind::Table(all),
     };
     (schema, errors)

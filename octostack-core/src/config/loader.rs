@@ -326,6 +326,11 @@ impl Loader {
         all
     }
 
+    /// The directory of what a platform attaches.
+    pub(super) fn binding_root<'a>(&self, variables: &'a Variables) -> Option<&'a Path> {
+        own(&self.prefix, variables, "SERVICE_BINDING_ROOT").map(Path::new)
+    }
+
     /// Prefixed names that are not those of settings.
     pub(super) fn known_names(&self) -> BTreeSet<String> {
         let own = OWN.map(|name| format!("{}{name}", self.prefix));

@@ -4,6 +4,7 @@
 //! of development with some items more. An enum with data is replaced when its variant changes,
 //! since the fields of one variant mean nothing to the other.
 
+use super::bindings::replaces;
 use super::error::Origin;
 use super::schema::{Kind, Schema, Table};
 use super::tree::{Data, Entry, Node};
@@ -15,6 +16,7 @@ pub(super) fn merge(base: &mut Node, over: Node, schema: Option<&Schema>) {
         let variants = (variant(base, schema), variant(&over, schema));
         matches!(variants, (Some(old), Some(new)) if old != new)
     });
+    let changed = changed || schema.is_some_and(|schema| replaces(&over, schema));
     let Node { data, origin } = over;
     match (&mut base.data, data) {
         (Data::Table(old), Data::Table(new)) if !changed => {

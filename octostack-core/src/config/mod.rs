@@ -16,11 +16,13 @@
 //!    YAML and JSON. The directory is the one that is [given](Loader::config_dir), else
 //!    `CONFIG_DIR`, else `./config`, else a [fallback](Loader::fallback_dir). `CONFIG_FILE` names
 //!    more files, with `:` between them (`;` on Windows).
-//! 3. **Environment**: prefix and path in capitals. `inventory.pool_size` is
+//! 3. **Bindings**: the directories of `SERVICE_BINDING_ROOT`, for fields of the type
+//!    `Binding` (feature `bindings`).
+//! 4. **Environment**: prefix and path in capitals. `inventory.pool_size` is
 //!    `ORDERS_INVENTORY_POOL_SIZE`, or `ORDERS_INVENTORY__POOL_SIZE`. With `_FILE` at the end the
 //!    variable names a file that holds the value; one newline at its end is not part of it.
 //!    Below the variables of the process are those of a [`.env`](Loader::dotenv).
-//! 4. **Command line**: [`Loader::set`], never for a secret.
+//! 5. **Command line**: [`Loader::set`], never for a secret.
 //!
 //! A later source wins. Tables are merged key by key, everything else is replaced whole, and an
 //! enum with data is replaced when its variant changes.
@@ -128,6 +130,7 @@
 //! assert_eq!(errors.iter().next().unwrap().kind, ErrorKind::Invalid);
 //! # Ok::<(), octostack_core::config::Errors>(())
 //! ```
+mod bindings;
 mod bounds;
 mod check;
 mod deserialize;

@@ -1,6 +1,7 @@
 //! What the settings struct accepts: the JSON schema that schemars derives, in the shape that
 //! checking and environment names need.
 
+use super::bindings::Bindable;
 use super::bounds::Bounds;
 use super::tree::Step;
 use schemars::generate::SchemaSettings;
@@ -21,6 +22,8 @@ pub(super) struct Schema {
     pub(super) restart: bool,
     /// What stands here if no source says anything, as far as it can be serialised.
     pub(super) default: Option<Json>,
+    /// It is a backing service; `kind` is that of its table.
+    pub(super) binding: Option<Bindable>,
     pub(super) kind: Kind,
 }
 
@@ -80,7 +83,8 @@ impl Schema {
     }
 
     fn any() -> Self {
-        Self { nullable: true, secret: false, restart: false, default: None, kind: Kind::Any }
+        let kind = Kind::Any;
+        Self { nullable: true, secret: false, restart: false, default: None, binding: None, kind }
     }
 
     /// The struct fields that may stand here, in whichever form; an enum has those of all variants.
@@ -182,6 +186,7 @@ impl Schema {
     /// What to write there, for an error message.
     pub(super) fn expected(&self) -> String {
         let plain = match &self.kind {
+            _ if let Some(binding) = &self.binding => binding.expected(),
             Kind::Any => "a value".into(),
             Kind::Nothing => "nothing".into(),
             Kind::Bool => "true or false".into(),
@@ -238,12 +243,16 @@ impl Reader<'_> {
             schema.restart |= is_marked(object, RESTART);
             return schema;
         }
-        let (kind, nullable) = self.kind(object, within);
+        let (mut kind, nullable) = self.kind(object, within);
+        let binding = Bindable::of(object);
+        if binding.is_some() {
+            kind = Bindable::table(kind);
+        }
         let secret = is_secret(object);
         // The default of a secret serialises as the word that stands for one.
         let default = object.get("default").cloned().filter(|_| !secret);
         let restart = is_marked(object, RESTART);
-        Schema { nullable, secret, restart, default, kind }
+        Schema { nullable, secret, restart, default, binding, kind }
     }
 
     fn follow(&self, target: &str, within: &mut Vec<String>) -> Schema {

@@ -43,6 +43,9 @@ fn read_one(text: &str, schema: &Schema, origin: &Origin) -> Option<Node> {
             node(Data::Text(known.clone()))
         }
         Kind::List { item, .. } => read_list(text, item, origin),
+        Kind::Table(_) if schema.binding.is_some() && !word.starts_with('{') => {
+            node(Data::Text(word.to_owned()))
+        }
         Kind::Table(_) => json(word, origin).filter(|node| matches!(node.data, Data::Table(_))),
         Kind::OneOf(forms) => {
             let forms: Vec<_> = forms.iter().collect();
@@ -80,7 +83,9 @@ pub(super) fn expected(schemas: &[&Schema]) -> String {
                 "a list as JSON, or with commas between items, each {}",
                 item.expected()
             )),
-            Kind::Table(_) => others.push("an object as JSON".to_owned()),
+            Kind::Table(_) if schema.binding.is_none() => {
+                others.push("an object as JSON".to_owned());
+            }
             _ => others.push(schema.expected()),
         }
     }

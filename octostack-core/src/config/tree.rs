@@ -87,6 +87,18 @@ impl Node {
         child.map_or(self, |child| child.nearest(rest))
     }
 
+    /// Takes out what stands at the end of `keys`, if anything does.
+    pub(super) fn remove(&mut self, keys: &[String]) {
+        let (Some((key, rest)), Data::Table(entries)) = (keys.split_first(), &mut self.data) else {
+            return;
+        };
+        if rest.is_empty() {
+            entries.retain(|entry| entry.key != *key);
+        } else if let Some(entry) = entries.iter_mut().find(|entry| entry.key == *key) {
+            entry.node.remove(rest);
+        }
+    }
+
     /// A table that holds `self` at the end of `keys`.
     pub(super) fn nested(self, keys: &[String]) -> Self {
         keys.iter().rev().fold(self, |node, key| {

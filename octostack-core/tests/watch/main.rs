@@ -2,6 +2,8 @@
 #![cfg(all(feature = "reload", unix))]
 #![allow(clippy::unwrap_used, reason = "in a helper too, it fails the test that called it")]
 
+#[cfg(feature = "bindings")]
+mod bindings;
 mod kubelet;
 
 use kubelet::{Payload, RENAME, Volume};

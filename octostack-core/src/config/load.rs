@@ -3,7 +3,7 @@
 
 use super::bindings::{self, Sources};
 use super::check::{Extent, check};
-use super::deserialize::{deserialize, quotes, secrets};
+use super::deserialize::deserialize;
 #[cfg(feature = "reload")]
 use super::documents::secrets_in;
 use super::env::{Names, Variables};
@@ -12,6 +12,7 @@ use super::given::unfit;
 use super::keep::{Kept, Waiting};
 use super::loader::{Loaded, Loader, Outside, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
+use super::refusal::{invalid, unique};
 use super::report::Report;
 use super::schema::{Kind, Schema, Table};
 use super::source::read_file;
@@ -22,7 +23,6 @@ use crate::inspect::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashSet;
 
 /// What has been found so far.
 pub(super) struct Pass<'a> {
@@ -188,7 +188,7 @@ impl Pass<'_> {
         let root = self.loader.binding_root(variables);
         let (below, set) = (&self.tree, &self.loader.set[..]);
         let sources = Sources { below, variables: nodes, set };
-        let attached = bindings::attach(self.schema, self.names, &sources, root, self.disk);
+        let attached = bindings::attach(self.schema, self.names, &sources, root, self.outside.disk);
         self.errors.extend(attached.errors);
         self.warnings.extend(attached.warnings);
         for (keys, node) in attached.nodes {
@@ -358,37 +358,4 @@ fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
         kind: Kind::Table(all),
     };
     (schema, errors)
-}
-
-/// What the service's own validation found, with the place of each value.
-fn invalid(problems: Vec<Problem>, tree: &Node, schema: &Schema) -> Vec<Error> {
-    let secrets = secrets(tree, schema);
-    let error = |problem: Problem| {
-        let keys = problem.key.split('.').filter(|key| !key.is_empty());
-        let path: Vec<_> = keys.map(|key| Step::Key(key.to_owned())).collect();
-        // A default has no place to look at.
-        let origin = tree.nearest(&path).origin.clone();
-        let origin = Some(origin).filter(|origin| !path.is_empty() && *origin != Origin::Default);
-        let message = if quotes(&problem.message, &secrets) {
-            "refused by the service (details withheld: they repeat a secret)".to_owned()
-        } else {
-            problem.message
-        };
-        let mut error = Error::new(ErrorKind::Invalid, &path, message).with_origin(origin);
-        error.key = problem.key;
-        error
-    };
-    problems.into_iter().map(error).collect()
-}
-
-/// Without what two checks found alike.
-fn unique(errors: Vec<Error>) -> Vec<Error> {
-    let mut seen = HashSet::new();
-    let mut errors = errors;
-    errors.retain(|error| {
-        // Errors about whole sources differ by what they say only.
-        let message = error.path.is_empty().then(|| error.message.clone());
-        seen.insert((error.kind, error.path.clone(), error.origin.clone(), message))
-    });
-    errors
 }

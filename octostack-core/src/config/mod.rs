@@ -151,6 +151,8 @@ mod parse;
 mod parse_json;
 mod parse_toml;
 mod parse_yaml;
+mod plan;
+mod refusal;
 #[cfg(feature = "reload")]
 pub mod remote;
 mod report;

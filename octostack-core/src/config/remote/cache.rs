@@ -54,7 +54,7 @@ impl Stored {
 
 impl Cache {
     /// The file for `source` in `dir`.
-    pub(super) fn new(dir: PathBuf, source: &str) -> Self {
+    pub(super) fn new(dir: &Path, source: &str) -> Self {
         let mut hasher = SipHasher13::new();
         hasher.write(source.as_bytes());
         let name = format!("config-{:016x}.json", hasher.finish128().h1);

@@ -66,7 +66,7 @@ use crate::sync::lock;
 use crate::time::rfc3339;
 use cache::Cache;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -145,8 +145,8 @@ impl Remote {
     /// Keeps the last good document in a file in the directory `dir`, which is made if it is not
     /// there. Only its owner can read it. Set it before the remote is shared.
     #[must_use]
-    pub fn with_cache(self, dir: impl Into<PathBuf>) -> Self {
-        let cache = Some(Cache::new(dir.into(), self.name()));
+    pub fn with_cache(self, dir: impl AsRef<Path>) -> Self {
+        let cache = Some(Cache::new(dir.as_ref(), self.name()));
         self.changed_by(|shared| shared.cache = cache)
     }
 
@@ -184,7 +184,7 @@ impl Remote {
     pub async fn start(&self) -> Result<(), RemoteError> {
         let Err(error) = self.fetch().await else { return Ok(()) };
         let Some(cache) = &self.shared.cache else {
-            return self.without(error, "there is no cache of it (CONFIG_CACHE_DIR)");
+            return self.without(&error, "there is no cache of it (CONFIG_CACHE_DIR)");
         };
         match cache.read() {
             Ok((document, fetched_at)) => {
@@ -192,11 +192,11 @@ impl Remote {
                 lock(&self.shared.state).held = Some(held);
                 Ok(())
             }
-            Err(why) => self.without(error, &why),
+            Err(why) => self.without(&error, &why),
         }
     }
 
-    fn without(&self, error: RemoteError, why: &str) -> Result<(), RemoteError> {
+    fn without(&self, error: &RemoteError, why: &str) -> Result<(), RemoteError> {
         if self.shared.optional {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 use super::*;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use tokio::time::Instant;
 
 /// A source that says what it is told to, and counts.
@@ -100,7 +101,7 @@ fn dir(name: &str) -> PathBuf {
     dir
 }
 
-fn file_in(dir: &std::path::Path) -> PathBuf {
+fn file_in(dir: &Path) -> PathBuf {
     let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
     files[0].clone()
@@ -142,7 +143,7 @@ async fn a_cache_is_for_its_owner_alone_and_whole() {
     let remote = script.remote().with_cache(&dir);
     remote.start().await.unwrap();
     remote.accepted(&remote.held().unwrap()).unwrap();
-    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let file = file_in(&dir);
     assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
     let good = std::fs::read(&file).unwrap();

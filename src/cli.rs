@@ -24,6 +24,8 @@ pub(crate) enum Command {
 pub(crate) struct Arguments {
     pub(crate) command: Command,
     files: Vec<PathBuf>,
+    /// Config documents that are to be fetched.
+    pub(crate) urls: Vec<String>,
     config_dir: Option<PathBuf>,
     set: Vec<(String, String)>,
 }
@@ -59,7 +61,7 @@ impl Arguments {
                 Short('V') | Long("version") => {
                     return Ok(Self { command: Command::Version, ..understood });
                 }
-                Short('c') | Long("config") => understood.files.push(parser.value()?.into()),
+                Short('c') | Long("config") => understood.add(&parser.value()?)?,
                 Long("config-dir") => understood.config_dir = Some(parser.value()?.into()),
                 Long("set") => understood.set.push(pair(&parser.value()?)?),
                 Value(word) if command.is_none() => command = Some(command_of(&word)?),
@@ -68,6 +70,19 @@ impl Arguments {
         }
         understood.command = command.unwrap_or_default();
         Ok(understood)
+    }
+
+    /// Adds a file, or an address.
+    fn add(&mut self, named: &OsStr) -> Result<(), UsageError> {
+        match named.to_str().filter(|text| text.contains("://")) {
+            None => self.files.push(named.into()),
+            Some(url) if cfg!(feature = "config-http") => self.urls.push(url.to_owned()),
+            Some(_) => {
+                let what = "--config takes a file; this service is built without `config-http`";
+                return Err(UsageError(what.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Adds what the command line says about the config.

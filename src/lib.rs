@@ -51,6 +51,7 @@
 //! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
+//! | `config-http` | no | `--config https://…` and `CONFIG_URL`: settings from a server, with a cache for when it is down |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
@@ -66,6 +67,7 @@ mod inbound;
 mod live;
 pub mod prelude;
 mod reload;
+mod remotes;
 mod rules;
 mod run;
 mod service;

@@ -3,10 +3,11 @@ use crate::cli::{self, Arguments, Command};
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
-use crate::{App, BoxError, Identity, NoRules, Problem, Rules, RulesFor, rules, run};
+use crate::{App, BoxError, Identity, NoRules, Problem, Rules, RulesFor, remotes, rules, run};
 use axum::Router;
 use octostack_core::config::Loader;
 use octostack_core::config::live::Live;
+use octostack_core::config::remote::Remote;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,13 +29,14 @@ pub(crate) const EX_CONFIG: u8 = 78;
 pub struct Service<R = NoRules> {
     identity: Identity,
     config_dir: Option<PathBuf>,
+    remotes: Vec<Remote>,
     rules: R,
 }
 
 impl Service {
     /// A service with the given identity.
     pub const fn new(identity: Identity) -> Self {
-        Self { identity, config_dir: None, rules: NoRules }
+        Self { identity, config_dir: None, remotes: Vec::new(), rules: NoRules }
     }
 
     /// Checks settings beyond their types: what no single value shows. The rule returns everything
@@ -82,8 +84,8 @@ impl Service {
     where
         F: Fn(&S) -> Vec<Problem> + Send + Sync + 'static,
     {
-        let Self { identity, config_dir, rules: NoRules } = self;
-        Service { identity, config_dir, rules: RulesFor::new(rule) }
+        let Self { identity, config_dir, remotes, rules: NoRules } = self;
+        Service { identity, config_dir, remotes, rules: RulesFor::new(rule) }
     }
 }
 
@@ -125,6 +127,17 @@ impl<R> Service<R> {
         self
     }
 
+    /// Adds settings from a source of your own, above config files and below the environment: see
+    /// [`remote`](octostack_core::config::remote). It is asked before the service starts, and
+    /// followed while it runs.
+    ///
+    /// With feature `config-http` a document at an address needs no code: `--config https://…`, or
+    /// the variable `CONFIG_URL`.
+    pub fn remote(mut self, remote: &Remote) -> Self {
+        self.remotes.push(remote.clone());
+        self
+    }
+
     /// Does what the command line says: serves what `build` makes, or checks the config. Without
     /// feature `cli` it serves.
     ///
@@ -144,7 +157,7 @@ impl<R> Service<R> {
         #[cfg(feature = "cli")]
         return self.obey(build);
         #[cfg(not(feature = "cli"))]
-        self.serve(build, |loader| loader)
+        self.serve(build, |loader| loader, &[])
     }
 
     #[cfg(feature = "cli")]
@@ -165,32 +178,41 @@ impl<R> Service<R> {
         match arguments.command {
             Command::Help => say(&cli::help(&self.identity)),
             Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
-            Command::Check => match self.load::<S>(|loader| arguments.configure(loader)) {
-                Ok((config, flag_file)) => {
-                    let warnings = config.warnings();
-                    let warnings = warnings.iter().chain(flag_file.warnings());
-                    warnings.for_each(|warning| say_wrong(warning));
-                    if let Some(problems) = flag_file.broken() {
-                        say_wrong(&format!("{}: {problems}", self.identity.name));
-                        return ExitCode::from(EX_CONFIG);
+            Command::Check => {
+                match self.load::<S>(|loader| arguments.configure(loader), &arguments.urls) {
+                    Ok((config, flag_file)) => {
+                        let warnings = config.warnings();
+                        let warnings = warnings.iter().chain(flag_file.warnings());
+                        warnings.for_each(|warning| say_wrong(warning));
+                        if let Some(problems) = flag_file.broken() {
+                            say_wrong(&format!("{}: {problems}", self.identity.name));
+                            return ExitCode::from(EX_CONFIG);
+                        }
+                        say(&summary(&config, &flag_file));
                     }
-                    say(&summary(&config, &flag_file));
+                    Err(code) => return code,
                 }
-                Err(code) => return code,
-            },
-            Command::Run => return self.serve(build, |loader| arguments.configure(loader)),
+            }
+            Command::Run => {
+                return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
+            }
         }
         ExitCode::SUCCESS
     }
 
-    fn serve<S, F, Fut>(self, build: F, configure: impl FnOnce(Loader) -> Loader) -> ExitCode
+    fn serve<S, F, Fut>(
+        self,
+        build: F,
+        configure: impl FnOnce(Loader) -> Loader,
+        urls: &[String],
+    ) -> ExitCode
     where
         S: Settings,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
     {
-        match self.load(configure) {
+        match self.load(configure, urls) {
             Ok((config, flag_file)) => run::run(self.identity, config, flag_file, build),
             Err(code) => code,
         }
@@ -200,6 +222,7 @@ impl<R> Service<R> {
     fn load<S: Settings>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,
+        urls: &[String],
     ) -> Result<(Config<S>, FlagFile), ExitCode>
     where
         R: Rules<S>,
@@ -213,6 +236,7 @@ impl<R> Service<R> {
             say_wrong(&format!("{}: {errors}", self.identity.name));
             ExitCode::from(EX_CONFIG)
         };
+        let loader = remotes::add(loader, urls, &self.remotes).map_err(|error| wrong(&error))?;
         let rules = self.rules.clone();
         let config = Live::start(loader, move |framework: &Framework, settings: &S| {
             rules::problems(framework, settings, &rules)

@@ -27,6 +27,15 @@ impl Loader {
         named.unwrap_or(DEFAULT_ENVIRONMENT)
     }
 
+    /// The value of a variable that is no setting, such as `CONFIG_URL`: with the prefix, else
+    /// without. Those of a [`.env`](Self::dotenv) count where they do for settings. Nothing if it is
+    /// empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        // What is wrong with the file is told by the load.
+        let variables = self.all_variables(&Disk::new(&self.hash), &mut Vec::new());
+        own(&self.prefix, &variables, name).map(str::to_owned)
+    }
+
     /// The variables of the process, and below them those of `.env`, if that counts.
     pub(super) fn all_variables(&self, disk: &Disk, errors: &mut Vec<Error>) -> Variables {
         let mut all = self.variables.clone();

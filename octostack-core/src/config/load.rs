@@ -11,7 +11,7 @@ use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
 use super::report::Report;
 use super::schema::{Kind, Schema, Table};
-use super::source::read_file;
+use super::source::{parse_file, read_file};
 use super::suggest::nearest;
 use super::text;
 use super::tree::{Data, Node, Step};
@@ -76,6 +76,9 @@ impl Pass<'_> {
         for file in &plan.files {
             pass.file(file);
         }
+        for (path, text) in loader.texts.iter().flatten() {
+            pass.source(parse_file(text, path));
+        }
         pass.environment(&variables);
         pass.command_line();
         pass.whole();
@@ -139,7 +142,11 @@ impl Pass<'_> {
     }
 
     fn file(&mut self, path: &std::path::Path) {
-        match read_file(path) {
+        self.source(read_file(path));
+    }
+
+    fn source(&mut self, read: Result<Node, Vec<Error>>) {
+        match read {
             Ok(node) => self.lay(node),
             Err(errors) => self.errors.extend(errors),
         }

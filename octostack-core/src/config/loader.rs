@@ -41,6 +41,8 @@ pub struct Loader {
     fallback_dir: Option<PathBuf>,
     files: Vec<PathBuf>,
     dotenv: Option<PathBuf>,
+    /// In place of all files on disk.
+    pub(super) texts: Option<Vec<(PathBuf, String)>>,
     environment_name: Option<String>,
     /// By which secrets are told apart without keeping them; the same for all loads.
     pub(super) hash: RandomState,
@@ -99,6 +101,7 @@ impl Loader {
             fallback_dir: None,
             files: Vec::new(),
             dotenv: None,
+            texts: None,
             environment_name: None,
             hash: RandomState::new(),
         }
@@ -180,6 +183,14 @@ impl Loader {
     /// file wins.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.files.push(path.into());
+        self
+    }
+
+    /// Takes these as the config files, lowest first, in place of all that are on disk: for tools
+    /// that look at the config of another machine. A path says what a file is called, and by its
+    /// ending what it is.
+    pub fn texts(mut self, files: impl IntoIterator<Item = (PathBuf, String)>) -> Self {
+        self.texts = Some(files.into_iter().collect());
         self
     }
 
@@ -294,6 +305,9 @@ impl Loader {
             errors.push(Error::new(ErrorKind::OutOfRange, &[], message));
         }
         let mut files = Vec::new();
+        if self.texts.is_some() {
+            return Plan { environment, files, errors };
+        }
         if let Some(dir) = self.directory(variables, &mut errors) {
             let mut stems = vec!["default"];
             stems.extend(Some(&*environment).filter(|name| usable && *name != "default"));

@@ -127,6 +127,7 @@
 mod bounds;
 mod check;
 mod deserialize;
+mod document;
 mod dotenv;
 mod env;
 mod error;
@@ -151,6 +152,7 @@ mod tree;
 #[cfg(feature = "reload")]
 mod watch;
 
+pub use document::{Document, Item};
 pub use error::{Error, ErrorKind, Errors, Origin};
 pub use keep::Waiting;
 pub use loader::{Loaded, Loader, RESERVED_SECTIONS};

@@ -47,7 +47,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `--config`, `--set` |
+//! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `contract`, `--config`, `--set` |
 //! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
@@ -58,6 +58,8 @@ mod app;
 mod channel;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod contract;
 mod endpoint;
 mod flag_file;
 mod framework;
@@ -127,6 +129,8 @@ mod book {
     mod readme {}
     #[doc = include_str!("../docs/configuration.md")]
     mod configuration {}
+    #[doc = include_str!("../docs/contract.md")]
+    mod contract {}
     #[doc = include_str!("../docs/flags.md")]
     mod flags {}
     #[doc = include_str!("../docs/operating.md")]

@@ -253,11 +253,20 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         for (line, error) in [
-            ("serve", "there is no command `serve`; the commands are run, check and contract; see --help"),
+            (
+                "serve",
+                "there is no command `serve`; the commands are run, check and contract; see --help",
+            ),
             ("check --format env", "--format is for `contract`; see --help"),
             ("contract --container a", "--container is for `contract check`; see --help"),
-            ("contract check", "`contract check` needs a manifest: a file, or - for standard input; see --help"),
-            ("contract --format yaml", "there is no format `yaml`; the formats are json, env and k8s; see --help"),
+            (
+                "contract check",
+                "`contract check` needs a manifest: a file, or - for standard input; see --help",
+            ),
+            (
+                "contract --format yaml",
+                "there is no format `yaml`; the formats are json, env and k8s; see --help",
+            ),
             ("run run", "unexpected argument \"run\"; see --help"),
             ("--port 1", "invalid option '--port'; see --help"),
             ("--config", "missing argument for option '--config'; see --help"),

@@ -4,7 +4,7 @@
 //! check knows no rule about settings that the service does not have. Ports, probes and times are
 //! then compared with what came out.
 use super::findings::{Findings, Within};
-use super::manifest::{Manifest, Workload, list, text};
+use super::manifest::{Manifest, Workload, text};
 use super::probes::Ports;
 use super::sources::{Search, Sources};
 use super::{Contract, Verdict, manifest, pod, probes};
@@ -113,7 +113,13 @@ impl Check<'_> {
     }
 
     /// What the service itself would say at its start.
-    fn error(&self, error: &Error, sources: &Sources<'_>, container: Item<'_>, found: &mut Within<'_>) {
+    fn error(
+        &self,
+        error: &Error,
+        sources: &Sources<'_>,
+        container: Item<'_>,
+        found: &mut Within<'_>,
+    ) {
         let container = container.origin();
         if error.kind == ErrorKind::Missing {
             if self.is_given(&error.key, sources) {
@@ -235,7 +241,9 @@ fn read(files: &[(String, String)]) -> Result<Vec<Document>, Unreadable> {
         let read = read.map_err(|error| Unreadable(format!("{error}; nothing was checked")))?;
         let objects = read.iter().filter(|document| document.root().get("kind").is_some());
         if objects.count() == 0 {
-            return Err(Unreadable(format!("{name}: no object of Kubernetes is in it (no `kind`)")));
+            return Err(Unreadable(format!(
+                "{name}: no object of Kubernetes is in it (no `kind`)"
+            )));
         }
         documents.extend(read);
     }

@@ -33,7 +33,8 @@ fn entry(text: &mut String, contract: &Contract, variable: &Variable) {
         let of_it = |secret: &&super::SecretFile| Some(&secret.key) == variable.key.as_ref();
         if let Some(secret) = contract.secrets.iter().find(of_it) {
             let (dir, file) = (&contract.name, secret.file_name());
-            let _ = writeln!(text, "# The path of the file that holds it: /run/secrets/{dir}/{file}");
+            let _ =
+                writeln!(text, "# The path of the file that holds it: /run/secrets/{dir}/{file}");
             let _ = writeln!(text, "{mark}{}=", secret.file_variable);
         }
         return;

@@ -112,7 +112,11 @@ impl fmt::Display for Findings {
         let parts = [
             (Level::Contradiction, "1 contradiction to", "contradictions to"),
             (Level::Warning, "1 warning about", "warnings about"),
-            (Level::Unknown, "1 thing that the manifest does not say to", "things that the manifest does not say to"),
+            (
+                Level::Unknown,
+                "1 thing that the manifest does not say to",
+                "things that the manifest does not say to",
+            ),
         ];
         let mut first = true;
         for (level, one, many) in parts {

@@ -62,8 +62,7 @@ impl Walk<'_> {
 
     fn leaf(&mut self, json: &Json, path: &[String], required: bool, restart: bool) {
         let forms = json["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let secret =
-            json["x-secret"] == true || forms.iter().any(|form| form["x-secret"] == true);
+        let secret = json["x-secret"] == true || forms.iter().any(|form| form["x-secret"] == true);
         let nullable = forms.iter().any(|form| form["type"] == "null")
             || json["type"].as_array().is_some_and(|types| types.contains(&"null".into()));
         let upper = |separator: &str| {

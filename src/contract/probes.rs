@@ -68,7 +68,12 @@ pub(super) fn container_ports(container: Item<'_>, ports: Ports, found: &mut Wit
 }
 
 /// Checks the probes of the container.
-pub(super) fn probes(workload: Workload<'_>, container: Item<'_>, ports: Ports, found: &mut Within<'_>) {
+pub(super) fn probes(
+    workload: Workload<'_>,
+    container: Item<'_>,
+    ports: Ports,
+    found: &mut Within<'_>,
+) {
     for name in ["startupProbe", "readinessProbe", "livenessProbe"] {
         if let Some(probe) = container.get(name) {
             http_probe(name, probe, container, ports, found);
@@ -120,7 +125,8 @@ fn http_probe(
             "/startupz is answered on the admin port only; ask that, or /readyz here".to_owned(),
         ),
         (Some(Probe::Live), "startupProbe") => {
-            let message = "startupProbe: /livez passes before the service has started; ask /startupz";
+            let message =
+                "startupProbe: /livez passes before the service has started; ask /startupz";
             found.warning(item.origin(), message);
             None
         }
@@ -140,7 +146,8 @@ fn socket_probe(
 ) {
     let Some(port) = at(probe, &["tcpSocket", "port"]) else { return };
     resolve(name, port, container, ports, found);
-    let message = format!("{name}: a socket that opens says little; ask /livez or /readyz by httpGet");
+    let message =
+        format!("{name}: a socket that opens says little; ask /livez or /readyz by httpGet");
     found.warning(port.origin(), message);
 }
 
@@ -200,9 +207,9 @@ pub(super) fn services(
     for service in services.filter(|service| workload.is_selected_by(*service)) {
         for port in list(service.item, &["spec", "ports"]) {
             let Some(target) = port.get("targetPort").or(port.get("port")) else { continue };
-            let of_others = workload.containers().any(|other| {
-                other.origin() != container.origin() && has_port(other, target)
-            });
+            let of_others = workload
+                .containers()
+                .any(|other| other.origin() != container.origin() && has_port(other, target));
             if !of_others {
                 let what = format!("Service {}", service.name);
                 resolve(&what, target, container, ports, found);

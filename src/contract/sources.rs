@@ -79,7 +79,8 @@ impl<'a> Search<'_, 'a> {
 
     fn env(&self, entry: Item<'a>, found: &mut Within<'_>) -> Given<'a> {
         if let Some(value) = entry.get("value") {
-            if value.text().is_none() && value.integer().or(value.boolean().map(i128::from)).is_some()
+            if value.text().is_none()
+                && value.integer().or(value.boolean().map(i128::from)).is_some()
             {
                 let message = "Kubernetes refuses a value that is no text; put it into quotes";
                 found.contradiction(value.origin(), message);
@@ -105,7 +106,8 @@ impl<'a> Search<'_, 'a> {
             let Some(name) = text(from, &[reference, "name"]) else { continue };
             let Some(object) = self.manifest.find(kind, name) else {
                 sources.elsewhere.push(format!("{kind} {name}"));
-                let message = format!("{kind} {name} is not in these files; what it sets is unknown");
+                let message =
+                    format!("{kind} {name} is not in these files; what it sets is unknown");
                 found.unknown(from.origin(), message);
                 continue;
             };
@@ -178,7 +180,8 @@ impl<'a> Search<'_, 'a> {
     ) {
         let direct = volume.get("configMap");
         let projected = list(volume, &["projected", "sources"]);
-        let maps: Vec<_> = direct.into_iter().chain(projected.filter_map(|s| s.get("configMap"))).collect();
+        let maps: Vec<_> =
+            direct.into_iter().chain(projected.filter_map(|s| s.get("configMap"))).collect();
         if maps.is_empty() {
             sources.elsewhere.push("a mounted volume".to_owned());
             let message = "config files come from a volume whose content is unknown here";

@@ -92,9 +92,18 @@ fn the_file_of_variables_asks_for_what_is_required() {
     assert!(text.contains("\n# stock_url: Where the stock is.\n"), "{text}");
     assert!(text.contains("\n#PORT=8080\n"), "{text}");
     assert!(!text.contains("ADMIN_TOKEN="), "{text}");
-    // Every line is one that a loader reads.
-    let filled = text.replace("#PORT=8080", "PORT=9000").replace("#APP_ENV", "APP_ENV");
-    assert_eq!(filled.matches("\nPORT=9000\n").count(), 1);
+    // Every default that is shown is one that a loader reads, and takes for the same.
+    let shown = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    let shown = shown.filter(|(name, value)| !name.contains(' ') && !value.is_empty());
+    let mut set: Vec<_> = shown.filter(|(name, _)| *name != "CONFIG_DIR").collect();
+    assert!(set.len() > 50, "{set:?}");
+    set.iter_mut().for_each(|(_, value)| *value = value.trim_matches('\''));
+    set.extend([("PRICE_FEED_SIGNING_KEY", "s"), ("PRICE_FEED_STOCK_URL", "u")]);
+    let loader = Loader::new("PRICE_FEED_").environment(set).texts([]);
+    let verdict = Verdict::of::<Settings>(&Framework::bare(loader));
+    assert!(verdict.errors.is_empty() && verdict.warnings.is_empty(), "{verdict:?}");
+    let json = |framework: &Framework| serde_json::to_value(framework).unwrap();
+    assert_eq!(json(&verdict.framework), json(&Framework::default()));
 }
 
 #[test]

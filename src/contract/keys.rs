@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
 /// A setting.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) path: String,
@@ -42,25 +43,41 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn root(&mut self, schema: &Json) {
-        self.table(schema, &mut Vec::new(), false);
+        self.table(schema, &mut Vec::new(), false, None);
     }
 
-    fn table(&mut self, schema: &Json, path: &mut Vec<String>, restart: bool) {
+    /// `given` is what the table around it has as its default, which beats the type's own.
+    fn table(
+        &mut self,
+        schema: &Json,
+        path: &mut Vec<String>,
+        restart: bool,
+        given: Option<&Json>,
+    ) {
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         for (name, json) in schema["properties"].as_object().into_iter().flatten() {
             path.push(name.clone());
             let restart = restart || json["x-restart-required"] == true;
+            let default = given.or(schema.get("default")).map(|given| &given[name]);
+            let default = default.or(json.get("default"));
             if json["properties"].is_object() {
-                self.table(json, path, restart);
+                self.table(json, path, restart, default);
             } else {
                 let required = required.contains(&Json::from(name.as_str()));
-                self.leaf(json, path, required, restart);
+                self.leaf(json, path, default, required, restart);
             }
             path.pop();
         }
     }
 
-    fn leaf(&mut self, json: &Json, path: &[String], required: bool, restart: bool) {
+    fn leaf(
+        &mut self,
+        json: &Json,
+        path: &[String],
+        default: Option<&Json>,
+        required: bool,
+        restart: bool,
+    ) {
         let forms = json["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default();
         let secret = json["x-secret"] == true || forms.iter().any(|form| form["x-secret"] == true);
         let nullable = forms.iter().any(|form| form["type"] == "null")
@@ -73,10 +90,10 @@ impl Walk<'_> {
         variables.dedup();
         let dotted = path.join(".");
         let bare = Framework::bare_names().filter(|(_, key)| self.framework && *key == dotted);
-        let default = match &json["default"] {
-            Json::Null => None,
-            Json::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
+        let default = match default {
+            None | Some(Json::Null) => None,
+            Some(Json::String(text)) => Some(text.clone()),
+            Some(other) => Some(other.to_string()),
         };
         self.keys.push(Key {
             variables,
@@ -97,7 +114,7 @@ impl Walk<'_> {
 fn expected(json: &Json) -> String {
     let format = json["format"].as_str().filter(|format| *format == "duration");
     let one = json["type"].as_str();
-    let some = json["type"].as_array().into_iter().flatten().filter_map(Json::as_str);
-    let kind = format.or(one).or(some.filter(|kind| *kind != "null").last());
+    let mut some = json["type"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    let kind = format.or(one).or(some.rfind(|kind| *kind != "null"));
     kind.unwrap_or("value").to_owned()
 }

@@ -38,7 +38,7 @@ fn labels(contract: &Contract, indent: usize) -> String {
 
 /// The port with this name.
 fn port(contract: &Contract, name: &str) -> u16 {
-    contract.ports.iter().find(|port| port.name == name).map_or(0, |port| port.port)
+    contract.ports.iter().find(|port| port.name == name).map_or(0, |port| port.number)
 }
 
 fn config_map(contract: &Contract) -> String {

@@ -26,7 +26,7 @@ pub(super) struct Workload<'a> {
 }
 
 /// Reads the documents of one file.
-pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Document>, Error> {
+pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Document>, Box<Error>> {
     Document::read(text, path)
 }
 
@@ -64,7 +64,7 @@ impl<'a> Manifest<'a> {
     }
 
     pub(super) fn workloads(&self) -> Vec<Workload<'a>> {
-        self.objects.iter().filter_map(|object| object.workload()).collect()
+        self.objects.iter().filter_map(Object::workload).collect()
     }
 }
 

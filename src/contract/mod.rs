@@ -13,21 +13,20 @@ mod manifest;
 mod pod;
 mod probes;
 mod sources;
+mod verdict;
 
 use crate::framework::Framework;
 use crate::run::ADMIN_END;
 use keys::Key;
 use octostack_core::Identity;
-use octostack_core::config::{Error, Loader, Origin};
 use octostack_core::health::Probe;
 use octostack_core::lifecycle::{LifecycleConfig, Signal};
 use octostack_telemetry::logs::FLUSH_LIMIT;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
+pub(crate) use verdict::Verdict;
 
 /// The version of the document. It changes when a field is renamed, removed or means something else.
 const VERSION: u32 = 1;
@@ -47,7 +46,8 @@ pub(crate) enum Format {
 /// What a service needs from its platform, and what it offers.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Contract {
-    contract: u32,
+    #[serde(rename = "contract")]
+    format: u32,
     name: String,
     version: String,
     commit: Option<String>,
@@ -68,6 +68,7 @@ pub(crate) struct Contract {
 }
 
 /// A variable that is read.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and a field")]
 #[derive(Clone, Debug, Serialize)]
 struct Variable {
     name: String,
@@ -98,7 +99,8 @@ struct Files {
     names: [&'static str; 2],
     formats: [&'static str; 3],
     /// The variable that names more files.
-    files_variable: &'static str,
+    #[serde(rename = "files_variable")]
+    more_variable: &'static str,
 }
 
 /// A secret, and the variable that names the file which holds it.
@@ -113,7 +115,8 @@ struct SecretFile {
 #[derive(Clone, Debug, Serialize)]
 struct Port {
     name: &'static str,
-    port: u16,
+    #[serde(rename = "port")]
+    number: u16,
     protocols: [&'static str; 2],
     key: &'static str,
     variable: &'static str,
@@ -166,61 +169,6 @@ struct Binding {
     kind: String,
 }
 
-/// What a loader says of its sources.
-#[derive(Debug)]
-pub(crate) struct Verdict {
-    /// The framework's sections; the defaults where a source is too broken to tell.
-    pub(crate) framework: Framework,
-    errors: Vec<Error>,
-    /// Variables that nothing reads, with what was probably meant.
-    warnings: Vec<String>,
-    /// Secrets that are set, and where.
-    secrets: Vec<(String, Origin)>,
-}
-
-/// Any settings at all.
-#[derive(Serialize, Deserialize, JsonSchema)]
-struct Anything {
-    #[serde(flatten)]
-    all: BTreeMap<String, Free>,
-}
-
-/// Any value at all.
-type Free = serde_json::Value;
-
-impl Verdict {
-    /// What `loader` says, for a service with the settings `S`.
-    ///
-    /// The framework's sections are known also where the service's own settings lack something.
-    pub(crate) fn of<S>(loader: &Loader) -> Self
-    where
-        S: Serialize + DeserializeOwned + JsonSchema,
-    {
-        let loaded = loader.load_with(|framework: &Framework, _: &S| framework.problems());
-        match loaded {
-            Ok(loaded) => {
-                let secrets = loaded.report.iter().filter(|setting| setting.secret);
-                let secrets = secrets.map(|setting| (setting.key.clone(), setting.origin.clone()));
-                Self {
-                    secrets: secrets.collect(),
-                    framework: loaded.framework,
-                    errors: Vec::new(),
-                    warnings: loaded.warnings,
-                }
-            }
-            Err(errors) => {
-                let sections = loader.load::<Framework, Anything>();
-                Self {
-                    framework: sections.map(|loaded| loaded.framework).unwrap_or_default(),
-                    errors: errors.iter().cloned().collect(),
-                    warnings: errors.warnings().to_vec(),
-                    secrets: Vec::new(),
-                }
-            }
-        }
-    }
-}
-
 impl Contract {
     /// The contract of `identity` with the settings `S`, as `framework` is configured.
     pub(crate) fn of<S: JsonSchema>(identity: &Identity, framework: &Framework) -> Self {
@@ -231,12 +179,12 @@ impl Contract {
             Some(Binding { key: key.path.clone(), kind })
         });
         Self {
-            contract: VERSION,
-            name: identity.name.to_string(),
-            version: identity.version.to_string(),
-            commit: identity.commit.as_ref().map(ToString::to_string),
-            owner: identity.owner.as_ref().map(ToString::to_string),
-            runbook: identity.runbook.as_ref().map(ToString::to_string),
+            format: VERSION,
+            name: identity.name.clone(),
+            version: identity.version.clone(),
+            commit: identity.commit.clone(),
+            owner: identity.owner.clone(),
+            runbook: identity.runbook.clone(),
             bindings: bindings.collect(),
             secrets: keys.iter().filter(|key| key.secret).map(SecretFile::of).collect(),
             variables: loaders_own().into_iter().chain(keys.iter().map(Variable::of)).collect(),
@@ -246,7 +194,7 @@ impl Contract {
                 directory: "./config",
                 names: ["default.*", "{APP_ENV}.*"],
                 formats: ["toml", "yaml", "json"],
-                files_variable: "CONFIG_FILE",
+                more_variable: "CONFIG_FILE",
             },
             ports: ports(framework.server.listener.port, framework.admin.addr),
             probes: probes(),
@@ -331,10 +279,16 @@ fn loaders_own() -> Vec<Variable> {
 fn ports(public: u16, admin: SocketAddr) -> Vec<Port> {
     let http = ["http/1.1", "h2c"];
     vec![
-        Port { name: "http", port: public, protocols: http, key: "server.port", variable: "PORT" },
+        Port {
+            name: "http",
+            number: public,
+            protocols: http,
+            key: "server.port",
+            variable: "PORT",
+        },
         Port {
             name: "admin",
-            port: admin.port(),
+            number: admin.port(),
             protocols: http,
             key: "admin.addr",
             variable: "ADMIN_ADDR",

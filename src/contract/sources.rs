@@ -199,27 +199,26 @@ impl<'a> Search<'_, 'a> {
             for stem in ["default", environment] {
                 for ending in ENDINGS {
                     let file = format!("{stem}.{ending}");
-                    sources.files.extend(self.entry(map, object, &file));
+                    sources.files.extend(entry(map, object, &file));
                 }
             }
         }
     }
+}
 
-    /// The file `file` of a volume with the config map `object`.
-    fn entry(
-        &self,
-        map: Item<'a>,
-        object: Object<'a>,
-        file: &str,
-    ) -> Option<(PathBuf, &'a str, Item<'a>)> {
-        let mut key = file;
-        if map.get("items").is_some() {
-            let of_file = |item: &Item<'_>| text(*item, &["path"]) == Some(file);
-            key = text(list(map, &["items"]).find(of_file)?, &["key"])?;
-        }
-        let item = object.item.get("data")?.get(key)?;
-        Some((Path::new(object.name).join(file), item.text()?, item))
+/// The file `file` of a volume with the config map `object`.
+fn entry<'a>(
+    map: Item<'a>,
+    object: Object<'a>,
+    file: &str,
+) -> Option<(PathBuf, &'a str, Item<'a>)> {
+    let mut key = file;
+    if map.get("items").is_some() {
+        let of_file = |item: &Item<'_>| text(*item, &["path"]) == Some(file);
+        key = text(list(map, &["items"]).find(of_file)?, &["key"])?;
     }
+    let item = object.item.get("data")?.get(key)?;
+    Some((Path::new(object.name).join(file), item.text()?, item))
 }
 
 impl<'a> Sources<'a> {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// let port = spec.get("ports").unwrap().items().next().unwrap().get("port").unwrap();
 /// assert_eq!(port.integer(), Some(80));
 /// assert_eq!(port.origin().to_string(), "all.yaml:4:22");
-/// # Ok::<(), octostack_core::config::Error>(())
+/// # Ok::<(), Box<octostack_core::config::Error>>(())
 /// ```
 #[allow(missing_debug_implementations, reason = "it may hold secrets")]
 pub struct Document {
@@ -42,7 +42,7 @@ impl Document {
     ///
     /// # Errors
     /// The first thing that is neither, with its place.
-    pub fn read(text: &str, path: &Path) -> Result<Vec<Self>, Error> {
+    pub fn read(text: &str, path: &Path) -> Result<Vec<Self>, Box<Error>> {
         let path: Arc<Path> = path.into();
         // YAML refuses some escapes of JSON; JSON refuses most of YAML.
         let json = if text.trim_start().starts_with('{') {
@@ -56,7 +56,7 @@ impl Document {
         };
         let failed = |SyntaxError { line, column, message }| {
             let origin = Origin::at(&path, line, column);
-            Error::new(ErrorKind::Syntax, &[], message).with_origin(origin)
+            Box::new(Error::new(ErrorKind::Syntax, &[], message).with_origin(origin))
         };
         Ok(roots.map_err(failed)?.into_iter().map(|root| Self { root }).collect())
     }
@@ -123,7 +123,7 @@ impl<'a> Item<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Document;
+    use super::{Document, Item};
     use std::path::Path;
 
     fn read(text: &str) -> Result<Vec<Document>, String> {
@@ -134,8 +134,8 @@ mod tests {
     fn reads_json_with_its_own_escapes() {
         let documents = read(r#" {"kind": "\ud83d\ude00", "yes": true}"#).ok().unwrap();
         let root = documents[0].root();
-        assert_eq!(root.get("kind").and_then(|kind| kind.text()), Some("\u{1f600}"));
-        assert_eq!(root.get("yes").and_then(|yes| yes.boolean()), Some(true));
+        assert_eq!(root.get("kind").and_then(Item::text), Some("\u{1f600}"));
+        assert_eq!(root.get("yes").and_then(Item::boolean), Some(true));
         assert_eq!(root.entries().count(), 2);
     }
 

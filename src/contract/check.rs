@@ -103,7 +103,11 @@ impl Check<'_> {
                            HOST=0.0.0.0, or leave it out in a container";
             found.contradiction(origin, message);
         }
-        if workload.serves() {
+        if self.is_given("server.port", &sources) || self.is_given("admin.addr", &sources) {
+            let message = "a port is set to what only the cluster knows, so ports and probes are not \
+                           compared";
+            found.unknown(container.origin(), message);
+        } else if workload.serves() {
             probes::container_ports(container, ports, found);
             probes::probes(workload, container, ports, found);
             probes::services(manifest, workload, container, ports, found);

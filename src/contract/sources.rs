@@ -55,6 +55,12 @@ impl<'a> Search<'_, 'a> {
             }
         }
         self.files(&mut sources, found);
+        let more = sources.own(self.prefix, "CONFIG_FILE");
+        if let Some(given) = more.filter(|given| given.value != Some("")) {
+            let message = "what the files of CONFIG_FILE set is unknown here";
+            found.unknown(given.item.origin(), message);
+            sources.elsewhere.push("CONFIG_FILE".to_owned());
+        }
         sources
     }
 

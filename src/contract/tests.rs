@@ -342,6 +342,18 @@ fn each_contradiction_of_ports_and_probes_is_found_at_its_place() {
 }
 
 #[test]
+fn what_only_the_cluster_knows_is_not_guessed() {
+    let env = "          env:\n";
+    let by_reference = "          env:\n            - {name: PORT, valueFrom: {configMapKeyRef: {name: a, key: b}}}\n";
+    let text = GOOD.replace(env, by_reference).replace("8080", "9000");
+    let (found, fits) = check(&text);
+    assert!(fits, "{found}");
+    assert!(found.contains("ports and probes are not compared"), "{found}");
+    let file = "          env:\n            - {name: CONFIG_FILE, value: /etc/more.toml}\n";
+    one(env, file, "/etc/more.toml", "what the files of CONFIG_FILE set is unknown", false);
+}
+
+#[test]
 fn each_contradiction_of_the_pod_is_found_at_its_place() {
     let grace = "      terminationGracePeriodSeconds: 40\n";
     let short = "terminationGracePeriodSeconds 20 is less than the 31s 200ms that the end may take";

@@ -1,5 +1,9 @@
 #[cfg(feature = "cli")]
 use crate::cli::{self, Arguments, Command};
+#[cfg(feature = "cli")]
+use crate::contract::check::{Check, Unreadable, manifests};
+#[cfg(feature = "cli")]
+use crate::contract::{Contract, Verdict};
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
@@ -193,6 +197,10 @@ impl<R> Service<R> {
                     Err(code) => return code,
                 }
             }
+            Command::Contract(format) => {
+                say(self.contract::<S>(&arguments).render(format).trim_end());
+            }
+            Command::ContractCheck => return self.check_manifests::<S>(&arguments),
             Command::Run => {
                 return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
             }
@@ -218,6 +226,48 @@ impl<R> Service<R> {
         }
     }
 
+    /// What the service needs and offers, as far as that depends on the config as it is configured
+    /// here. What is wrong with it is for `check` to say.
+    #[cfg(feature = "cli")]
+    fn contract<S: Settings>(&self, arguments: &Arguments) -> Contract {
+        let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
+        Contract::of::<S>(&self.identity, &verdict.framework)
+    }
+
+    #[cfg(feature = "cli")]
+    fn check_manifests<S: Settings>(&self, arguments: &Arguments) -> ExitCode {
+        let contract = Contract::of::<S>(&self.identity, &Framework::default());
+        let container = arguments.container.as_deref();
+        let check = Check { contract: &contract, judge: &Verdict::of::<S>, container };
+        let found = manifests(&arguments.manifests).and_then(|files| check.run(&files));
+        match found {
+            Ok(found) => {
+                if !found.is_empty() {
+                    say_wrong(&found.to_string());
+                }
+                if !found.fit() {
+                    return ExitCode::FAILURE;
+                }
+                say(&found.summary());
+                ExitCode::SUCCESS
+            }
+            Err(Unreadable(why)) => {
+                say_wrong(&format!("{}: {why}", self.identity.name));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// What reads the settings of this process.
+    fn loader(&self, configure: impl FnOnce(Loader) -> Loader) -> Loader {
+        let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
+        let loader = configure(Framework::bare(loader));
+        match &self.config_dir {
+            Some(dir) => loader.fallback_dir(dir),
+            None => loader,
+        }
+    }
+
     /// Loads the config and the flags; what is wrong is said on standard error.
     fn load<S: Settings>(
         &self,
@@ -227,11 +277,7 @@ impl<R> Service<R> {
     where
         R: Rules<S>,
     {
-        let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
-        let mut loader = configure(Framework::bare(loader));
-        if let Some(dir) = &self.config_dir {
-            loader = loader.fallback_dir(dir);
-        }
+        let loader = self.loader(configure);
         let wrong = |errors: &dyn std::fmt::Display| {
             say_wrong(&format!("{}: {errors}", self.identity.name));
             ExitCode::from(EX_CONFIG)

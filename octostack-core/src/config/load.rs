@@ -15,7 +15,7 @@ use super::merge::{fill_defaults, merge, rename_aliases};
 use super::refusal::{invalid, unique};
 use super::report::Report;
 use super::schema::{Kind, Schema, Table};
-use super::source::read_file;
+use super::source::{parse_file, read_file};
 use super::suggest::nearest;
 use super::text;
 use super::tree::{Data, Node, Step};
@@ -81,6 +81,9 @@ impl Pass<'_> {
         pass.errors.extend(plan.errors);
         for file in &plan.files {
             pass.file(file);
+        }
+        for (path, text) in loader.texts.iter().flatten() {
+            pass.source(parse_file(text, path));
         }
         #[cfg(feature = "reload")]
         pass.remotes();
@@ -148,7 +151,11 @@ impl Pass<'_> {
     }
 
     fn file(&mut self, path: &std::path::Path) {
-        match read_file(path, self.outside.disk) {
+        self.source(read_file(path, self.outside.disk));
+    }
+
+    fn source(&mut self, read: Result<Node, Vec<Error>>) {
+        match read {
             Ok(node) => self.lay(node),
             Err(errors) => self.errors.extend(errors),
         }

@@ -46,6 +46,8 @@ pub struct Loader {
     pub(super) dotenv: Option<PathBuf>,
     #[cfg(feature = "reload")]
     pub(super) remotes: Vec<Remote>,
+    /// In place of all files on disk.
+    pub(super) texts: Option<Vec<(PathBuf, String)>>,
     pub(super) environment_name: Option<String>,
     /// By which secrets are told apart without keeping them; the same for all loads.
     pub(super) hash: RandomState,
@@ -116,6 +118,7 @@ impl Loader {
             dotenv: None,
             #[cfg(feature = "reload")]
             remotes: Vec::new(),
+            texts: None,
             environment_name: None,
             hash: RandomState::new(),
         }
@@ -205,6 +208,14 @@ impl Loader {
     #[cfg(feature = "reload")]
     pub fn remote(mut self, remote: &Remote) -> Self {
         self.remotes.push(remote.clone());
+        self
+    }
+
+    /// Takes these as the config files, lowest first, in place of all that are on disk: for tools
+    /// that look at the config of another machine. A path says what a file is called, and by its
+    /// ending what it is.
+    pub fn texts(mut self, files: impl IntoIterator<Item = (PathBuf, String)>) -> Self {
+        self.texts = Some(files.into_iter().collect());
         self
     }
 

@@ -135,6 +135,7 @@ mod bounds;
 mod check;
 mod deserialize;
 mod disk;
+mod document;
 #[cfg(feature = "reload")]
 mod documents;
 mod dotenv;
@@ -165,6 +166,7 @@ mod tree;
 #[cfg(feature = "reload")]
 mod watch;
 
+pub use document::{Document, Item};
 pub use error::{Error, ErrorKind, Errors, Origin};
 pub use keep::Waiting;
 pub use loader::{Loaded, Loader, RESERVED_SECTIONS};

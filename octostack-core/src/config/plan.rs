@@ -89,6 +89,9 @@ impl Loader {
             errors.push(Error::new(ErrorKind::OutOfRange, &[], message));
         }
         let mut files = Vec::new();
+        if self.texts.is_some() {
+            return Plan { environment, files, errors };
+        }
         if let Some(dir) = self.directory(variables, disk, &mut errors) {
             let mut stems = vec!["default"];
             stems.extend(Some(&*environment).filter(|name| usable && *name != "default"));

@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 /// Reads a config file.
 pub(super) fn read_file(path: &Path, disk: &Disk) -> Result<Node, Vec<Error>> {
+    let text = disk.read_text(path).map_err(|message| unreadable(path, &message))?;
+    parse_file(&text, path)
+}
+
+/// Reads what a config file holds; the ending of `path` says in which format.
+pub(super) fn parse_file(text: &str, path: &Path) -> Result<Node, Vec<Error>> {
     let path: Arc<Path> = path.into();
-    let unreadable = |message: String| {
-        let message = format!("{}: {message}", path.display());
-        vec![Error::new(ErrorKind::Unreadable, &[], message)]
-    };
-    let text = disk.read_text(&path).map_err(unreadable)?;
-    let Some(parsed) = parse(&text, &path) else {
+    let Some(parsed) = parse(text, &path) else {
         let known = EXTENSIONS.join(", .");
-        return Err(unreadable(format!("the name must end in .{known}")));
+        return Err(unreadable(&path, &format!("the name must end in .{known}")));
     };
     parsed.map_err(|errors| syntax(errors, &path))
 }
@@ -29,6 +30,11 @@ pub(super) fn syntax(errors: Vec<SyntaxError>, path: &Arc<Path>) -> Vec<Error> {
         Error::new(ErrorKind::Syntax, &[], error.message).with_origin(place)
     };
     errors.into_iter().map(error).collect()
+}
+
+fn unreadable(path: &Path, message: &str) -> Vec<Error> {
+    let message = format!("{}: {message}", path.display());
+    vec![Error::new(ErrorKind::Unreadable, &[], message)]
 }
 
 /// The file `stem.*` in `dir`, if there is one.

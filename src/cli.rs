@@ -14,6 +14,8 @@ pub(crate) enum Command {
     Run,
     /// Load and validate the config, and say what is wrong.
     Check,
+    /// Say which settings are in effect, or what can be set.
+    Config(Settings),
     /// Print what the service needs and offers.
     Contract(Format),
     /// Say where manifests contradict it.
@@ -22,6 +24,21 @@ pub(crate) enum Command {
     Help,
     /// Print name and version.
     Version,
+}
+
+/// What the command `config` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settings {
+    /// Those in effect with their sources, for people.
+    InEffect,
+    /// The same as JSON.
+    Json,
+    /// A table of all keys, as Markdown.
+    Docs,
+    /// The JSON Schema of a config file.
+    Schema,
+    /// A config file to begin from.
+    Default,
 }
 
 /// A command line, understood.
@@ -37,6 +54,8 @@ pub(crate) struct Arguments {
     pub(crate) manifests: Vec<PathBuf>,
     /// The container to look at in them.
     pub(crate) container: Option<String>,
+    /// The setting or section to show.
+    pub(crate) key: Option<String>,
 }
 
 /// What is wrong with a command line.
@@ -62,7 +81,7 @@ impl Arguments {
         let mut parser = lexopt::Parser::from_args(arguments);
         let mut understood = Self::default();
         let mut command = None;
-        let mut format = None;
+        let (mut format, mut part) = (None, None);
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => {
@@ -74,7 +93,18 @@ impl Arguments {
                 Short('c') | Long("config") => understood.add(&parser.value()?)?,
                 Long("config-dir") => understood.config_dir = Some(parser.value()?.into()),
                 Long("set") => understood.set.push(pair(&parser.value()?)?),
-                Long("format") => format = Some(format_of(&parser.value()?)?),
+                Long("format") => format = Some(parser.value()?.string()?),
+                Long(name @ ("docs" | "schema" | "default")) => {
+                    let chosen = match name {
+                        "docs" => Settings::Docs,
+                        "schema" => Settings::Schema,
+                        _ => Settings::Default,
+                    };
+                    if part.replace(chosen).is_some_and(|before| before != chosen) {
+                        let message = "--docs, --schema and --default exclude each other";
+                        return Err(UsageError(message.into()));
+                    }
+                }
                 Long("container") => understood.container = Some(parser.value()?.string()?),
                 Value(word) if command.is_none() => command = Some(command_of(&word)?),
                 Value(word) if command == Some(Command::ContractCheck) => {
@@ -83,20 +113,46 @@ impl Arguments {
                 Value(word) if word == "check" && matches!(command, Some(Command::Contract(_))) => {
                     command = Some(Command::ContractCheck);
                 }
+                Value(word) if command == Some(Command::Config(Settings::InEffect)) => {
+                    if understood.key.replace(word.string()?).is_some() {
+                        return Err(UsageError("`config` shows one key or section".into()));
+                    }
+                }
                 other => return Err(other.unexpected().into()),
             }
         }
         understood.command = command.unwrap_or_default();
-        understood.with_format(format)
+        understood.choose(format.as_deref(), part)?.complete()
     }
 
-    /// Looks whether the options belong to the command.
-    fn with_format(mut self, format: Option<Format>) -> Result<Self, UsageError> {
-        match (&mut self.command, format) {
-            (_, None) => {}
-            (Command::Contract(chosen), Some(format)) => *chosen = format,
-            (_, Some(_)) => return Err(UsageError("--format is for `contract`".into())),
+    /// Gives the options that say what is printed to the command that they are for.
+    fn choose(mut self, format: Option<&str>, part: Option<Settings>) -> Result<Self, UsageError> {
+        let wrong = |message: &str| Err(UsageError(message.into()));
+        match (&mut self.command, part, format) {
+            (_, None, None) => {}
+            (Command::Config(settings), None, Some(format)) => {
+                *settings = match format {
+                    "text" => Settings::InEffect,
+                    "json" => Settings::Json,
+                    other => return Err(no_format(other, "text and json")),
+                };
+            }
+            (Command::Config(_), Some(_), _) if self.key.is_some() => {
+                return wrong("--docs, --schema and --default are about all keys");
+            }
+            (Command::Config(settings), Some(part), None) => *settings = part,
+            (Command::Config(_), Some(_), Some(_)) => {
+                return wrong("--docs, --schema and --default have one format each");
+            }
+            (Command::Contract(chosen), None, Some(format)) => *chosen = format_of(format)?,
+            (_, Some(_), _) => return wrong("--docs, --schema and --default are for `config`"),
+            (_, None, Some(_)) => return wrong("--format is for `config` and `contract`"),
         }
+        Ok(self)
+    }
+
+    /// Looks whether `contract check` has what it needs.
+    fn complete(self) -> Result<Self, UsageError> {
         let checks = self.command == Command::ContractCheck;
         if self.container.is_some() && !checks {
             return Err(UsageError("--container is for `contract check`".into()));
@@ -147,26 +203,29 @@ fn command_of(word: &OsStr) -> Result<Command, UsageError> {
     match word.to_str() {
         Some("run") => Ok(Command::Run),
         Some("check") => Ok(Command::Check),
+        Some("config") => Ok(Command::Config(Settings::InEffect)),
         Some("contract") => Ok(Command::Contract(Format::default())),
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
         _ => Err(UsageError(format!(
-            "there is no command `{}`; the commands are run, check and contract",
+            "there is no command `{}`; the commands are run, check, config and contract",
             word.to_string_lossy().escape_debug()
         ))),
     }
 }
 
-fn format_of(word: &OsStr) -> Result<Format, UsageError> {
-    match word.to_str() {
-        Some("json") => Ok(Format::Json),
-        Some("env") => Ok(Format::Env),
-        Some("k8s") => Ok(Format::Kubernetes),
-        _ => Err(UsageError(format!(
-            "there is no format `{}`; the formats are json, env and k8s",
-            word.to_string_lossy().escape_debug()
-        ))),
+fn format_of(word: &str) -> Result<Format, UsageError> {
+    match word {
+        "json" => Ok(Format::Json),
+        "env" => Ok(Format::Env),
+        "k8s" => Ok(Format::Kubernetes),
+        other => Err(no_format(other, "json, env and k8s")),
     }
+}
+
+fn no_format(word: &str, formats: &str) -> UsageError {
+    let word = word.escape_debug();
+    UsageError(format!("there is no format `{word}`; the formats are {formats}"))
 }
 
 fn pair(value: &OsStr) -> Result<(String, String), UsageError> {
@@ -193,20 +252,33 @@ const TRACES: &str = "  \
                           which traces are recorded; default: parentbased_always_on
 ";
 
+/// What else `--config` takes.
+#[cfg(feature = "config-http")]
+const CONFIG_URL: &str = "  \
+  -c, --config URL        a config document on a server, over all files; repeatable; $CONFIG_URL too
+";
+#[cfg(not(feature = "config-http"))]
+const CONFIG_URL: &str = "";
+
 /// What `--help` prints.
 pub(crate) fn help(me: &Identity) -> String {
     let (name, version, prefix) = (&me.name, &me.version, me.env_prefix());
     let key = format!("{prefix}SOME_KEY");
     let traces = TRACES;
+    let config_url = CONFIG_URL;
     format!(
         "\
 {name} {version}
 
-Usage: {name} [run | check | contract | contract check FILE] [options]
+Usage: {name} [run | check | config | contract | contract check FILE] [options]
 
 Commands:
   run      serve; the default
   check    load and validate the config and the flags, print every problem
+  config [KEY]
+           print the settings in effect, or those of a section, with their sources
+  config --docs | --schema | --default
+           print what can be set: a table, a JSON Schema, a config file to begin from
   contract
            print what the service needs and offers: variables, ports, probes, its end
   contract check FILE
@@ -216,7 +288,7 @@ Options:
   -c, --config FILE       a config file (TOML, YAML, JSON) over those of the directory; repeatable
       --config-dir DIR    where default.* and {{APP_ENV}}.* are; default: $CONFIG_DIR, else ./config
       --set KEY=VALUE     sets a key above all other sources; not for secrets; repeatable
-      --format FORMAT     of contract: json, the default, env or k8s
+{config_url}      --format FORMAT     of config: text, the default, or json; of contract: json, env or k8s
       --container NAME    of contract check: the container to look at; default: {name}
   -h, --help              prints this
   -V, --version           prints name and version
@@ -237,7 +309,7 @@ Exit codes:
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, Command, Format, help};
+    use super::{Arguments, Command, Format, Settings, help};
     use octostack_core::Identity;
 
     fn parse(line: &str) -> Result<Arguments, String> {
@@ -261,6 +333,16 @@ mod tests {
         assert_eq!(check.command, Command::ContractCheck);
         assert_eq!(check.manifests, ["a.yaml", "-"].map(std::path::PathBuf::from));
         assert_eq!(check.container.as_deref(), Some("web"));
+        let settings = |line: &str| match parse(line).unwrap().command {
+            Command::Config(settings) => settings,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(settings("config"), Settings::InEffect);
+        assert_eq!(settings("config a.b --format json"), Settings::Json);
+        assert_eq!(settings("--docs config"), Settings::Docs);
+        assert_eq!(settings("config --schema"), Settings::Schema);
+        assert_eq!(settings("config --default"), Settings::Default);
+        assert_eq!(parse("config a.b").unwrap().key.as_deref(), Some("a.b"));
         assert_eq!(parse("check --help").unwrap().command, Command::Help);
         assert_eq!(parse("-V").unwrap().command, Command::Version);
     }
@@ -270,9 +352,20 @@ mod tests {
         for (line, error) in [
             (
                 "serve",
-                "there is no command `serve`; the commands are run, check and contract; see --help",
+                "there is no command `serve`; the commands are run, check, config and contract; see --help",
             ),
-            ("check --format env", "--format is for `contract`; see --help"),
+            ("check --format env", "--format is for `config` and `contract`; see --help"),
+            ("run --docs", "--docs, --schema and --default are for `config`; see --help"),
+            (
+                "config --docs --schema",
+                "--docs, --schema and --default exclude each other; see --help",
+            ),
+            ("config a.b --docs", "--docs, --schema and --default are about all keys; see --help"),
+            ("config a b", "`config` shows one key or section; see --help"),
+            (
+                "config --format k8s",
+                "there is no format `k8s`; the formats are text and json; see --help",
+            ),
             ("contract --container a", "--container is for `contract check`; see --help"),
             (
                 "contract check",

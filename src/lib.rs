@@ -63,6 +63,8 @@ mod cli;
 #[cfg(feature = "cli")]
 mod contract;
 mod endpoint;
+#[cfg(feature = "cli")]
+mod explain;
 mod flag_file;
 mod framework;
 mod inbound;

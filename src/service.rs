@@ -4,6 +4,8 @@ use crate::cli::{self, Arguments, Command};
 use crate::contract::check::{Check, Unreadable, manifests};
 #[cfg(feature = "cli")]
 use crate::contract::{Contract, Verdict};
+#[cfg(feature = "cli")]
+use crate::explain;
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
@@ -197,6 +199,7 @@ impl<R> Service<R> {
                     Err(code) => return code,
                 }
             }
+            Command::Config(part) => return self.explain::<S>(&arguments, part),
             Command::Contract(format) => {
                 say(self.contract::<S>(&arguments).render(format).trim_end());
             }
@@ -223,6 +226,50 @@ impl<R> Service<R> {
         match self.load(configure, urls) {
             Ok((config, flag_file)) => run::run(self.identity, config, flag_file, build),
             Err(code) => code,
+        }
+    }
+
+    /// Prints settings, or what can be set.
+    #[cfg(feature = "cli")]
+    fn explain<S: Settings>(&self, arguments: &Arguments, part: cli::Settings) -> ExitCode
+    where
+        R: Rules<S>,
+    {
+        let name = &self.identity.name;
+        let loader = self.loader(|loader| arguments.configure(loader));
+        let (in_columns, key) = (part == cli::Settings::InEffect, arguments.key.as_deref());
+        let said = match part {
+            cli::Settings::InEffect | cli::Settings::Json => {
+                let config = match self.load_config::<S>(loader, &arguments.urls) {
+                    Ok(config) => config,
+                    Err(code) => return code,
+                };
+                match explain::select(&config.report(), key) {
+                    Ok(settings) if in_columns => Ok(explain::columns(&settings)),
+                    Ok(settings) => Ok(explain::json(&settings)),
+                    Err(unknown) => {
+                        say_wrong(&format!("{name}: {unknown}"));
+                        return ExitCode::from(EX_USAGE);
+                    }
+                }
+            }
+            cli::Settings::Docs => loader
+                .reference::<Framework, S>()
+                .map(|reference| explain::markdown(name, &reference)),
+            cli::Settings::Schema => {
+                Ok(explain::pretty(&loader.json_schema::<Framework, S>().to_string()))
+            }
+            cli::Settings::Default => loader.default_file::<Framework, S>(),
+        };
+        match said {
+            Ok(text) => {
+                say(text.trim_end());
+                ExitCode::SUCCESS
+            }
+            Err(errors) => {
+                say_wrong(&format!("{name}: {errors}"));
+                ExitCode::from(EX_CONFIG)
+            }
         }
     }
 
@@ -277,19 +324,33 @@ impl<R> Service<R> {
     where
         R: Rules<S>,
     {
-        let loader = self.loader(configure);
-        let wrong = |errors: &dyn std::fmt::Display| {
-            say_wrong(&format!("{}: {errors}", self.identity.name));
-            ExitCode::from(EX_CONFIG)
-        };
-        let loader = remotes::add(loader, urls, &self.remotes).map_err(|error| wrong(&error))?;
+        let config = self.load_config(self.loader(configure), urls)?;
+        let flag_file = FlagFile::load(&config.framework().flags, &config.report());
+        Ok((config, flag_file.map_err(|error| self.wrong(&error))?))
+    }
+
+    /// Loads the config alone.
+    fn load_config<S: Settings>(
+        &self,
+        loader: Loader,
+        urls: &[String],
+    ) -> Result<Config<S>, ExitCode>
+    where
+        R: Rules<S>,
+    {
+        let loader =
+            remotes::add(loader, urls, &self.remotes).map_err(|error| self.wrong(&error))?;
         let rules = self.rules.clone();
         let config = Live::start(loader, move |framework: &Framework, settings: &S| {
             rules::problems(framework, settings, &rules)
         });
-        let config = config.map_err(|errors| wrong(&errors))?;
-        let flag_file = FlagFile::load(&config.framework().flags, &config.report());
-        Ok((config, flag_file.map_err(|error| wrong(&error))?))
+        config.map_err(|errors| self.wrong(&errors))
+    }
+
+    /// Says that the config is wrong.
+    fn wrong(&self, what: &dyn std::fmt::Display) -> ExitCode {
+        say_wrong(&format!("{}: {what}", self.identity.name));
+        ExitCode::from(EX_CONFIG)
     }
 }
 

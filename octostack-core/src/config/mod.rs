@@ -133,6 +133,7 @@
 mod bindings;
 mod bounds;
 mod check;
+mod default_file;
 mod deserialize;
 mod disk;
 mod document;
@@ -142,6 +143,7 @@ mod dotenv;
 mod env;
 mod error;
 mod given;
+mod json_schema;
 mod keep;
 #[cfg(feature = "reload")]
 pub mod live;

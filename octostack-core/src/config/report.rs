@@ -2,11 +2,12 @@
 
 use super::error::Origin;
 use super::schema::Schema;
+use super::suggest::nearest;
 use super::tree::{Node, push_key};
 use crate::inspect::Value;
 use crate::secret::REDACTED;
 use serde_json::Value as Json;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 /// One setting in effect.
@@ -80,6 +81,17 @@ impl Report {
     /// The setting `key`.
     pub fn get(&self, key: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    /// The setting or section whose name is most like `written`, if one is alike enough to have
+    /// been meant.
+    pub fn nearest(&self, written: &str) -> Option<&str> {
+        let sections = |key: &'_ str| key.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
+        let names = self.settings.iter().flat_map(|setting| {
+            let ends = sections(&setting.key).into_iter().chain([setting.key.len()]);
+            ends.map(|end| &setting.key[..end])
+        });
+        nearest(written, names.collect::<BTreeSet<_>>())
     }
 
     /// Keys of all secrets.

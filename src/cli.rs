@@ -1,9 +1,10 @@
 //! The command line: what the process is asked to do.
+use crate::contract::Format;
 use octostack_core::Identity;
 use octostack_core::config::Loader;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the process is asked to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub(crate) enum Command {
     Run,
     /// Load and validate the config, and say what is wrong.
     Check,
+    /// Print what the service needs and offers.
+    Contract(Format),
+    /// Say where manifests contradict it.
+    ContractCheck,
     /// Print how to use it.
     Help,
     /// Print name and version.
@@ -24,8 +29,14 @@ pub(crate) enum Command {
 pub(crate) struct Arguments {
     pub(crate) command: Command,
     files: Vec<PathBuf>,
+    /// Config documents that are to be fetched.
+    pub(crate) urls: Vec<String>,
     config_dir: Option<PathBuf>,
     set: Vec<(String, String)>,
+    /// Manifests to check; `-` is standard input.
+    pub(crate) manifests: Vec<PathBuf>,
+    /// The container to look at in them.
+    pub(crate) container: Option<String>,
 }
 
 /// What is wrong with a command line.
@@ -51,6 +62,7 @@ impl Arguments {
         let mut parser = lexopt::Parser::from_args(arguments);
         let mut understood = Self::default();
         let mut command = None;
+        let mut format = None;
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => {
@@ -59,15 +71,64 @@ impl Arguments {
                 Short('V') | Long("version") => {
                     return Ok(Self { command: Command::Version, ..understood });
                 }
-                Short('c') | Long("config") => understood.files.push(parser.value()?.into()),
+                Short('c') | Long("config") => understood.add(&parser.value()?)?,
                 Long("config-dir") => understood.config_dir = Some(parser.value()?.into()),
                 Long("set") => understood.set.push(pair(&parser.value()?)?),
+                Long("format") => format = Some(format_of(&parser.value()?)?),
+                Long("container") => understood.container = Some(parser.value()?.string()?),
                 Value(word) if command.is_none() => command = Some(command_of(&word)?),
+                Value(word) if command == Some(Command::ContractCheck) => {
+                    understood.manifests.push(word.into());
+                }
+                Value(word) if word == "check" && matches!(command, Some(Command::Contract(_))) => {
+                    command = Some(Command::ContractCheck);
+                }
                 other => return Err(other.unexpected().into()),
             }
         }
         understood.command = command.unwrap_or_default();
-        Ok(understood)
+        understood.with_format(format)
+    }
+
+    /// Looks whether the options belong to the command.
+    fn with_format(mut self, format: Option<Format>) -> Result<Self, UsageError> {
+        match (&mut self.command, format) {
+            (_, None) => {}
+            (Command::Contract(chosen), Some(format)) => *chosen = format,
+            (_, Some(_)) => return Err(UsageError("--format is for `contract`".into())),
+        }
+        let checks = self.command == Command::ContractCheck;
+        if self.container.is_some() && !checks {
+            return Err(UsageError("--container is for `contract check`".into()));
+        }
+        if checks && self.manifests.is_empty() {
+            let message = "`contract check` needs a manifest: a file, or - for standard input";
+            return Err(UsageError(message.into()));
+        }
+        Ok(self)
+    }
+
+    /// The config directory that is named, if one is.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.config_dir.as_deref()
+    }
+
+    /// Adds the keys that the command line sets.
+    pub(crate) fn set_keys(&self, loader: Loader) -> Loader {
+        self.set.iter().fold(loader, |loader, (key, value)| loader.set(key, value))
+    }
+
+    /// Adds a file, or an address.
+    fn add(&mut self, named: &OsStr) -> Result<(), UsageError> {
+        match named.to_str().filter(|text| text.contains("://")) {
+            None => self.files.push(named.into()),
+            Some(url) if cfg!(feature = "config-http") => self.urls.push(url.to_owned()),
+            Some(_) => {
+                let what = "--config takes a file; this service is built without `config-http`";
+                return Err(UsageError(what.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Adds what the command line says about the config.
@@ -78,10 +139,7 @@ impl Arguments {
         for file in &self.files {
             loader = loader.file(file);
         }
-        for (key, value) in &self.set {
-            loader = loader.set(key, value);
-        }
-        loader
+        self.set_keys(loader)
     }
 }
 
@@ -89,10 +147,23 @@ fn command_of(word: &OsStr) -> Result<Command, UsageError> {
     match word.to_str() {
         Some("run") => Ok(Command::Run),
         Some("check") => Ok(Command::Check),
+        Some("contract") => Ok(Command::Contract(Format::default())),
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
         _ => Err(UsageError(format!(
-            "there is no command `{}`; the commands are run and check",
+            "there is no command `{}`; the commands are run, check and contract",
+            word.to_string_lossy().escape_debug()
+        ))),
+    }
+}
+
+fn format_of(word: &OsStr) -> Result<Format, UsageError> {
+    match word.to_str() {
+        Some("json") => Ok(Format::Json),
+        Some("env") => Ok(Format::Env),
+        Some("k8s") => Ok(Format::Kubernetes),
+        _ => Err(UsageError(format!(
+            "there is no format `{}`; the formats are json, env and k8s",
             word.to_string_lossy().escape_debug()
         ))),
     }
@@ -131,16 +202,22 @@ pub(crate) fn help(me: &Identity) -> String {
         "\
 {name} {version}
 
-Usage: {name} [run | check] [options]
+Usage: {name} [run | check | contract | contract check FILE] [options]
 
 Commands:
   run      serve; the default
   check    load and validate the config and the flags, print every problem
+  contract
+           print what the service needs and offers: variables, ports, probes, its end
+  contract check FILE
+           say where a Kubernetes manifest contradicts that; FILE repeatable, - for standard input
 
 Options:
   -c, --config FILE       a config file (TOML, YAML, JSON) over those of the directory; repeatable
       --config-dir DIR    where default.* and {{APP_ENV}}.* are; default: $CONFIG_DIR, else ./config
       --set KEY=VALUE     sets a key above all other sources; not for secrets; repeatable
+      --format FORMAT     of contract: json, the default, env or k8s
+      --container NAME    of contract check: the container to look at; default: {name}
   -h, --help              prints this
   -V, --version           prints name and version
 
@@ -160,7 +237,7 @@ Exit codes:
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, Command, help};
+    use super::{Arguments, Command, Format, help};
     use octostack_core::Identity;
 
     fn parse(line: &str) -> Result<Arguments, String> {
@@ -176,6 +253,14 @@ mod tests {
         assert_eq!(all.files, ["a.toml", "b.yaml"].map(std::path::PathBuf::from));
         assert_eq!(all.config_dir, Some("etc".into()));
         assert_eq!(all.set, [("a.b".to_owned(), "c=d".to_owned())]);
+        let format = |format| Command::Contract(format);
+        assert_eq!(parse("contract").unwrap().command, format(Format::Json));
+        assert_eq!(parse("contract --format k8s").unwrap().command, format(Format::Kubernetes));
+        assert_eq!(parse("--format=env contract").unwrap().command, format(Format::Env));
+        let check = parse("contract check a.yaml - --container web").unwrap();
+        assert_eq!(check.command, Command::ContractCheck);
+        assert_eq!(check.manifests, ["a.yaml", "-"].map(std::path::PathBuf::from));
+        assert_eq!(check.container.as_deref(), Some("web"));
         assert_eq!(parse("check --help").unwrap().command, Command::Help);
         assert_eq!(parse("-V").unwrap().command, Command::Version);
     }
@@ -183,7 +268,20 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         for (line, error) in [
-            ("serve", "there is no command `serve`; the commands are run and check; see --help"),
+            (
+                "serve",
+                "there is no command `serve`; the commands are run, check and contract; see --help",
+            ),
+            ("check --format env", "--format is for `contract`; see --help"),
+            ("contract --container a", "--container is for `contract check`; see --help"),
+            (
+                "contract check",
+                "`contract check` needs a manifest: a file, or - for standard input; see --help",
+            ),
+            (
+                "contract --format yaml",
+                "there is no format `yaml`; the formats are json, env and k8s; see --help",
+            ),
             ("run run", "unexpected argument \"run\"; see --help"),
             ("--port 1", "invalid option '--port'; see --help"),
             ("--config", "missing argument for option '--config'; see --help"),

@@ -159,14 +159,19 @@ impl fmt::Display for FlagFile {
     }
 }
 
-/// A relative path in a config file starts where that file is.
-fn resolve(path: &Path, report: &Report) -> PathBuf {
-    match report.get("flags.source").map(|setting| &setting.origin) {
+/// A relative path in a config file starts where that file is; in a remote document, which is
+/// nowhere here, it does not.
+fn resolve(named: &Path, report: &Report) -> PathBuf {
+    let origin = report.get("flags.source").map(|setting| &setting.origin);
+    match origin {
+        Some(Origin::File { path, .. }) if path.to_string_lossy().contains("://") => {
+            named.to_owned()
+        }
         Some(Origin::File { path: config, .. }) => match config.parent() {
-            Some(dir) => dir.join(path),
-            None => path.to_owned(),
+            Some(dir) => dir.join(named),
+            None => named.to_owned(),
         },
-        _ => path.to_owned(),
+        _ => named.to_owned(),
     }
 }
 

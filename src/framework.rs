@@ -58,8 +58,13 @@ impl Framework {
         parts.into_iter().flat_map::<Vec<_>, _>(within).collect()
     }
 
-    /// The variables without prefix that set keys of these sections.
+    /// Lets the variables without prefix set keys of these sections.
     pub(crate) fn bare(loader: Loader) -> Loader {
+        Self::bare_names().fold(loader, |loader, (name, key)| loader.bare(name, key))
+    }
+
+    /// The variables without prefix, and the keys that they set.
+    pub(crate) fn bare_names() -> impl Iterator<Item = (&'static str, &'static str)> {
         let all = [
             ("HOST", "server.host"),
             ("PORT", "server.port"),
@@ -82,7 +87,7 @@ impl Framework {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "telemetry.traces.max_queue_size"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "telemetry.traces.max_batch_size"),
         ]);
-        all.into_iter().fold(loader, |loader, (name, key)| loader.bare(name, key))
+        all.into_iter()
     }
 }
 

@@ -47,10 +47,11 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `--config`, `--set` |
+//! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `contract`, `--config`, `--set` |
 //! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
+//! | `config-http` | no | `--config https://…` and `CONFIG_URL`: settings from a server, with a cache for when it is down |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
@@ -59,6 +60,8 @@ mod attached;
 mod channel;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod contract;
 mod endpoint;
 mod flag_file;
 mod framework;
@@ -66,6 +69,7 @@ mod inbound;
 mod live;
 pub mod prelude;
 mod reload;
+mod remotes;
 mod rules;
 mod run;
 mod service;
@@ -139,6 +143,8 @@ mod book {
     mod bindings {}
     #[doc = include_str!("../docs/reload.md")]
     mod reload {}
+    #[doc = include_str!("../docs/contract.md")]
+    mod contract {}
     #[doc = include_str!("../docs/flags.md")]
     mod flags {}
     #[doc = include_str!("../docs/operating.md")]

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the admin port gets to finish its last answers.
-const ADMIN_END: Duration = Duration::from_secs(1);
+pub(crate) const ADMIN_END: Duration = Duration::from_secs(1);
 
 /// The parts that run for the service, shared with its [`App`].
 pub(crate) struct Runtime {

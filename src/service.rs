@@ -1,12 +1,17 @@
 #[cfg(feature = "cli")]
 use crate::cli::{self, Arguments, Command};
+#[cfg(feature = "cli")]
+use crate::contract::check::{Check, Unreadable, manifests};
+#[cfg(feature = "cli")]
+use crate::contract::{Contract, Verdict};
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
-use crate::{App, BoxError, Identity, NoRules, Problem, Rules, RulesFor, rules, run};
+use crate::{App, BoxError, Identity, NoRules, Problem, Rules, RulesFor, remotes, rules, run};
 use axum::Router;
 use octostack_core::config::Loader;
 use octostack_core::config::live::Live;
+use octostack_core::config::remote::Remote;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,13 +33,14 @@ pub(crate) const EX_CONFIG: u8 = 78;
 pub struct Service<R = NoRules> {
     identity: Identity,
     config_dir: Option<PathBuf>,
+    remotes: Vec<Remote>,
     rules: R,
 }
 
 impl Service {
     /// A service with the given identity.
     pub const fn new(identity: Identity) -> Self {
-        Self { identity, config_dir: None, rules: NoRules }
+        Self { identity, config_dir: None, remotes: Vec::new(), rules: NoRules }
     }
 
     /// Checks settings beyond their types: what no single value shows. The rule returns everything
@@ -82,8 +88,8 @@ impl Service {
     where
         F: Fn(&S) -> Vec<Problem> + Send + Sync + 'static,
     {
-        let Self { identity, config_dir, rules: NoRules } = self;
-        Service { identity, config_dir, rules: RulesFor::new(rule) }
+        let Self { identity, config_dir, remotes, rules: NoRules } = self;
+        Service { identity, config_dir, remotes, rules: RulesFor::new(rule) }
     }
 }
 
@@ -125,6 +131,17 @@ impl<R> Service<R> {
         self
     }
 
+    /// Adds settings from a source of your own, above config files and below the environment: see
+    /// [`remote`](octostack_core::config::remote). It is asked before the service starts, and
+    /// followed while it runs.
+    ///
+    /// With feature `config-http` a document at an address needs no code: `--config https://…`, or
+    /// the variable `CONFIG_URL`.
+    pub fn remote(mut self, remote: &Remote) -> Self {
+        self.remotes.push(remote.clone());
+        self
+    }
+
     /// Does what the command line says: serves what `build` makes, or checks the config. Without
     /// feature `cli` it serves.
     ///
@@ -144,7 +161,7 @@ impl<R> Service<R> {
         #[cfg(feature = "cli")]
         return self.obey(build);
         #[cfg(not(feature = "cli"))]
-        self.serve(build, |loader| loader)
+        self.serve(build, |loader| loader, &[])
     }
 
     #[cfg(feature = "cli")]
@@ -165,34 +182,89 @@ impl<R> Service<R> {
         match arguments.command {
             Command::Help => say(&cli::help(&self.identity)),
             Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
-            Command::Check => match self.load::<S>(|loader| arguments.configure(loader)) {
-                Ok((config, flag_file)) => {
-                    let warnings = config.warnings();
-                    let warnings = warnings.iter().chain(flag_file.warnings());
-                    warnings.for_each(|warning| say_wrong(warning));
-                    if let Some(problems) = flag_file.broken() {
-                        say_wrong(&format!("{}: {problems}", self.identity.name));
-                        return ExitCode::from(EX_CONFIG);
+            Command::Check => {
+                match self.load::<S>(|loader| arguments.configure(loader), &arguments.urls) {
+                    Ok((config, flag_file)) => {
+                        let warnings = config.warnings();
+                        let warnings = warnings.iter().chain(flag_file.warnings());
+                        warnings.for_each(|warning| say_wrong(warning));
+                        if let Some(problems) = flag_file.broken() {
+                            say_wrong(&format!("{}: {problems}", self.identity.name));
+                            return ExitCode::from(EX_CONFIG);
+                        }
+                        say(&summary(&config, &flag_file));
                     }
-                    say(&summary(&config, &flag_file));
+                    Err(code) => return code,
                 }
-                Err(code) => return code,
-            },
-            Command::Run => return self.serve(build, |loader| arguments.configure(loader)),
+            }
+            Command::Contract(format) => {
+                say(self.contract::<S>(&arguments).render(format).trim_end());
+            }
+            Command::ContractCheck => return self.check_manifests::<S>(&arguments),
+            Command::Run => {
+                return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
+            }
         }
         ExitCode::SUCCESS
     }
 
-    fn serve<S, F, Fut>(self, build: F, configure: impl FnOnce(Loader) -> Loader) -> ExitCode
+    fn serve<S, F, Fut>(
+        self,
+        build: F,
+        configure: impl FnOnce(Loader) -> Loader,
+        urls: &[String],
+    ) -> ExitCode
     where
         S: Settings,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
     {
-        match self.load(configure) {
+        match self.load(configure, urls) {
             Ok((config, flag_file)) => run::run(self.identity, config, flag_file, build),
             Err(code) => code,
+        }
+    }
+
+    /// What the service needs and offers, as far as that depends on the config as it is configured
+    /// here. What is wrong with it is for `check` to say.
+    #[cfg(feature = "cli")]
+    fn contract<S: Settings>(&self, arguments: &Arguments) -> Contract {
+        let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
+        Contract::of::<S>(&self.identity, &verdict.framework)
+    }
+
+    #[cfg(feature = "cli")]
+    fn check_manifests<S: Settings>(&self, arguments: &Arguments) -> ExitCode {
+        let contract = Contract::of::<S>(&self.identity, &Framework::default());
+        let container = arguments.container.as_deref();
+        let check = Check { contract: &contract, judge: &Verdict::of::<S>, container };
+        let found = manifests(&arguments.manifests).and_then(|files| check.run(&files));
+        match found {
+            Ok(found) => {
+                if !found.is_empty() {
+                    say_wrong(&found.to_string());
+                }
+                if !found.fit() {
+                    return ExitCode::FAILURE;
+                }
+                say(&found.summary());
+                ExitCode::SUCCESS
+            }
+            Err(Unreadable(why)) => {
+                say_wrong(&format!("{}: {why}", self.identity.name));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// What reads the settings of this process.
+    fn loader(&self, configure: impl FnOnce(Loader) -> Loader) -> Loader {
+        let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
+        let loader = configure(Framework::bare(loader));
+        match &self.config_dir {
+            Some(dir) => loader.fallback_dir(dir),
+            None => loader,
         }
     }
 
@@ -200,19 +272,17 @@ impl<R> Service<R> {
     fn load<S: Settings>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,
+        urls: &[String],
     ) -> Result<(Config<S>, FlagFile), ExitCode>
     where
         R: Rules<S>,
     {
-        let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
-        let mut loader = configure(Framework::bare(loader));
-        if let Some(dir) = &self.config_dir {
-            loader = loader.fallback_dir(dir);
-        }
+        let loader = self.loader(configure);
         let wrong = |errors: &dyn std::fmt::Display| {
             say_wrong(&format!("{}: {errors}", self.identity.name));
             ExitCode::from(EX_CONFIG)
         };
+        let loader = remotes::add(loader, urls, &self.remotes).map_err(|error| wrong(&error))?;
         let rules = self.rules.clone();
         let config = Live::start(loader, move |framework: &Framework, settings: &S| {
             rules::problems(framework, settings, &rules)

@@ -12,6 +12,7 @@
 use crate::file::{self, ReadError};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+#[cfg(feature = "reload")]
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -44,12 +45,15 @@ type Things = BTreeMap<PathBuf, Thing>;
 type Links = BTreeMap<PathBuf, Option<PathBuf>>;
 
 /// All that a load has looked at, and what was there.
+#[cfg(feature = "reload")]
 #[derive(Clone)]
 #[cfg_attr(not(feature = "reload"), allow(dead_code, reason = "only a watch looks again"))]
 pub(super) struct Consulted {
+    #[cfg(feature = "reload")]
     hash: RandomState,
     paths: Things,
     /// Directories with a `..data`, and where it leads.
+    #[cfg(feature = "reload")]
     volumes: BTreeMap<PathBuf, PathBuf>,
 }
 
@@ -150,15 +154,15 @@ impl Disk {
     }
 
     /// All that has been looked at.
+    #[cfg(feature = "reload")]
     pub(super) fn into_consulted(self) -> Consulted {
-        let links = self.links.into_inner().into_iter();
-        let volumes = links.filter_map(|(mut link, target)| {
-            let target = target.filter(|_| link.ends_with(DATA))?;
-            let data = beside(&link, &target);
-            link.pop();
-            Some((link, data))
-        });
-        Consulted { hash: self.hash, paths: self.paths.into_inner(), volumes: volumes.collect() }
+        Consulted {
+            #[cfg(feature = "reload")]
+            hash: self.hash,
+            paths: self.paths.into_inner(),
+            #[cfg(feature = "reload")]
+            volumes: volumes(self.links.into_inner()),
+        }
     }
 
     /// Whether a volume was exchanged since it was first looked at, or another link turned, so
@@ -228,6 +232,18 @@ impl Disk {
         self.links.borrow_mut().insert(path.to_owned(), target.clone());
         target
     }
+}
+
+/// Directories with a `..data`, and where it leads.
+#[cfg(feature = "reload")]
+fn volumes(links: Links) -> BTreeMap<PathBuf, PathBuf> {
+    let volume = |(mut link, target): (PathBuf, Option<PathBuf>)| {
+        let target = target.filter(|_| link.ends_with(DATA))?;
+        let data = beside(&link, &target);
+        link.pop();
+        Some((link, data))
+    };
+    links.into_iter().filter_map(volume).collect()
 }
 
 /// The path that the `target` of a link means.
@@ -317,6 +333,7 @@ impl Consulted {
 
 /// How many paths. Not which: where the path of a secret belongs, somebody may have written the
 /// secret.
+#[cfg(feature = "reload")]
 impl fmt::Debug for Consulted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Consulted({} paths)", self.paths.len())

@@ -7,6 +7,7 @@ use super::disk::Disk;
 use super::env::Variable;
 use super::error::{Error, ErrorKind, Origin};
 use super::parse::SyntaxError;
+use super::source::syntax;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,10 +32,7 @@ pub(super) fn read(path: &Path, disk: &Disk, errors: &mut Vec<Error>) -> Vec<(St
             assignments.into_iter().map(variable).collect()
         }
         Err(wrong) => {
-            errors.extend(wrong.into_iter().map(|error| {
-                let place = Origin::at(&path, error.line, error.column);
-                Error::new(ErrorKind::Syntax, &[], error.message).with_origin(place)
-            }));
+            errors.extend(syntax(wrong, &path));
             Vec::new()
         }
     }

@@ -102,6 +102,8 @@ pub enum ErrorKind {
     Ambiguous,
     /// A secret on the command line, where other processes can read it.
     SecretOnCommandLine,
+    /// A secret in a remote document, which others can read.
+    SecretInRemote,
     /// A mistake in the settings struct itself: two keys with one variable, a reserved name.
     BadSchema,
     /// A value that its type refused.

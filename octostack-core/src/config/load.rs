@@ -3,17 +3,19 @@
 
 use super::bindings::{self, Sources};
 use super::check::{Extent, check};
-use super::deserialize::{deserialize, quotes, secrets};
-use super::disk::Disk;
+use super::deserialize::deserialize;
+#[cfg(feature = "reload")]
+use super::documents::secrets_in;
 use super::env::{Names, Variables};
 use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
 use super::keep::{Kept, Waiting};
-use super::loader::{Loaded, Loader, RESERVED_SECTIONS};
+use super::loader::{Loaded, Loader, Outside, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
+use super::refusal::{invalid, unique};
 use super::report::Report;
 use super::schema::{Kind, Schema, Table};
-use super::source::read_file;
+use super::source::{parse_file, read_file};
 use super::suggest::nearest;
 use super::text;
 use super::tree::{Data, Node, Step};
@@ -21,12 +23,11 @@ use crate::inspect::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashSet;
 
 /// What has been found so far.
 pub(super) struct Pass<'a> {
     loader: &'a Loader,
-    disk: &'a Disk,
+    outside: Outside<'a>,
     names: &'a Names<'a>,
     /// All settings: the framework's sections and the service's own.
     schema: &'a Schema,
@@ -50,7 +51,7 @@ impl Pass<'_> {
     /// has been seen to be right.
     pub(super) fn run<F, S>(
         loader: &Loader,
-        disk: &Disk,
+        outside: Outside<'_>,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
     ) -> Result<Reloading<F, S>, Errors>
@@ -63,7 +64,7 @@ impl Pass<'_> {
         let (names, collisions) = Names::new(&loader.prefix, &schema, &loader.bare);
         let mut pass = Pass {
             loader,
-            disk,
+            outside,
             names: &names,
             schema: &schema,
             tree: Node::empty(),
@@ -75,12 +76,17 @@ impl Pass<'_> {
             // With two meanings for one name, whatever else is said may be wrong.
             return Err(pass.errors.into());
         }
-        let variables = loader.all_variables(disk, &mut pass.errors);
-        let plan = loader.plan(&variables, disk);
+        let variables = loader.all_variables(outside.disk, &mut pass.errors);
+        let plan = loader.plan(&variables, outside.disk);
         pass.errors.extend(plan.errors);
         for file in &plan.files {
             pass.file(file);
         }
+        for (path, text) in loader.texts.iter().flatten() {
+            pass.source(parse_file(text, path));
+        }
+        #[cfg(feature = "reload")]
+        pass.remotes();
         pass.environment(&variables);
         pass.command_line();
         pass.whole();
@@ -145,16 +151,37 @@ impl Pass<'_> {
     }
 
     fn file(&mut self, path: &std::path::Path) {
-        match read_file(path, self.disk) {
+        self.source(read_file(path, self.outside.disk));
+    }
+
+    fn source(&mut self, read: Result<Node, Vec<Error>>) {
+        match read {
             Ok(node) => self.lay(node),
             Err(errors) => self.errors.extend(errors),
+        }
+    }
+
+    #[cfg(feature = "reload")]
+    fn remotes(&mut self) {
+        let documents = self.outside.documents;
+        self.warnings.extend(documents.warnings());
+        for read in documents.read() {
+            match read {
+                Ok(node) => {
+                    let variable = |path: &[Step]| self.names.variable(path);
+                    let secrets = secrets_in(&node, self.schema, &variable);
+                    self.errors.extend(secrets);
+                    self.lay(node);
+                }
+                Err(errors) => self.errors.extend(errors),
+            }
         }
     }
 
     fn environment(&mut self, variables: &Variables) {
         self.errors.extend(self.loader.not_text());
         let known = self.loader.known_names();
-        let found = self.names.read(variables, &known, self.disk);
+        let found = self.names.read(variables, &known, self.outside.disk);
         self.errors.extend(found.errors);
         self.warnings.extend(found.warnings);
         self.bindings(variables, &found.nodes);
@@ -168,7 +195,7 @@ impl Pass<'_> {
         let root = self.loader.binding_root(variables);
         let (below, set) = (&self.tree, &self.loader.set[..]);
         let sources = Sources { below, variables: nodes, set };
-        let attached = bindings::attach(self.schema, self.names, &sources, root, self.disk);
+        let attached = bindings::attach(self.schema, self.names, &sources, root, self.outside.disk);
         self.errors.extend(attached.errors);
         self.warnings.extend(attached.warnings);
         for (keys, node) in attached.nodes {
@@ -338,37 +365,4 @@ fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
         kind: Kind::Table(all),
     };
     (schema, errors)
-}
-
-/// What the service's own validation found, with the place of each value.
-fn invalid(problems: Vec<Problem>, tree: &Node, schema: &Schema) -> Vec<Error> {
-    let secrets = secrets(tree, schema);
-    let error = |problem: Problem| {
-        let keys = problem.key.split('.').filter(|key| !key.is_empty());
-        let path: Vec<_> = keys.map(|key| Step::Key(key.to_owned())).collect();
-        // A default has no place to look at.
-        let origin = tree.nearest(&path).origin.clone();
-        let origin = Some(origin).filter(|origin| !path.is_empty() && *origin != Origin::Default);
-        let message = if quotes(&problem.message, &secrets) {
-            "refused by the service (details withheld: they repeat a secret)".to_owned()
-        } else {
-            problem.message
-        };
-        let mut error = Error::new(ErrorKind::Invalid, &path, message).with_origin(origin);
-        error.key = problem.key;
-        error
-    };
-    problems.into_iter().map(error).collect()
-}
-
-/// Without what two checks found alike.
-fn unique(errors: Vec<Error>) -> Vec<Error> {
-    let mut seen = HashSet::new();
-    let mut errors = errors;
-    errors.retain(|error| {
-        // Errors about whole sources differ by what they say only.
-        let message = error.path.is_empty().then(|| error.message.clone());
-        seen.insert((error.kind, error.path.clone(), error.origin.clone(), message))
-    });
-    errors
 }

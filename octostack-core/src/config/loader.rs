@@ -1,28 +1,29 @@
 //! Where settings come from.
 
-use super::disk::{Consulted, Disk};
-use super::dotenv;
-use super::env::{OWN, Variable, Variables};
+#[cfg(feature = "reload")]
+use super::disk::Consulted;
+use super::disk::Disk;
+#[cfg(feature = "reload")]
+use super::documents::Documents;
+use super::env::{Variable, Variables};
 use super::error::{Error, ErrorKind, Errors};
 use super::keep::Kept;
 use super::load::{Pass, Reloading};
+#[cfg(feature = "reload")]
+use super::remote::Remote;
 use super::report::Report;
-use super::source::find;
 use crate::inspect::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::hash::RandomState;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The sections of the framework. A service's own settings cannot have these names, whether or not
 /// the section is built into it, so that adding one later breaks nobody.
 pub const RESERVED_SECTIONS: [&str; 7] =
     ["server", "lifecycle", "telemetry", "flags", "admin", "secrets", "chaos"];
-
-/// The environment that a service runs in unless it is told.
-const DEFAULT_ENVIRONMENT: &str = "development";
 
 /// How often a load begins anew because a volume was exchanged meanwhile. Kubernetes does so once
 /// a minute at most.
@@ -38,12 +39,16 @@ pub struct Loader {
     pub(super) bare: Vec<(String, String)>,
     pub(super) known: BTreeSet<String>,
     pub(super) set: Vec<(String, String)>,
-    not_text: BTreeSet<String>,
-    config_dir: Option<PathBuf>,
-    fallback_dir: Option<PathBuf>,
-    files: Vec<PathBuf>,
-    dotenv: Option<PathBuf>,
-    environment_name: Option<String>,
+    pub(super) not_text: BTreeSet<String>,
+    pub(super) config_dir: Option<PathBuf>,
+    pub(super) fallback_dir: Option<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
+    pub(super) dotenv: Option<PathBuf>,
+    #[cfg(feature = "reload")]
+    pub(super) remotes: Vec<Remote>,
+    /// In place of all files on disk.
+    pub(super) texts: Option<Vec<(PathBuf, String)>>,
+    pub(super) environment_name: Option<String>,
     /// By which secrets are told apart without keeping them; the same for all loads.
     pub(super) hash: RandomState,
 }
@@ -77,11 +82,21 @@ pub struct Loaded<F, S> {
     pub files: Vec<PathBuf>,
 }
 
-/// Files to read, and the environment's name, once the sources agree.
-pub(super) struct Plan {
-    pub(super) environment: String,
-    pub(super) files: Vec<PathBuf>,
-    pub(super) errors: Vec<Error>,
+/// A load, and what it has read, also where that was wrong.
+pub(super) struct Attempt<F, S> {
+    pub(super) loaded: Result<Reloading<F, S>, Errors>,
+    #[cfg(feature = "reload")]
+    pub(super) consulted: Consulted,
+    #[cfg(feature = "reload")]
+    pub(super) documents: Documents,
+}
+
+/// What a load reads beside the variables of the process, as it is at one time.
+#[derive(Clone, Copy)]
+pub(super) struct Outside<'a> {
+    pub(super) disk: &'a Disk,
+    #[cfg(feature = "reload")]
+    pub(super) documents: &'a Documents,
 }
 
 impl Loader {
@@ -101,6 +116,9 @@ impl Loader {
             fallback_dir: None,
             files: Vec::new(),
             dotenv: None,
+            #[cfg(feature = "reload")]
+            remotes: Vec::new(),
+            texts: None,
             environment_name: None,
             hash: RandomState::new(),
         }
@@ -185,6 +203,22 @@ impl Loader {
         self
     }
 
+    /// Adds a document that was fetched, over all files. A later one wins. What a load sees is what
+    /// `remote` holds by then; it may not set secrets.
+    #[cfg(feature = "reload")]
+    pub fn remote(mut self, remote: &Remote) -> Self {
+        self.remotes.push(remote.clone());
+        self
+    }
+
+    /// Takes these as the config files, lowest first, in place of all that are on disk: for tools
+    /// that look at the config of another machine. A path says what a file is called, and by its
+    /// ending what it is.
+    pub fn texts(mut self, files: impl IntoIterator<Item = (PathBuf, String)>) -> Self {
+        self.texts = Some(files.into_iter().collect());
+        self
+    }
+
     /// Sets the environment that the service runs in. Beats `APP_ENV`.
     pub fn environment_name(mut self, name: impl Into<String>) -> Self {
         self.environment_name = Some(name.into());
@@ -223,139 +257,49 @@ impl Loader {
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        self.attempt(&validate, None).0.map(|(loaded, ..)| loaded)
+        self.attempt(&validate, None).loaded.map(|(loaded, ..)| loaded)
     }
 
     /// As [`load_with`](Self::load_with), at a reload: what only a restart can change is as in
-    /// `kept`. Says what it has looked at, also where that was wrong.
+    /// `kept`. Says what it has looked at, also where that was wrong. What remotes hold is used as
+    /// it is now.
     pub(super) fn attempt<F, S>(
         &self,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
-    ) -> (Result<Reloading<F, S>, Errors>, Consulted)
+    ) -> Attempt<F, S>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
+        #[cfg(feature = "reload")]
+        let documents = Documents::of(self);
         let mut attempts = 1;
         loop {
             let disk = Disk::new(&self.hash);
-            let loaded = Pass::run(self, &disk, validate, kept);
-            if !disk.torn() {
-                return (loaded, disk.into_consulted());
+            let outside = Outside {
+                disk: &disk,
+                #[cfg(feature = "reload")]
+                documents: &documents,
+            };
+            let mut loaded = Pass::run(self, outside, validate, kept);
+            let torn = disk.torn();
+            if torn && attempts < MOST_ATTEMPTS {
+                attempts += 1;
+                continue;
             }
-            if attempts == MOST_ATTEMPTS {
+            if torn {
                 let message = "the config is exchanged faster than it can be read";
                 let error = Error::new(ErrorKind::Unreadable, &[], message);
-                return (Err(vec![error].into()), disk.into_consulted());
+                loaded = Err(vec![error].into());
             }
-            attempts += 1;
+            return Attempt {
+                loaded,
+                #[cfg(feature = "reload")]
+                consulted: disk.into_consulted(),
+                #[cfg(feature = "reload")]
+                documents,
+            };
         }
     }
-
-    /// The name of the environment that the service runs in.
-    fn runs_in(&self) -> &str {
-        let named = self.environment_name.as_deref();
-        let named = named.or_else(|| own(&self.prefix, &self.variables, "APP_ENV"));
-        named.unwrap_or(DEFAULT_ENVIRONMENT)
-    }
-
-    /// The variables of the process, and below them those of `.env`, if that counts.
-    pub(super) fn all_variables(&self, disk: &Disk, errors: &mut Vec<Error>) -> Variables {
-        let mut all = self.variables.clone();
-        let counts = self.runs_in() == DEFAULT_ENVIRONMENT;
-        if let Some(path) = self.dotenv.as_ref().filter(|path| counts && disk.exists(path)) {
-            for (name, variable) in dotenv::read(path, disk, errors) {
-                if name == "APP_ENV" || name == format!("{}APP_ENV", self.prefix) {
-                    errors.push(dotenv::no_environment(&name, &variable));
-                }
-                all.entry(name).or_insert(variable);
-            }
-        }
-        all
-    }
-
-    /// The directory of what a platform attaches.
-    pub(super) fn binding_root<'a>(&self, variables: &'a Variables) -> Option<&'a Path> {
-        own(&self.prefix, variables, "SERVICE_BINDING_ROOT").map(Path::new)
-    }
-
-    /// Prefixed names that are not those of settings.
-    pub(super) fn known_names(&self) -> BTreeSet<String> {
-        let own = OWN.map(|name| format!("{}{name}", self.prefix));
-        self.known.iter().cloned().chain(own).collect()
-    }
-
-    /// Variables that would be read but are no text.
-    pub(super) fn not_text(&self) -> impl Iterator<Item = Error> + '_ {
-        let ours = |name: &&String| {
-            let bare = name.strip_suffix("_FILE").unwrap_or(name);
-            name.starts_with(&self.prefix)
-                || self.bare.iter().any(|(known, _)| known == bare)
-                || OWN.contains(&bare)
-        };
-        self.not_text.iter().filter(ours).map(|name| {
-            let message = format!("the variable {name} is not UTF-8 text");
-            Error::new(ErrorKind::Unreadable, &[], message)
-        })
-    }
-
-    /// Decides which files to read. `variables` are those of the process and of `.env`.
-    pub(super) fn plan(&self, variables: &Variables, disk: &Disk) -> Plan {
-        let mut errors = Vec::new();
-        let environment = self.runs_in().to_owned();
-        // It becomes part of a file name, a label and a log field.
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let usable = environment.chars().all(plain) && !environment.starts_with('.');
-        if !usable {
-            let message = "the name of the environment (APP_ENV) may hold letters, digits, `-`, \
-                           `_` and `.`, and cannot begin with `.`";
-            errors.push(Error::new(ErrorKind::OutOfRange, &[], message));
-        }
-        let mut files = Vec::new();
-        if let Some(dir) = self.directory(variables, disk, &mut errors) {
-            let mut stems = vec!["default"];
-            stems.extend(Some(&*environment).filter(|name| usable && *name != "default"));
-            for stem in stems {
-                match find(&dir, stem, disk) {
-                    Ok(found) => files.extend(found),
-                    Err(error) => errors.push(error),
-                }
-            }
-        }
-        if let Some(listed) = own(&self.prefix, variables, "CONFIG_FILE") {
-            // Several, as in PATH.
-            let paths = std::env::split_paths(listed);
-            files.extend(paths.filter(|path| !path.as_os_str().is_empty()));
-        }
-        files.extend(self.files.iter().cloned());
-        Plan { environment, files, errors }
-    }
-
-    fn directory(
-        &self,
-        variables: &Variables,
-        disk: &Disk,
-        errors: &mut Vec<Error>,
-    ) -> Option<PathBuf> {
-        let variable = own(&self.prefix, variables, "CONFIG_DIR").map(PathBuf::from);
-        if let Some(dir) = self.config_dir.clone().or(variable) {
-            if disk.is_dir(&dir) {
-                return Some(dir);
-            }
-            let message = format!("the config directory {} does not exist", dir.display());
-            errors.push(Error::new(ErrorKind::Unreadable, &[], message));
-            return None;
-        }
-        let usual = Path::new("config").to_path_buf();
-        let candidates = [Some(usual), self.fallback_dir.clone()];
-        candidates.into_iter().flatten().find(|dir| disk.is_dir(dir))
-    }
-}
-
-/// The value of a variable that is for the loader itself; the prefixed name wins.
-fn own<'a>(prefix: &str, variables: &'a Variables, name: &str) -> Option<&'a str> {
-    let prefixed = variables.get(&format!("{prefix}{name}"));
-    let variable = prefixed.or_else(|| variables.get(name))?;
-    Some(variable.value.as_str()).filter(|value| !value.is_empty())
 }

@@ -135,6 +135,9 @@ mod bounds;
 mod check;
 mod deserialize;
 mod disk;
+mod document;
+#[cfg(feature = "reload")]
+mod documents;
 mod dotenv;
 mod env;
 mod error;
@@ -149,6 +152,10 @@ mod parse;
 mod parse_json;
 mod parse_toml;
 mod parse_yaml;
+mod plan;
+mod refusal;
+#[cfg(feature = "reload")]
+pub mod remote;
 mod report;
 mod schema;
 mod service_links;
@@ -159,6 +166,7 @@ mod tree;
 #[cfg(feature = "reload")]
 mod watch;
 
+pub use document::{Document, Item};
 pub use error::{Error, ErrorKind, Errors, Origin};
 pub use keep::Waiting;
 pub use loader::{Loaded, Loader, RESERVED_SECTIONS};

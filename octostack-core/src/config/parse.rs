@@ -27,7 +27,16 @@ impl SyntaxError {
 
 /// Reads `text` in the format that the ending of `path` names; `None` for an unknown ending.
 pub(super) fn parse(text: &str, path: &Arc<Path>) -> Option<Result<Node, Vec<SyntaxError>>> {
-    match path.extension()?.to_str()? {
+    parse_as(path.extension()?.to_str()?, text, path)
+}
+
+/// Reads `text`, which came from `path`, in the format that this ending stands for.
+pub(super) fn parse_as(
+    extension: &str,
+    text: &str,
+    path: &Arc<Path>,
+) -> Option<Result<Node, Vec<SyntaxError>>> {
+    match extension {
         "toml" => Some(parse_toml::parse(text, path)),
         "yaml" | "yml" => Some(parse_yaml::parse(text, path).map_err(|error| vec![error])),
         "json" => Some(parse_json::parse(text, path).map_err(|error| vec![error])),

@@ -16,21 +16,7 @@ const MAX_COPIED: usize = 10_000;
 
 /// Reads the one document of `text`; an empty one is an empty table.
 pub(super) fn parse(text: &str, path: &Arc<Path>) -> Result<Node, SyntaxError> {
-    let mut reader =
-        Reader { parser: Parser::new_from_str(text), path, anchors: HashMap::new(), copied: 0 };
-    let mut root = None;
-    loop {
-        let (event, span) = reader.next()?;
-        match event {
-            Event::StreamEnd => break,
-            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            _ if root.is_some() => {
-                return Err(error(span.start, "a second document; put one document in a file"));
-            }
-            event => root = Some(reader.node(event, span, 0)?),
-        }
-    }
-    match root {
+    match read(text, path, 1)?.pop() {
         Some(node) if matches!(node.data, Data::Table(_)) => Ok(node),
         Some(node) if !matches!(node.data, Data::Null) => Err(SyntaxError::new(
             1,
@@ -38,6 +24,29 @@ pub(super) fn parse(text: &str, path: &Arc<Path>) -> Result<Node, SyntaxError> {
             format!("the file is {}; it must be a table of keys", node.type_name()),
         )),
         _ => Ok(Node::new(Data::Table(Vec::new()), Origin::at(path, 1, 1))),
+    }
+}
+
+/// Reads all documents of `text`.
+pub(super) fn documents(text: &str, path: &Arc<Path>) -> Result<Vec<Node>, SyntaxError> {
+    read(text, path, usize::MAX)
+}
+
+/// Reads the documents of `text`, which may be `most` at most.
+fn read(text: &str, path: &Arc<Path>, most: usize) -> Result<Vec<Node>, SyntaxError> {
+    let mut reader =
+        Reader { parser: Parser::new_from_str(text), path, anchors: HashMap::new(), copied: 0 };
+    let mut roots = Vec::new();
+    loop {
+        let (event, span) = reader.next()?;
+        match event {
+            Event::StreamEnd => return Ok(roots),
+            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+            _ if roots.len() == most => {
+                return Err(error(span.start, "a second document; put one document in a file"));
+            }
+            event => roots.push(reader.node(event, span, 0)?),
+        }
     }
 }
 

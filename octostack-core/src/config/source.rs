@@ -2,33 +2,39 @@
 
 use super::disk::Disk;
 use super::error::{Error, ErrorKind, Origin};
-use super::parse::{EXTENSIONS, parse};
+use super::parse::{EXTENSIONS, SyntaxError, parse};
 use super::tree::Node;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Reads a config file.
 pub(super) fn read_file(path: &Path, disk: &Disk) -> Result<Node, Vec<Error>> {
+    let text = disk.read_text(path).map_err(|message| unreadable(path, &message))?;
+    parse_file(&text, path)
+}
+
+/// Reads what a config file holds; the ending of `path` says in which format.
+pub(super) fn parse_file(text: &str, path: &Path) -> Result<Node, Vec<Error>> {
     let path: Arc<Path> = path.into();
-    let unreadable = |message: String| {
-        let message = format!("{}: {message}", path.display());
-        vec![Error::new(ErrorKind::Unreadable, &[], message)]
-    };
-    let text = disk.read_text(&path).map_err(unreadable)?;
-    let Some(parsed) = parse(&text, &path) else {
+    let Some(parsed) = parse(text, &path) else {
         let known = EXTENSIONS.join(", .");
-        return Err(unreadable(format!("the name must end in .{known}")));
+        return Err(unreadable(&path, &format!("the name must end in .{known}")));
     };
-    parsed.map_err(|errors| {
-        let error = |error: super::parse::SyntaxError| {
-            Error::new(ErrorKind::Syntax, &[], error.message).with_origin(Origin::at(
-                &path,
-                error.line,
-                error.column,
-            ))
-        };
-        errors.into_iter().map(error).collect()
-    })
+    parsed.map_err(|errors| syntax(errors, &path))
+}
+
+/// The mistakes of a parser, with their places in `path`.
+pub(super) fn syntax(errors: Vec<SyntaxError>, path: &Arc<Path>) -> Vec<Error> {
+    let error = |error: SyntaxError| {
+        let place = Origin::at(path, error.line, error.column);
+        Error::new(ErrorKind::Syntax, &[], error.message).with_origin(place)
+    };
+    errors.into_iter().map(error).collect()
+}
+
+fn unreadable(path: &Path, message: &str) -> Vec<Error> {
+    let message = format!("{}: {message}", path.display());
+    vec![Error::new(ErrorKind::Unreadable, &[], message)]
 }
 
 /// The file `stem.*` in `dir`, if there is one.

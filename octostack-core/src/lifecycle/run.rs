@@ -1,11 +1,9 @@
+use super::config::CUT_GRACE;
 use super::{Cause, Drained, Lifecycle, Outcome, Phase, Signal, Signals, Step};
 use crate::inspect::Event;
 use crate::sync::lock;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-
-/// How long listeners get to notice the cut and report. They only drop what they hold.
-const CUT_GRACE: Duration = Duration::from_millis(200);
 
 impl Lifecycle {
     /// Waits for a signal, [`shutdown`](Self::shutdown) or [`fail`](Self::fail), then ends

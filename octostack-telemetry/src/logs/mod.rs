@@ -83,7 +83,7 @@ pub use layer::LogLayer;
 pub use observer::LogEvents;
 #[cfg(feature = "otlp")]
 pub(crate) use output::DROPPED;
-pub use output::Output;
+pub use output::{FLUSH_LIMIT, Output};
 #[cfg(feature = "otlp")]
 pub(crate) use quiet::{aloud, is_quiet, quiet_thread};
 #[cfg(feature = "http")]

@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 /// How long the end of a process, a panic and a fatal event wait for their lines to be written.
-pub(super) const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// How soon to try again what would block. A writer that says so tells nobody when it is over.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 

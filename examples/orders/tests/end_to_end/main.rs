@@ -6,6 +6,7 @@ mod admin;
 mod bad_config;
 mod bad_input;
 mod collector;
+mod contract;
 mod drain;
 mod drain_load;
 mod flags;

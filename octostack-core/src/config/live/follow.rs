@@ -4,14 +4,18 @@ use super::Live;
 use super::outcome::{Refused, Reloaded, Trigger};
 use crate::config::disk::Consulted;
 use crate::config::keep::Kept;
+use crate::config::remote::{Remote, RemoteNews};
 use crate::config::watch::{Watch, Watching};
-use crate::inspect::Value;
+use crate::inspect::{Event, Value};
 use crate::sync::lock;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use tokio::sync::Notify;
 
 /// What the next reload is compared with.
@@ -43,6 +47,39 @@ impl Base {
     pub(super) fn watching(&self) -> Value {
         lock(&self.watching).clone()
     }
+}
+
+/// What there is to know of several remotes, whichever is first.
+struct Remotes {
+    all: Vec<Remote>,
+    waiting: Vec<Next>,
+}
+
+type Next = Pin<Box<dyn Future<Output = RemoteNews> + Send>>;
+
+impl Remotes {
+    fn new(all: &[Remote]) -> Self {
+        Self { waiting: all.iter().map(next).collect(), all: all.to_vec() }
+    }
+
+    /// Cancel safe: each is waited for on its own, and goes on with the next call.
+    async fn next(&mut self) -> (String, RemoteNews) {
+        poll_fn(|cx| {
+            for (remote, waiting) in self.all.iter().zip(&mut self.waiting) {
+                if let Poll::Ready(news) = waiting.as_mut().poll(cx) {
+                    *waiting = next(remote);
+                    return Poll::Ready((remote.name().to_owned(), news));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+fn next(remote: &Remote) -> Next {
+    let remote = remote.clone();
+    Box::pin(async move { remote.next().await })
 }
 
 /// SIGHUP, which asks for a reload. Where there are no signals it never comes.
@@ -107,11 +144,25 @@ where
     pub async fn follow(&self, mut hangups: Hangups, how: Watching) {
         let base = &self.shared.base;
         let mut watch = Watch::new(base.consulted(), &how);
+        let mut remotes = Remotes::new(&self.shared.loader.remotes);
         loop {
             *lock(&base.watching) = watch.status();
             let trigger = tokio::select! {
                 () = watch.changed() => Trigger::Files,
                 () = hangups.next() => Trigger::Signal,
+                (name, news) = remotes.next() => match news {
+                    RemoteNews::Changed => Trigger::Source(name),
+                    RemoteNews::Failed(what) => {
+                        let what = format!("{what}; its last good document stays");
+                        self.emit(vec![Event::new("config_source_failed", "config", what)]);
+                        continue;
+                    }
+                    RemoteNews::Recovered => {
+                        let what = format!("{name} can be had again");
+                        self.emit(vec![Event::new("config_source_recovered", "config", what)]);
+                        continue;
+                    }
+                },
                 // Somebody has reloaded meanwhile, and read what it says now.
                 () = base.moved.notified() => {
                     watch.rebase(base.consulted());

@@ -68,7 +68,8 @@ pub use follow::Hangups;
 pub use outcome::{Refused, Reloaded, Trigger};
 pub use subscribers::{Change, Commit, Side};
 
-use super::{Errors, Loader, Report, Waiting};
+use super::loader::Attempt;
+use super::{Errors, Loaded, Loader, Report, Waiting};
 use crate::Dynamic;
 use crate::inspect::{Event, Problem, Registry};
 use crate::sync::lock;
@@ -119,14 +120,14 @@ struct State<F> {
     /// When a reload last succeeded.
     succeeded_at: SystemTime,
     /// The last attempt after the start.
-    last: Option<Attempt>,
+    last: Option<LastReload>,
     counts: Counts,
     /// Why it is as it is, until a reload succeeds.
     refused: Option<Arc<Refused>>,
 }
 
 /// One reload, as the page shows it.
-struct Attempt {
+struct LastReload {
     at: SystemTime,
     trigger: Trigger,
     result: &'static str,
@@ -148,8 +149,9 @@ where
         loader: Loader,
         rules: impl Fn(&F, &S) -> Vec<Problem> + Send + Sync + 'static,
     ) -> Result<Self, Errors> {
-        let (first, consulted) = loader.attempt(&rules, None);
-        let (first, kept, _) = first?;
+        let Attempt { loaded, consulted, documents } = loader.attempt(&rules, None);
+        let (mut first, kept, _) = loaded?;
+        first.warnings.extend(documents.accepted());
         let now = SystemTime::now();
         let history = History::new(Generation::first(now, first.report));
         let state = State {
@@ -190,9 +192,10 @@ where
         let kept = shared.base.kept();
         // Code of the settings' own types runs in there.
         let attempt = || shared.loader.attempt(&shared.rules, Some(&kept));
-        let Ok((loaded, consulted)) = catch_unwind(AssertUnwindSafe(attempt)) else {
+        let Ok(attempt) = catch_unwind(AssertUnwindSafe(attempt)) else {
             return Err(self.refuse(trigger, Refused::panicked()));
         };
+        let Attempt { loaded, consulted, documents } = attempt;
         shared.base.rebase(consulted);
         let (loaded, waiting) = match loaded {
             Ok((loaded, _, waiting)) => (loaded, waiting),
@@ -217,38 +220,47 @@ where
                 Err(refused) => return Err(self.refuse(trigger, refused)),
             }
         };
-        let generation = if changed.is_empty() {
-            shared.settings.generation()
-        } else {
-            shared.settings.store(loaded.settings)
-        };
-        let reloaded = Reloaded { generation, changed, waiting };
-        let mut events = reloaded.events(&trigger, &lock(&shared.state).waiting);
-        {
-            let mut state = lock(&shared.state);
-            let now = SystemTime::now();
-            state.succeed(now, trigger.clone(), &reloaded);
-            state.files = loaded.files;
-            state.warnings = loaded.warnings;
-            if reloaded.changed.is_empty() {
-                state.history.moved(loaded.report);
-            } else {
-                state.framework = Arc::new(loaded.framework);
-                let changed = reloaded.changed.clone();
-                let report = Arc::new(loaded.report);
-                let trigger = Some(trigger);
-                state.history.push(Generation {
-                    number: generation,
-                    at: now,
-                    trigger,
-                    changed,
-                    report,
-                });
-            }
-        }
-        events.extend(subscribers::run(commits));
-        self.emit(events);
+        let mut loaded = loaded;
+        loaded.warnings.extend(documents.accepted());
+        let reloaded = self.apply(&trigger, loaded, changed, waiting);
+        self.emit(subscribers::run(commits));
         Ok(reloaded)
+    }
+
+    /// Puts settings that all have agreed to in the place of those in effect.
+    fn apply(
+        &self,
+        trigger: &Trigger,
+        loaded: Loaded<F, S>,
+        changed: Vec<String>,
+        waiting: Vec<Waiting>,
+    ) -> Reloaded {
+        let settings = &self.shared.settings;
+        let applied = !changed.is_empty();
+        let generation =
+            if applied { settings.store(loaded.settings) } else { settings.generation() };
+        let reloaded = Reloaded { generation, changed, waiting };
+        let mut state = lock(&self.shared.state);
+        let events = reloaded.events(trigger, &state.waiting);
+        let now = SystemTime::now();
+        state.succeed(now, trigger.clone(), &reloaded);
+        state.files = loaded.files;
+        state.warnings = loaded.warnings;
+        if applied {
+            state.framework = Arc::new(loaded.framework);
+            state.history.push(Generation {
+                number: generation,
+                at: now,
+                trigger: Some(trigger.clone()),
+                changed: reloaded.changed.clone(),
+                report: Arc::new(loaded.report),
+            });
+        } else {
+            state.history.moved(loaded.report);
+        }
+        drop(state);
+        self.emit(events);
+        reloaded
     }
 
     fn refuse(&self, trigger: Trigger, refused: Refused) -> Arc<Refused> {
@@ -321,7 +333,7 @@ impl<F> State<F> {
     fn succeed(&mut self, now: SystemTime, trigger: Trigger, reloaded: &Reloaded) {
         let result = if reloaded.changed.is_empty() { "unchanged" } else { "applied" };
         self.counts.add(result);
-        self.last = Some(Attempt { at: now, trigger, result });
+        self.last = Some(LastReload { at: now, trigger, result });
         self.succeeded_at = now;
         self.refused = None;
         self.waiting.clone_from(&reloaded.waiting);
@@ -330,7 +342,7 @@ impl<F> State<F> {
     fn fail(&mut self, now: SystemTime, trigger: Trigger, refused: &Arc<Refused>) {
         let result = "refused";
         self.counts.add(result);
-        self.last = Some(Attempt { at: now, trigger, result });
+        self.last = Some(LastReload { at: now, trigger, result });
         self.refused = Some(refused.clone());
     }
 }

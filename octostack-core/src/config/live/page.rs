@@ -1,7 +1,8 @@
 //! How the settings look to operators: the page, the numbers, what is abnormal.
 
 use super::outcome::waiting;
-use super::{Attempt, Live, Shared, State};
+use super::{LastReload, Live, Shared, State};
+use crate::config::remote::Remote;
 use crate::inspect::{Inspect, Metric, Problem, Registry, Sink, Value};
 use crate::sync::lock;
 use crate::time::rfc3339;
@@ -40,11 +41,15 @@ where
     }
 }
 
-impl<F, S> Live<F, S> {
+impl<F, S> Live<F, S>
+where
+    F: Send + Sync,
+    S: Send + Sync,
+{
     /// Everything about the settings: each value with its sources, the generations, the last
     /// reload, and what it was refused for. Holds no secret.
     pub fn status(&self) -> Value {
-        lock(&self.shared.state).status(self.shared.base.watching())
+        self.shared.status()
     }
 
     /// What changed between two of the last 16 generations. Without `to` up to the current one,
@@ -77,7 +82,7 @@ impl<F> State<F> {
         Err(format!("the config was not reloaded at {at}, the last good one stays: {first}{more}"))
     }
 
-    fn status(&self, watching: Value) -> Value {
+    fn status(&self, watching: Value, remotes: Value) -> Value {
         let current = self.history.current();
         let last_error = self.refused.as_ref().zip(self.last.as_ref()).map(|(refused, last)| {
             Value::map([
@@ -89,17 +94,18 @@ impl<F> State<F> {
         Value::map([
             ("generation", Value::from(current.number)),
             ("loaded_at", rfc3339(current.at).into()),
-            ("last_reload", self.last.as_ref().map(Attempt::status).into()),
+            ("last_reload", self.last.as_ref().map(LastReload::status).into()),
             ("last_error", last_error.into()),
             ("restart_required", waiting(&self.waiting)),
             ("watching", watching),
+            ("remotes", remotes),
             ("generations", self.history.status()),
             ("settings", current.report.status()),
         ])
     }
 }
 
-impl Attempt {
+impl LastReload {
     fn status(&self) -> Value {
         Value::map([
             ("at", Value::from(rfc3339(self.at))),
@@ -123,7 +129,9 @@ where
     }
 
     fn status(&self) -> Value {
-        lock(&self.state).status(self.base.watching())
+        let remotes = self.loader.remotes.iter().map(Remote::status);
+        let watching = self.base.watching();
+        lock(&self.state).status(watching, Value::List(remotes.collect()))
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
@@ -143,6 +151,10 @@ where
         let state = lock(&self.state);
         if let Err(failed) = state.standing() {
             return Some(failed);
+        }
+        let unreachable = self.loader.remotes.iter().find_map(Remote::abnormal);
+        if unreachable.is_some() {
+            return unreachable;
         }
         let waiting: Vec<_> = state.waiting.iter().map(|waiting| &*waiting.key).collect();
         (!waiting.is_empty())

@@ -229,12 +229,12 @@ fn the_process_is_over_a_dotenv_as_a_whole() {
 /// Services of Kubernetes leave variables that look like parts of a binding.
 #[test]
 fn what_kubernetes_sets_for_a_service_of_that_name_is_no_part() {
-    let loader = Loader::new("ORDERS_").environment([
+    let from = Loader::new("ORDERS_").environment([
         ("ORDERS_DATABASE", "postgres://a@b:6000"),
         ("ORDERS_DATABASE_PORT", "tcp://10.0.0.1:5432"),
         ("ORDERS_DATABASE_SERVICE_HOST", "10.0.0.1"),
     ]);
-    let loaded = good(&loader);
+    let loaded = good(&from);
     assert_eq!(url(&loaded.settings.database), "postgres://a@b:6000");
     assert!(loaded.warnings[0].contains("enableServiceLinks"), "{:?}", loaded.warnings);
 }

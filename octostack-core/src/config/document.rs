@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// let spec = documents[1].root().get("spec").unwrap();
 /// let port = spec.get("ports").unwrap().items().next().unwrap().get("port").unwrap();
 /// assert_eq!(port.integer(), Some(80));
-/// assert_eq!(port.origin().to_string(), "all.yaml:4:22");
+/// assert_eq!(port.origin().to_string(), "all.yaml:4:23");
 /// # Ok::<(), Box<octostack_core::config::Error>>(())
 /// ```
 #[allow(missing_debug_implementations, reason = "it may hold secrets")]

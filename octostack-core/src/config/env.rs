@@ -38,13 +38,13 @@ pub(super) const OWN: [&str; 4] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE", "SERV
 
 /// A key that a variable can set.
 pub(super) struct Target<'a> {
-    keys: Vec<String>,
+    pub(super) keys: Vec<String>,
     /// More than one where variants of an enum share the key.
     pub(super) schemas: Vec<&'a Schema>,
     /// Its names: `ORDERS_DB_URL`, and `ORDERS_DB__URL` if that is another.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// Names that it has without the prefix.
-    bare: Vec<String>,
+    pub(super) bare: Vec<String>,
 }
 
 impl Target<'_> {
@@ -57,7 +57,8 @@ impl Target<'_> {
         self.schemas.iter().all(|schema| text::empty_is_unset(schema))
     }
 
-    fn leaf(&self) -> bool {
+    /// Whether one value is all of it.
+    pub(super) fn leaf(&self) -> bool {
         self.schemas.iter().all(|schema| schema.binding.is_some() || schema.fields().is_empty())
     }
 
@@ -178,6 +179,11 @@ impl<'a> Names<'a> {
             keys.pop();
         }
         name(self.prefix, &keys, "_")
+    }
+
+    /// The keys that can be set.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target<'a>> {
+        self.targets.iter()
     }
 
     /// Keys that can be set, as people write them.

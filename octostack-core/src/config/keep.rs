@@ -1,7 +1,7 @@
 //! What only a restart can change: the values that stay, and what the sources want instead.
 
 use super::report::{Report, Setting};
-use super::schema::{Kind, Schema};
+use super::schema::{Kind, Schema, Table};
 use super::tree::{Data, Entry, Node};
 use crate::inspect::Value;
 use std::fmt;
@@ -82,7 +82,7 @@ impl fmt::Debug for Kept {
 /// further: what stands in a list, a map or a variant stays or changes as a whole.
 fn collect(schema: &Schema, keys: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     match &schema.kind {
-        Kind::Table(table) if !schema.restart => {
+        Kind::Table(table) if !schema.restart && !of_others(table) => {
             for field in &table.fields {
                 keys.push(field.name.clone());
                 collect(&field.schema, keys, found);
@@ -92,6 +92,11 @@ fn collect(schema: &Schema, keys: &mut Vec<String>, found: &mut Vec<Vec<String>>
         _ if schema.needs_restart() => found.push(keys.clone()),
         _ => {}
     }
+}
+
+/// Whether some of the keys that no field names are for a restart only.
+fn of_others(table: &Table) -> bool {
+    table.others.as_ref().is_some_and(|others| others.needs_restart())
 }
 
 fn put(tree: &mut Node, keys: &[String], node: Option<&Node>) {

@@ -331,7 +331,7 @@ fn holds_secret(schema: &Schema) -> bool {
 }
 
 /// The framework's sections and the service's own settings as one schema.
-fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
+pub(super) fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
     let mut errors = Vec::new();
     let mut all = Table::default();
     for (schema, whose) in [(sections, "framework"), (own, "service")] {

@@ -17,7 +17,7 @@ pub(super) fn merge(base: &mut Node, over: Node, schema: Option<&Schema>) {
         matches!(variants, (Some(old), Some(new)) if old != new)
     });
     let changed = changed || schema.is_some_and(|schema| replaces(&over, schema));
-    let Node { data, origin } = over;
+    let Node { data, origin, below } = over;
     match (&mut base.data, data) {
         (Data::Table(old), Data::Table(new)) if !changed => {
             for entry in new {
@@ -32,7 +32,12 @@ pub(super) fn merge(base: &mut Node, over: Node, schema: Option<&Schema>) {
                 }
             }
         }
-        (_, data) => *base = Node { data, origin },
+        (_, data) => {
+            let mut old = std::mem::replace(base, Node { data, origin, below });
+            let older = std::mem::take(&mut old.below);
+            base.below.push(old);
+            base.below.extend(older);
+        }
     }
 }
 

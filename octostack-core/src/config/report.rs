@@ -2,7 +2,7 @@
 
 use super::error::Origin;
 use super::schema::Schema;
-use super::tree::{Node, Step, display};
+use super::tree::{Node, push_key};
 use crate::inspect::Value;
 use crate::secret::REDACTED;
 use serde_json::Value as Json;
@@ -23,11 +23,42 @@ pub struct Setting {
     pub secret: bool,
     /// Whether a reload can change it; otherwise a restart does.
     pub reloadable: bool,
+    /// What other sources say and this one beat, the strongest first, the default last.
+    pub shadowed: Vec<Shadowed>,
     /// Tells one secret from another without holding it; differs from process to process.
     fingerprint: Option<u64>,
 }
 
+/// A value of a source that another one beat.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Shadowed {
+    /// Where it was written.
+    pub origin: Origin,
+    /// The value; `[redacted]` for a secret.
+    pub value: Value,
+}
+
 impl Setting {
+    /// How it looks on a status page.
+    pub fn status(&self) -> Value {
+        let mut entry = vec![
+            ("value".into(), self.value.clone()),
+            ("source".into(), self.origin.to_string().into()),
+        ];
+        if !self.shadowed.is_empty() {
+            let shadowed = self.shadowed.iter().map(|shadowed| {
+                Value::map([
+                    ("value", shadowed.value.clone()),
+                    ("source", shadowed.origin.to_string().into()),
+                ])
+            });
+            entry.push(("shadowed".into(), Value::List(shadowed.collect())));
+        }
+        entry.push(("reloadable".into(), self.reloadable.into()));
+        Value::Map(entry)
+    }
+
     /// Whether its value is another than that of `other`, also where it is a secret.
     pub(super) fn differs(&self, other: &Self) -> bool {
         (&self.value, self.fingerprint) != (&other.value, other.fingerprint)
@@ -57,16 +88,9 @@ impl Report {
         secrets.map(|setting| setting.key.as_str())
     }
 
-    /// How it looks on a status page: by key, the value and its source.
+    /// How it looks on a status page: by key, the value, its source and what that beat.
     pub fn status(&self) -> Value {
-        Value::map(self.settings.iter().map(|setting| {
-            let entry = Value::map([
-                ("value", setting.value.clone()),
-                ("source", setting.origin.to_string().into()),
-                ("reloadable", setting.reloadable.into()),
-            ]);
-            (setting.key.clone(), entry)
-        }))
+        Value::map(self.settings.iter().map(|setting| (setting.key.clone(), setting.status())))
     }
 
     /// Keys whose values differ from those of `old`; those that it has alone come last.
@@ -82,34 +106,28 @@ impl Report {
     /// Adds the settings of `json`, which a struct in effect serialised to. `hash` is the one by
     /// which secrets are told apart.
     pub(super) fn add(&mut self, json: &Json, tree: &Node, schema: &Schema, hash: &RandomState) {
-        self.walk(json, &Place { tree, schema, hash }, &mut Vec::new());
+        let place = Place {
+            node: Some(tree),
+            beaten: Vec::new(),
+            schemas: vec![schema],
+            default: None,
+            restart: false,
+        };
+        self.walk(json, &place, &mut String::new(), hash);
     }
 
-    fn walk(&mut self, json: &Json, place: &Place<'_>, path: &mut Vec<Step>) {
-        let Place { tree, schema, hash } = *place;
-        let secret = schema.at(path).iter().any(|schema| schema.secret);
+    fn walk(&mut self, json: &Json, place: &Place<'_>, key: &mut String, hash: &RandomState) {
+        let secret = place.schemas.iter().any(|schema| schema.secret);
         match json {
-            Json::Object(entries) if !secret && (!entries.is_empty() || path.is_empty()) => {
-                for (key, json) in entries {
-                    path.push(Step::Key(key.clone()));
-                    self.walk(json, place, path);
-                    path.pop();
+            Json::Object(entries) if !secret && (!entries.is_empty() || key.is_empty()) => {
+                for (name, json) in entries {
+                    let length = key.len();
+                    push_key(key, name);
+                    self.walk(json, &place.inner(name), key, hash);
+                    key.truncate(length);
                 }
             }
-            _ => {
-                let redacted = secret && !json.is_null();
-                self.settings.push(Setting {
-                    key: display(path),
-                    value: if redacted { REDACTED.into() } else { value(json) },
-                    origin: origin(tree, path),
-                    secret: secret || *json == REDACTED,
-                    reloadable: !schema.restarts_at(path),
-                    fingerprint: redacted
-                        .then(|| find(tree, path))
-                        .flatten()
-                        .map(|node| hash.hash_one(&node.data)),
-                });
-            }
+            _ => self.settings.push(place.setting(key.clone(), json, secret, hash)),
         }
     }
 }
@@ -125,23 +143,63 @@ impl<'a> IntoIterator for &'a Report {
 
 /// What a setting is described by, beside its value.
 struct Place<'a> {
-    tree: &'a Node,
-    schema: &'a Schema,
-    hash: &'a RandomState,
+    /// What the sources say, if they do.
+    node: Option<&'a Node>,
+    /// What they say that was replaced with what is around it.
+    beaten: Vec<&'a Node>,
+    /// More than one where variants of an enum share the key.
+    schemas: Vec<&'a Schema>,
+    /// What would be there without any source.
+    default: Option<&'a Json>,
+    restart: bool,
 }
 
-fn find<'a>(tree: &'a Node, path: &[Step]) -> Option<&'a Node> {
-    path.iter().try_fold(tree, |node, step| match step {
-        Step::Key(key) => node.get(key),
-        Step::Index(_) => None,
-    })
+impl<'a> Place<'a> {
+    fn inner(&self, key: &str) -> Self {
+        let mut beaten: Vec<_> = self.beaten.iter().filter_map(|node| node.get(key)).collect();
+        beaten.extend(
+            self.node.into_iter().flat_map(|node| &node.below).filter_map(|old| old.get(key)),
+        );
+        let schemas: Vec<_> = self.schemas.iter().flat_map(|schema| schema.inner(key)).collect();
+        let outer = self.default.and_then(|default| default.get(key));
+        Self {
+            node: self.node.and_then(|node| node.get(key)),
+            beaten,
+            default: outer.or_else(|| schemas.first()?.default.as_ref()),
+            restart: self.restart || self.schemas.iter().any(|schema| schema.stays_whole()),
+            schemas,
+        }
+    }
+
+    fn setting(&self, key: String, json: &Json, secret: bool, hash: &RandomState) -> Setting {
+        let hidden = secret && !json.is_null();
+        let shown = |value: Value| if hidden { REDACTED.into() } else { value };
+        let origin = self.node.map_or(Origin::Default, |node| node.origin.clone());
+        let below =
+            self.node.into_iter().flat_map(|node| &node.below).chain(self.beaten.iter().copied());
+        let mut shadowed: Vec<_> = below
+            .filter(|node| node.origin != Origin::Default)
+            .map(|node| Shadowed {
+                origin: node.origin.clone(),
+                value: shown(value(&node.to_json())),
+            })
+            .collect();
+        let default = self.default.filter(|_| origin != Origin::Default && !secret);
+        shadowed
+            .extend(default.map(|json| Shadowed { origin: Origin::Default, value: value(json) }));
+        Setting {
+            value: shown(value(json)),
+            origin,
+            secret: secret || *json == REDACTED,
+            reloadable: !self.restart && !self.schemas.iter().any(|schema| schema.needs_restart()),
+            shadowed,
+            fingerprint: self.node.filter(|_| hidden).map(|node| hash.hash_one(&node.data)),
+            key,
+        }
+    }
 }
 
-fn origin(tree: &Node, path: &[Step]) -> Origin {
-    find(tree, path).map_or(Origin::Default, |node| node.origin.clone())
-}
-
-fn value(json: &Json) -> Value {
+pub(super) fn value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(yes) => (*yes).into(),

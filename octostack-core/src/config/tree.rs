@@ -11,6 +11,8 @@ use std::hash::{Hash, Hasher};
 pub(super) struct Node {
     pub(super) data: Data,
     pub(super) origin: Origin,
+    /// What other sources say and this one beat, the strongest first.
+    pub(super) below: Vec<Node>,
 }
 
 /// The value itself. Integers are wide enough for every type that serde reads from JSON.
@@ -42,23 +44,32 @@ pub(super) enum Step {
 
 /// `path` as people write it: `inventory.hosts[2]`.
 pub(super) fn display(path: &[Step]) -> String {
-    path.iter().fold(String::new(), |text, step| match step {
-        Step::Index(index) => format!("{text}[{index}]"),
-        Step::Key(key) => {
-            let dot = if text.is_empty() { "" } else { "." };
-            // A key with a dot in it must not look like two.
-            if key.is_empty() || key.contains(['.', '[', '"', '\n']) {
-                format!("{text}{dot}{key:?}")
-            } else {
-                format!("{text}{dot}{key}")
-            }
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            Step::Key(key) => push_key(&mut text, key),
         }
-    })
+    }
+    text
+}
+
+/// Adds a key to a path as people write it.
+pub(super) fn push_key(text: &mut String, key: &str) {
+    if !text.is_empty() {
+        text.push('.');
+    }
+    // A key with a dot in it must not look like two.
+    if key.is_empty() || key.contains(['.', '[', '"', '\n']) {
+        text.push_str(&format!("{key:?}"));
+    } else {
+        text.push_str(key);
+    }
 }
 
 impl Node {
     pub(super) fn new(data: Data, origin: Origin) -> Self {
-        Self { data, origin }
+        Self { data, origin, below: Vec::new() }
     }
 
     pub(super) fn empty() -> Self {

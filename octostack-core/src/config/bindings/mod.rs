@@ -52,6 +52,11 @@ impl Bindable {
         })
     }
 
+    /// What it attaches, such as `postgresql`; `any` where it takes anything.
+    pub(super) fn kind(&self) -> &str {
+        self.types.first().map_or("any", String::as_str)
+    }
+
     /// Of the forms of a binding, the table. The other is the text that stands for one.
     pub(super) fn table(kind: Kind) -> Kind {
         match kind {

@@ -195,6 +195,51 @@ fn a_binding_is_over_files_and_below_variables() {
 }
 
 #[test]
+fn variables_of_one_binding_add_to_each_other_in_any_order() {
+    let part = ("ORDERS_DATABASE_PASSWORD", PASSWORD);
+    for name in ["ORDERS_DATABASE", "ORDERS_DATABASE_URL"] {
+        let loader = Loader::new("ORDERS_").environment([part, (name, "postgres://a:old@b/c")]);
+        let expected = format!("postgres://a:{PASSWORD}@b:5432/c");
+        assert_eq!(url(&good(&loader).settings.database), expected, "{name}");
+    }
+    let twice = [("ORDERS_DATABASE", "postgres://a"), ("ORDERS_DATABASE_URL", "postgres://b")];
+    let errors = bad(&Loader::new("ORDERS_").environment(twice));
+    assert_eq!(
+        errors.to_string(),
+        "1 problem in the configuration\n\nin the environment:\n  ORDERS_DATABASE: database: its \
+         URL is set by ORDERS_DATABASE_URL as well; keep one"
+    );
+    assert_eq!(errors.iter().next().unwrap().kind, ErrorKind::GivenTwice);
+}
+
+#[test]
+fn the_process_is_over_a_dotenv_as_a_whole() {
+    let dir = Dir::new();
+    let dotenv = dir.0.join(".env");
+    fs::write(&dotenv, "ORDERS_DATABASE_URL=postgres://dev\nORDERS_DATABASE_PASSWORD=dev\n")
+        .unwrap();
+    let loader = Loader::new("ORDERS_").dotenv(&dotenv);
+    assert_eq!(url(&good(&loader).settings.database), "postgres://:dev@dev:5432");
+    let over = loader.clone().environment([("ORDERS_DATABASE", "postgres://a@given")]);
+    assert_eq!(url(&good(&over).settings.database), "postgres://a@given:5432");
+    let part = loader.environment([("ORDERS_DATABASE_PASSWORD", PASSWORD)]);
+    assert_eq!(url(&good(&part).settings.database), format!("postgres://:{PASSWORD}@dev:5432"));
+}
+
+/// Services of Kubernetes leave variables that look like parts of a binding.
+#[test]
+fn what_kubernetes_sets_for_a_service_of_that_name_is_no_part() {
+    let from = Loader::new("ORDERS_").environment([
+        ("ORDERS_DATABASE", "postgres://a@b:6000"),
+        ("ORDERS_DATABASE_PORT", "tcp://10.0.0.1:5432"),
+        ("ORDERS_DATABASE_SERVICE_HOST", "10.0.0.1"),
+    ]);
+    let loaded = good(&from);
+    assert_eq!(url(&loaded.settings.database), "postgres://a@b:6000");
+    assert!(loaded.warnings[0].contains("enableServiceLinks"), "{:?}", loaded.warnings);
+}
+
+#[test]
 fn an_address_given_by_itself_asks_for_no_choice() {
     let dir = Dir::new()
         .bind("one", &[("type", "postgresql"), ("host", "a")])
@@ -279,6 +324,20 @@ fn what_is_missing_or_wrong_says_how_to_attach_it() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_used_is_told_with_the_reason() {
+    let dir = Dir::new().bind("db", &[("type", "postgresql"), ("host", "a")]);
+    fs::create_dir_all(dir.0.join("crowd")).unwrap();
+    for entry in 0..1_001 {
+        fs::write(dir.0.join(format!("crowd/{entry}")), "").unwrap();
+    }
+    fs::create_dir_all(dir.0.join("nested/type")).unwrap();
+    let loaded = good(&dir.loader());
+    let [crowd, nested] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+    assert!(crowd.contains("/crowd: ") && crowd.contains("more than 1000 names"), "{crowd}");
+    assert!(nested.contains("/nested: ") && nested.contains("no entry `type`"), "{nested}");
+}
+
+#[test]
 fn a_rule_of_the_service_cannot_tell_a_password_either() {
     use octostack_core::inspect::Problem;
 
@@ -337,6 +396,22 @@ mod volume {
             let top = entry.split('/').next().unwrap();
             let _ = symlink(format!("..data/{top}"), volume.join(top));
         }
+    }
+
+    /// Between its steps kubelet leaves links to what is gone, and files without a link.
+    #[test]
+    fn a_load_in_the_middle_of_a_rotation_finds_all_of_it() {
+        let dir = Dir::new();
+        let volume = dir.0.join("database");
+        write_first(&volume, &[("type", "postgresql"), ("host", "a"), ("password", "old")]);
+        write(&volume, "..2026_02", &[("type", "postgresql"), ("uri", "postgres://new@b")]);
+        fs::remove_dir_all(volume.join("..2026_01")).unwrap();
+        assert!(volume.join("password").symlink_metadata().is_ok(), "a link to nothing");
+        assert_eq!(url(&good(&dir.loader()).settings.database), "postgres://new@b:5432");
+        // Whatever is mounted beside the links is there too.
+        fs::write(volume.join("certificates"), "PEM").unwrap();
+        let settings = good(&dir.loader()).settings;
+        assert_eq!(settings.database.entry("certificates").unwrap().expose(), "PEM");
     }
 
     #[test]

@@ -125,10 +125,18 @@ impl Check<'_> {
         found: &mut Within<'_>,
     ) {
         let container = container.origin();
+        if error.kind == ErrorKind::Missing && self.is_given(&error.key, sources) {
+            return;
+        }
+        if self.is_attached(&error.key, sources) {
+            let message = format!(
+                "{} is a backing service that only the cluster knows whole, so it is not checked",
+                error.key
+            );
+            found.unknown(container, message);
+            return;
+        }
         if error.kind == ErrorKind::Missing {
-            if self.is_given(&error.key, sources) {
-                return;
-            }
             let names = self.names_of(&error.key);
             let how = match &*names {
                 [] => String::new(),
@@ -148,6 +156,13 @@ impl Check<'_> {
         let (origin, mark) = placed.unwrap_or((container.clone(), String::new()));
         let key = if error.key.is_empty() { String::new() } else { format!("{}: ", error.key) };
         found.contradiction(&origin, format!("{mark}{key}{}", error.message));
+    }
+
+    /// Whether `key` is a backing service that the cluster attaches.
+    fn is_attached(&self, key: &str, sources: &Sources<'_>) -> bool {
+        let prefix = &self.contract.prefix;
+        self.contract.bindings.iter().any(|binding| binding.key == key)
+            && self.names_of(key).iter().any(|name| sources.is_attached_unseen(prefix, name))
     }
 
     /// Whether `key`, or a table that it is in, is set to what only the cluster knows.

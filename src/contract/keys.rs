@@ -105,10 +105,16 @@ impl Walk<'_> {
             reloadable: !restart,
             doc: json["description"].as_str().unwrap_or_default().replace('\n', " "),
             framework: self.framework,
-            binding: json["x-binding"].as_str().map(str::to_owned),
+            binding: binding(json, forms),
             path: dotted,
         });
     }
+}
+
+/// The type of the backing service; that of an `Option` stands in one of its `forms`.
+fn binding(json: &Json, forms: &[Json]) -> Option<String> {
+    let mut around = [json].into_iter().chain(forms);
+    around.find_map(|json| json["x-binding"].as_str()).map(str::to_owned)
 }
 
 fn expected(json: &Json) -> String {

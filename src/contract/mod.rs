@@ -67,6 +67,9 @@ pub(crate) struct Contract {
     bindings: Vec<Binding>,
 }
 
+/// Names the directory below which a platform attaches backing services.
+const BINDING_ROOT: &str = "SERVICE_BINDING_ROOT";
+
 /// A variable that is read.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and a field")]
 #[derive(Clone, Debug, Serialize)]
@@ -260,6 +263,7 @@ fn loaders_own() -> Vec<Variable> {
         ("APP_ENV", Some("development"), "The environment that the service runs in."),
         ("CONFIG_DIR", Some("./config"), "Where default.* and {APP_ENV}.* are; it must exist."),
         ("CONFIG_FILE", None, "More config files over those, with `:` between them."),
+        (BINDING_ROOT, None, "Where the directories of attached backing services are."),
     ];
     let own = |(name, default, doc): (&str, Option<&str>, &str)| Variable {
         name: name.to_owned(),

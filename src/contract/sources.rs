@@ -1,7 +1,7 @@
 //! What a container gives the service to load: variables, and the files of mounted config maps.
-use super::Contract;
 use super::findings::Within;
 use super::manifest::{Manifest, Object, Workload, at, list, text};
+use super::{BINDING_ROOT, Contract};
 use crate::cli::Arguments;
 use crate::framework::Framework;
 use octostack_core::config::{Item, Loader, Origin};
@@ -259,6 +259,22 @@ impl<'a> Sources<'a> {
             || self.variables.contains_key(&format!("{name}_FILE"))
     }
 
+    /// Whether the backing service at the variable `name` comes from what only the cluster knows: a
+    /// directory, or a part of it that is a file.
+    pub(super) fn is_attached_unseen(&self, prefix: &str, name: &str) -> bool {
+        let url = [name.to_owned(), format!("{name}_URL")];
+        if url
+            .iter()
+            .any(|name| self.variables.get(name).is_some_and(|given| given.value.is_some()))
+        {
+            return false;
+        }
+        let part = format!("{name}_");
+        let mut parts = self.variables.iter().filter(|(name, _)| name.starts_with(&part));
+        self.own(prefix, BINDING_ROOT).is_some()
+            || parts.any(|(name, given)| given.value.is_none() || name.ends_with("_FILE"))
+    }
+
     /// Where in the manifest stands what the loader calls `origin`.
     pub(super) fn place(&self, origin: &Origin) -> Option<(Origin, String)> {
         match origin {
@@ -279,5 +295,5 @@ impl<'a> Sources<'a> {
 /// Whether the value of a variable is the path of something that is on another machine.
 fn names_files(prefix: &str, name: &str) -> bool {
     let plain = name.strip_prefix(prefix).unwrap_or(name);
-    name.ends_with("_FILE") || plain == "CONFIG_DIR"
+    name.ends_with("_FILE") || plain == "CONFIG_DIR" || plain == BINDING_ROOT
 }

@@ -2,6 +2,7 @@ use super::check::{Check, Unreadable};
 use super::{Contract, Format, Verdict};
 use crate::framework::Framework;
 use octostack_core::Identity;
+use octostack_core::binding::{Binding, Postgresql, Redis};
 use octostack_core::config::{Document, Loader};
 use octostack_core::secret::Secret;
 use schemars::JsonSchema;
@@ -351,6 +352,66 @@ fn what_only_the_cluster_knows_is_not_guessed() {
     assert!(found.contains("ports and probes are not compared"), "{found}");
     let file = "          env:\n            - {name: CONFIG_FILE, value: /etc/more.toml}\n";
     one(env, file, "/etc/more.toml", "what the files of CONFIG_FILE set is unknown", false);
+}
+
+/// Settings with backing services.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+struct Attached {
+    database: Binding<Postgresql>,
+    cache: Option<Binding<Redis>>,
+}
+
+#[test]
+fn backing_services_are_listed_also_those_that_may_be_missing() {
+    let json = contract::<Attached>().render(Format::Json);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        json["bindings"],
+        serde_json::json!([
+            {"key": "cache", "type": "redis"},
+            {"key": "database", "type": "postgresql"},
+        ])
+    );
+    let root = |variable: &serde_json::Value| variable["name"] == "SERVICE_BINDING_ROOT";
+    assert!(json["variables"].as_array().unwrap().iter().any(root));
+}
+
+#[test]
+fn what_is_attached_in_the_cluster_is_not_called_missing() {
+    let contract = contract::<Attached>();
+    let said = |variables: &str| {
+        let text = format!(
+            "kind: Pod\nmetadata: {{name: price-feed}}\nspec:\n  enableServiceLinks: false\n  \
+             terminationGracePeriodSeconds: 40\n  containers:\n    - name: price-feed\n      \
+             env: [{variables}]\n"
+        );
+        let check = Check { contract: &contract, judge: &Verdict::of::<Attached>, container: None };
+        let found = check.run(&[("m.yaml".to_owned(), text)]).map_err(|Unreadable(why)| why);
+        let found = found.unwrap();
+        (found.to_string(), found.fit())
+    };
+    let unseen = "database is a backing service that only the cluster knows whole";
+    let root = "{name: SERVICE_BINDING_ROOT, value: /bindings}";
+    for variables in [
+        root.to_owned(),
+        format!("{root}, {{name: PRICE_FEED_DATABASE_BINDING, value: feed}}"),
+        format!("{root}, {{name: PRICE_FEED_DATABASE_PORT, value: '6000'}}"),
+        "{name: PRICE_FEED_DATABASE_URL_FILE, value: /run/secrets/url}".to_owned(),
+    ] {
+        let (found, fits) = said(&variables);
+        assert!(fits && found.contains(unseen), "{variables}: {found}");
+    }
+    let (found, fits) = said("{name: PRICE_FEED_DATABASE_FILE, value: /run/secrets/url}");
+    assert!(fits && !found.contains("database"), "{found}");
+    let wrong = "{name: PRICE_FEED_DATABASE_URL, value: 'mysql://h'}";
+    for (variables, expected) in [
+        ("", "database is required and nothing sets it"),
+        (wrong, "its scheme is not `postgres` or `postgresql`"),
+        (&*format!("{root}, {wrong}"), "its scheme is not `postgres` or `postgresql`"),
+    ] {
+        let (found, fits) = said(variables);
+        assert!(!fits && found.contains(expected), "{variables}: {found}");
+    }
 }
 
 #[test]

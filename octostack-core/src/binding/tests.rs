@@ -115,6 +115,10 @@ fn a_password_is_in_no_error() {
         "postgres://app:hunter2%zz@db",
         "postgres://app:hunter2%ff@db",
         "postgres://app:hunter2@",
+        "postgres://app:5432/hunter2@db",
+        "postgres://app:5432?hunter2@db",
+        "postgres://app:5432/=hunter2@db/shop?a=b",
+        "postgres://app:5432/1?hunter2@db/shop?a=b",
         "postgres://app:hunter2@db:port",
         "postgres://app:hunter2@db:0",
         "postgres://app:hunter2@db:65536",
@@ -136,6 +140,9 @@ fn a_password_is_in_no_error() {
     }
     assert!(refused("postgres://app:hunter2/x@db").contains("%2F"));
     assert!(refused("postgres://u:p@::1").contains("brackets"));
+    // In the value of an option, and behind a user, it is usual.
+    assert_eq!(read::<Mongodb>("mongodb://a/?appName=@x@").option("appName"), Some("@x@"));
+    assert_eq!(read::<Http>("https://u@a/@x").path(), "/%40x");
 }
 
 #[test]

@@ -69,6 +69,13 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
         Some((user, hosts)) => (Some(user), hosts),
         None => (None, authority),
     };
+    if user.is_none() && is_cut_password(path, query) {
+        return Err(
+            "an `@` after the host is written %40; if it ends a user name and password, a \
+                    `/` or `?` in them is written %2F or %3F"
+                .into(),
+        );
+    }
     let mut url = Url { scheme: scheme.to_ascii_lowercase(), ..Url::default() };
     if let Some(user) = user {
         if user.contains('@') {
@@ -79,14 +86,7 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
         url.password = password.map(decode).transpose()?.map(Secret::new);
     }
     if !hosts.is_empty() {
-        let endpoints: Result<_, _> = hosts.split(',').map(endpoint).collect();
-        url.endpoints = endpoints.map_err(|wrong| match user {
-            // As in `user:pa/ss@host`, where the host seems to be `user`.
-            None if rest.contains('@') => {
-                "a `/` or `?` in a user name or password is written %2F or %3F".to_owned()
-            }
-            _ => wrong,
-        })?;
+        url.endpoints = hosts.split(',').map(endpoint).collect::<Result<_, _>>()?;
     }
     if let Some(path) = path {
         url.segments = path.split('/').map(decode).collect::<Result<_, _>>()?;
@@ -99,6 +99,14 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
         url.options.push((decode(name)?, decode(value)?));
     }
     Ok(url)
+}
+
+/// Whether what stands behind the host may be the end of a password, as in `user:12/34@host` and
+/// `user:12?34@host`. It would be shown.
+fn is_cut_password(path: Option<&str>, query: Option<&str>) -> bool {
+    // An `@` in the value of an option is usual.
+    let name = query.map(|query| query.split_once('=').map_or(query, |(name, _)| name));
+    [path, name].into_iter().flatten().any(|text| text.contains('@'))
 }
 
 /// Reads `host`, `host:port` or `[address]:port`.

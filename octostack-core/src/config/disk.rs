@@ -11,7 +11,7 @@
 
 use crate::file::{self, ReadError};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 #[cfg(feature = "reload")]
 use std::fmt;
 use std::fs;
@@ -22,7 +22,7 @@ use std::path::{Component, Path, PathBuf};
 /// How large a file may be. A path that names a log must not fill the memory.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// How many names of a directory are looked at.
+/// How many names a directory may have.
 const MAX_NAMES: usize = 1_000;
 
 /// The link that Kubernetes moves.
@@ -92,7 +92,10 @@ impl Disk {
         is_dir
     }
 
-    /// What is in the directory `path`, sorted, without what is hidden or not named in text.
+    /// What is in the directory at `path`, sorted, without what is hidden or not named in text.
+    ///
+    /// # Errors
+    /// If it cannot be read, or holds more than 1000 names.
     pub(super) fn names(&self, path: &Path) -> io::Result<Vec<String>> {
         let names = self.names_now(path);
         self.note(path, Thing::names(&names, &self.hash));
@@ -100,16 +103,16 @@ impl Disk {
     }
 
     fn names_now(&self, path: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        let link = path.join(DATA);
-        let data = self.link(&link).map(|target| beside(&link, &target));
-        let dir = data.unwrap_or_else(|| self.resolve(path));
-        for entry in fs::read_dir(dir)?.take(MAX_NAMES) {
-            let name = entry?.file_name();
-            names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
+        let dir = self.resolve(path);
+        let mut names = names_in(&dir)?;
+        let link = dir.join(DATA);
+        if let Some(target) = self.link(&link) {
+            // Links to new files come after the exchange, and those of files that are gone stay for
+            // a while. Other volumes may be mounted beside them.
+            names.retain(|name| self.resolve(&path.join(name)).exists());
+            names.append(&mut names_in(&beside(&link, &target))?);
         }
-        names.sort_unstable();
-        Ok(names)
+        Ok(names.into_iter().collect())
     }
 
     /// The text of `path`, if it is a file of text that is not too large.
@@ -248,6 +251,19 @@ fn beside(link: &Path, target: &Path) -> PathBuf {
     link.parent().unwrap_or(link).join(target)
 }
 
+/// The names in the directory `dir` itself.
+fn names_in(dir: &Path) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
+        if names.len() > MAX_NAMES {
+            return Err(io::Error::other("it holds more than 1000 names"));
+        }
+    }
+    Ok(names)
+}
+
 fn is_hidden(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"..")
 }
@@ -297,7 +313,7 @@ impl Consulted {
     /// then it is whole, and nobody has to wait whether more is coming.
     pub(super) fn only_swapped(&self, now: &Self) -> bool {
         let moved = |path: &Path| {
-            path.ancestors().skip(1).any(|dir| {
+            path.ancestors().any(|dir| {
                 let (before, after) = (self.volumes.get(dir), now.volumes.get(dir));
                 after.is_some() && before != after
             })
@@ -309,7 +325,9 @@ impl Consulted {
     /// The directories in which a change would show.
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
         let parents = self.paths.keys().filter_map(|path| path.parent());
-        parents.chain(self.volumes.keys().map(|dir| &**dir))
+        let listed = |(path, thing): (_, &Thing)| matches!(thing, Thing::Names(_)).then_some(path);
+        let listed = self.paths.iter().filter_map(listed).map(|path: &PathBuf| &**path);
+        parents.chain(listed).chain(self.volumes.keys().map(|dir| &**dir))
     }
 }
 

@@ -3,8 +3,9 @@
 //! The names come from the schema: every key has one, and a variable is looked up by it. Reading
 //! names into a tree instead cannot tell the `_` in `pool_size` from the one between levels.
 
+use super::bindings::URL;
 use super::disk::Disk;
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, Origin};
 use super::given::Given;
 use super::schema::{Kind, Schema};
 use super::service_links::{explain_links, is_service_link, looks_like_link};
@@ -207,7 +208,9 @@ impl<'a> Names<'a> {
                 || self.prefixed(target).any(|name| set.contains(without_file(&name)))
         };
         let mut targets: Vec<_> = self.targets.iter().filter(is_set).collect();
-        targets.sort_by_key(|target| target.keys.len());
+        // The URL of a binding replaces what is below it, and its parts add to it.
+        let is_part = |target: &Target<'_>| target.keys.last().is_some_and(|key| key != URL);
+        targets.sort_by_key(|target| (target.keys.len(), is_part(target)));
         for target in targets {
             let ranks = self.candidates(target);
             let mut rest = ranks.iter().map(|names| {
@@ -232,6 +235,8 @@ impl<'a> Names<'a> {
                 }
             }
         }
+        // What the process has is laid over what `.env` says.
+        found.nodes.sort_by_key(|node| !matches!(node.origin, Origin::DotEnv { .. }));
         for (name, variable) in self.unused(variables, known) {
             if looks_like_link(name, &variable.value) {
                 links.insert(name.clone());

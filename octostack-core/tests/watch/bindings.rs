@@ -88,20 +88,32 @@ async fn a_rotation_is_noticed_without_inotify() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_binding_that_is_attached_later_is_noticed() {
-    let root = temp_dir("binding-late");
+async fn a_first_binding_is_noticed_with_inotify() {
+    let how = Watching::new().with_interval(Duration::from_secs(600));
+    a_binding_that_is_attached_later_is_noticed("binding-first", how).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_binding_is_noticed_without_inotify() {
+    let how = Watching::new().without_hints().with_interval(Duration::from_millis(10));
+    a_binding_that_is_attached_later_is_noticed("binding-late", how).await;
+}
+
+async fn a_binding_that_is_attached_later_is_noticed(test: &str, how: Watching) {
+    // Not beside what other tests write.
+    let root = temp_dir(test).join("root");
+    std::fs::create_dir_all(&root).unwrap();
     let loader = Loader::new("T_").environment([
         ("SERVICE_BINDING_ROOT", root.to_str().unwrap()),
         ("T_DATABASE_HOST", "given"),
     ]);
     let live = Live::<(), Settings>::start(loader, |(), _| Vec::new()).unwrap();
     let (follow, hangups) = (live.clone(), Hangups::install().unwrap());
-    let how = Watching::new().without_hints().with_interval(Duration::from_millis(10));
     let task = tokio::spawn(async move { follow.follow(hangups, how).await });
     pause().await;
-    let dir = root.join("database");
-    std::fs::create_dir_all(&dir).unwrap();
-    Volume::new(dir).set(&payload(2));
+    let dir = temp_dir(&format!("{test}-attached"));
+    Volume::new(dir.clone()).set(&payload(2));
+    std::fs::rename(dir, root.join("database")).unwrap();
     until(|| live.settings().load().database.username() == Some("user2")).await;
     assert_eq!(live.settings().load().database.host(), Some("given"), "variables are above");
     task.abort();

@@ -19,6 +19,9 @@ use std::path::Path;
 /// The key of a binding under which an operator chooses a directory.
 const CHOICE: &str = "binding";
 
+/// The key of a binding that says where the service is.
+pub(super) const URL: &str = "url";
+
 /// What the schema says of a setting that is a binding.
 #[derive(Clone, Debug)]
 pub(super) struct Bindable {
@@ -88,7 +91,7 @@ pub(super) fn expand(node: &mut Node, schema: &Schema) {
             let origin = node.origin.clone();
             let data = std::mem::replace(&mut node.data, Data::Null);
             let text = Node::new(data, origin.clone());
-            *node = text.nested(&["url".to_owned()]);
+            *node = text.nested(&[URL.to_owned()]);
         }
         Data::Table(entries) if schema.binding.is_none() => {
             for entry in entries {
@@ -110,7 +113,7 @@ pub(super) fn expand(node: &mut Node, schema: &Schema) {
 
 /// Whether `over`, a binding, says where the service is, so that nothing below it counts.
 pub(super) fn replaces(over: &Node, schema: &Schema) -> bool {
-    schema.binding.is_some() && over.get("url").is_some()
+    schema.binding.is_some() && over.get(URL).is_some()
 }
 
 /// What the sources above and below say about bindings.
@@ -146,6 +149,7 @@ pub(super) fn attach(
         let (choice, above) = sources.choice(keys);
         let path: Vec<_> = keys.iter().cloned().chain([CHOICE.to_owned()]).map(Step::Key).collect();
         let variable = names.variable(&path);
+        attached.errors.extend(sources.twice(keys));
         if sources.explicit(keys) {
             if above {
                 let message = format!("given by itself and by {variable} at once; keep one");
@@ -178,8 +182,7 @@ pub(super) fn attach(
             directories
         }
         Err(error) => {
-            let why = error.kind();
-            let message = format!("SERVICE_BINDING_ROOT: {}: {why}", root.display());
+            let message = format!("SERVICE_BINDING_ROOT: {}: {error}", root.display());
             attached.errors.push(Error::new(ErrorKind::Unreadable, &[], message));
             return attached;
         }
@@ -214,10 +217,27 @@ fn collect(schema: &Schema, keys: &mut Vec<String>, found: &mut impl FnMut(&[Str
 }
 
 impl Sources<'_> {
+    /// The variables that say where the service is.
+    fn addresses(&self, keys: &[String]) -> impl Iterator<Item = &Node> {
+        let says = |node: &Node| matches!(node.data, Data::Text(_)) || node.get(URL).is_some();
+        self.variables.iter().filter(move |node| find(node, keys).is_some_and(says))
+    }
+
     /// Whether a variable says where the service is.
     fn explicit(&self, keys: &[String]) -> bool {
-        let says = |node: &Node| matches!(node.data, Data::Text(_)) || node.get("url").is_some();
-        self.variables.iter().filter_map(|node| find(node, keys)).any(says)
+        self.addresses(keys).next().is_some()
+    }
+
+    /// Whether two of them do, as `ORDERS_DATABASE` and `ORDERS_DATABASE_URL`. A `.env` is below the
+    /// process and may say otherwise.
+    fn twice(&self, keys: &[String]) -> Option<Error> {
+        let (low, high): (Vec<_>, Vec<_>) = self.addresses(keys).partition(|node| is_low(node));
+        let [first, second, ..] = [low, high].into_iter().find(|of| of.len() > 1)?[..] else {
+            return None;
+        };
+        let message = format!("its URL is set by {} as well; keep one", second.origin);
+        let error = Error::of_keys(ErrorKind::GivenTwice, keys, message);
+        Some(error.with_origin(first.origin.clone()))
     }
 
     /// The directory that an operator chose, and whether above files.
@@ -233,6 +253,11 @@ impl Sources<'_> {
         let is_above = above.is_some();
         (above.or_else(|| of(self.below)), is_above)
     }
+}
+
+/// Whether it comes from a `.env`.
+fn is_low(node: &Node) -> bool {
+    matches!(node.origin, Origin::DotEnv { .. })
 }
 
 fn find<'a>(node: &'a Node, keys: &[String]) -> Option<&'a Node> {

@@ -31,32 +31,32 @@ pub(super) fn read(root: &Path, disk: &Disk) -> io::Result<(Vec<Directory>, Vec<
             continue;
         }
         match directory(&name, &path, disk) {
-            Some(directory) => found.push(directory),
-            None => notes.push(format!(
-                "{}: no binding, since it has no entry `type`; it is ignored",
-                path.display()
-            )),
+            Ok(directory) => found.push(directory),
+            Err(why) => notes.push(format!("{}: no binding, since {why}", path.display())),
         }
     }
     Ok((found, notes))
 }
 
-fn directory(name: &str, path: &Path, disk: &Disk) -> Option<Directory> {
+fn directory(name: &str, path: &Path, disk: &Disk) -> Result<Directory, String> {
     let (mut entries, mut unreadable) = (BTreeMap::new(), Vec::new());
-    for entry in disk.names(path).ok()? {
+    let names = disk.names(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    for entry in names {
         match disk.read_if_text(&path.join(&entry)) {
             Ok(Some(text)) => _ = entries.insert(entry, without_newline(text)),
             Ok(None) => {}
-            // A directory is no entry.
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
+            Err(error) if entry == "type" => {
+                return Err(format!("its entry `type` cannot be read: {error}"));
+            }
             Err(error) => unreadable.push((entry, error.kind())),
         }
     }
     let trimmed = |text: String| text.trim().to_owned();
-    let kind = entries.remove("type").map(trimmed).filter(|kind| !kind.is_empty())?;
+    let kind = entries.remove("type").map(trimmed).filter(|kind| !kind.is_empty());
+    let kind = kind.ok_or("it has no entry `type`")?;
     let provider = entries.remove("provider").map(trimmed).filter(|name| !name.is_empty());
     let (name, path) = (name.to_owned(), path.to_path_buf());
-    Some(Directory { name, path, kind, provider, entries, unreadable })
+    Ok(Directory { name, path, kind, provider, entries, unreadable })
 }
 
 /// Without the one newline that editors and `echo` put at the end.

@@ -333,6 +333,12 @@ mod tests {
         assert_eq!(check.command, Command::ContractCheck);
         assert_eq!(check.manifests, ["a.yaml", "-"].map(std::path::PathBuf::from));
         assert_eq!(check.container.as_deref(), Some("web"));
+        assert_eq!(parse("check --help").unwrap().command, Command::Help);
+        assert_eq!(parse("-V").unwrap().command, Command::Version);
+    }
+
+    #[test]
+    fn understands_what_of_the_config_is_wanted() {
         let settings = |line: &str| match parse(line).unwrap().command {
             Command::Config(settings) => settings,
             other => panic!("{line}: {other:?}"),
@@ -343,8 +349,6 @@ mod tests {
         assert_eq!(settings("config --schema"), Settings::Schema);
         assert_eq!(settings("config --default"), Settings::Default);
         assert_eq!(parse("config a.b").unwrap().key.as_deref(), Some("a.b"));
-        assert_eq!(parse("check --help").unwrap().command, Command::Help);
-        assert_eq!(parse("-V").unwrap().command, Command::Version);
     }
 
     #[test]

@@ -200,9 +200,10 @@ impl<R> Service<R> {
                 }
             }
             Command::Config(part) => return self.explain::<S>(&arguments, part),
-            Command::Contract(format) => {
-                say(self.contract::<S>(&arguments).render(format).trim_end());
-            }
+            Command::Contract(format) => match self.contract::<S>(&arguments) {
+                Ok(contract) => say(contract.render(format).trim_end()),
+                Err(code) => return code,
+            },
             Command::ContractCheck => return self.check_manifests::<S>(&arguments),
             Command::Run => {
                 return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
@@ -276,14 +277,18 @@ impl<R> Service<R> {
     /// What the service needs and offers, as far as that depends on the config as it is configured
     /// here. What is wrong with it is for `check` to say.
     #[cfg(feature = "cli")]
-    fn contract<S: Settings>(&self, arguments: &Arguments) -> Contract {
+    fn contract<S: Settings>(&self, arguments: &Arguments) -> Result<Contract, ExitCode> {
         let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
-        Contract::of::<S>(&self.identity, &verdict.framework)
+        let contract = Contract::of::<S>(&self.identity, &verdict.framework);
+        contract.map_err(|errors| self.wrong(&errors))
     }
 
     #[cfg(feature = "cli")]
     fn check_manifests<S: Settings>(&self, arguments: &Arguments) -> ExitCode {
-        let contract = Contract::of::<S>(&self.identity, &Framework::default());
+        let contract = match Contract::of::<S>(&self.identity, &Framework::default()) {
+            Ok(contract) => contract,
+            Err(errors) => return self.wrong(&errors),
+        };
         let container = arguments.container.as_deref();
         let check = Check { contract: &contract, judge: &Verdict::of::<S>, container };
         let found = manifests(&arguments.manifests).and_then(|files| check.run(&files));

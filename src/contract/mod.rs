@@ -7,7 +7,6 @@
 pub(crate) mod check;
 mod env;
 mod findings;
-mod keys;
 mod kubernetes;
 mod manifest;
 mod pod;
@@ -17,9 +16,10 @@ mod verdict;
 
 use crate::framework::Framework;
 use crate::run::ADMIN_END;
-use keys::Key;
 use octostack_core::Identity;
+use octostack_core::config::{Errors, Key, Loader};
 use octostack_core::health::Probe;
+use octostack_core::inspect::Value;
 use octostack_core::lifecycle::{LifecycleConfig, Signal};
 use octostack_telemetry::logs::FLUSH_LIMIT;
 use schemars::JsonSchema;
@@ -174,14 +174,21 @@ struct Binding {
 
 impl Contract {
     /// The contract of `identity` with the settings `S`, as `framework` is configured.
-    pub(crate) fn of<S: JsonSchema>(identity: &Identity, framework: &Framework) -> Self {
+    ///
+    /// # Errors
+    /// What is wrong with the structs, such as two keys with one variable.
+    pub(crate) fn of<S: JsonSchema>(
+        identity: &Identity,
+        framework: &Framework,
+    ) -> Result<Self, Errors> {
         let prefix = identity.env_prefix();
-        let keys = keys::of::<S>(&prefix);
+        let loader = Framework::bare(Loader::new(prefix.as_str()));
+        let keys = loader.reference::<Framework, S>()?;
         let bindings = keys.iter().filter_map(|key| {
             let kind = key.binding.clone()?;
             Some(Binding { key: key.path.clone(), kind })
         });
-        Self {
+        Ok(Self {
             format: VERSION,
             name: identity.name.clone(),
             version: identity.version.clone(),
@@ -205,7 +212,7 @@ impl Contract {
             shutdown: Shutdown::of(&framework.lifecycle),
             signals: signals(),
             exit_codes: exit_codes(),
-        }
+        })
     }
 
     /// Writes it down.
@@ -227,11 +234,11 @@ impl Variable {
             also: names.collect(),
             key: Some(key.path.clone()),
             expected: key.expected.clone(),
-            default: key.default.clone(),
+            default: key.default.as_ref().map(plain),
             required: key.required,
             secret: key.secret,
             reloadable: key.reloadable,
-            doc: key.doc.clone(),
+            doc: key.doc.replace('\n', " "),
             framework: key.framework,
         }
     }
@@ -255,6 +262,11 @@ impl SecretFile {
     fn file_name(&self) -> String {
         self.key.replace(['.', '_'], "-")
     }
+}
+
+/// A default as a variable would have it.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// What says where the settings are.

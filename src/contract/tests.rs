@@ -32,7 +32,7 @@ fn identity() -> Identity {
 }
 
 fn contract<S: JsonSchema>() -> Contract {
-    Contract::of::<S>(&identity(), &Framework::default())
+    Contract::of::<S>(&identity(), &Framework::default()).unwrap()
 }
 
 /// What the check says of `text`, and whether it fits.

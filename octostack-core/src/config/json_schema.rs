@@ -48,13 +48,19 @@ fn clean(json: &mut Json, variant: bool) {
             for (key, value) in entries {
                 match value {
                     Json::Array(forms) if key == "oneOf" || key == "anyOf" => {
-                        forms.iter_mut().for_each(|form| clean(form, true));
+                        for form in forms {
+                            clean(form, true);
+                        }
                     }
                     value => clean(value, false),
                 }
             }
         }
-        Json::Array(items) => items.iter_mut().for_each(|item| clean(item, false)),
+        Json::Array(items) => {
+            for item in items {
+                clean(item, false);
+            }
+        }
         _ => {}
     }
 }

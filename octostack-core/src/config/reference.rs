@@ -39,7 +39,7 @@ pub struct Key {
     pub binding: Option<String>,
 }
 
-/// Every key that can be set, sorted as the structs have them.
+/// Every key that can be set: the service's own, then those of the framework.
 ///
 /// ```
 /// use octostack_core::config::Loader;
@@ -104,7 +104,9 @@ impl Loader {
             let framework = target.keys.first().is_some_and(|key| is_section(key));
             path.key(target, framework)
         });
-        Ok(Reference { keys: keys.collect() })
+        let mut keys: Vec<_> = keys.collect();
+        keys.sort_by_key(|key| key.framework);
+        Ok(Reference { keys })
     }
 }
 

@@ -166,7 +166,7 @@ struct Place<'a> {
     restart: bool,
 }
 
-impl<'a> Place<'a> {
+impl Place<'_> {
     fn inner(&self, key: &str) -> Self {
         let mut beaten: Vec<_> = self.beaten.iter().filter_map(|node| node.get(key)).collect();
         beaten.extend(

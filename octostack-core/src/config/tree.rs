@@ -2,6 +2,7 @@
 
 use super::error::Origin;
 use serde_json::{Map, Number, Value as Json};
+use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
 /// A value and where it was written.
@@ -47,7 +48,7 @@ pub(super) fn display(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            Step::Index(index) => _ = write!(text, "[{index}]"),
             Step::Key(key) => push_key(&mut text, key),
         }
     }
@@ -61,7 +62,7 @@ pub(super) fn push_key(text: &mut String, key: &str) {
     }
     // A key with a dot in it must not look like two.
     if key.is_empty() || key.contains(['.', '[', '"', '\n']) {
-        text.push_str(&format!("{key:?}"));
+        let _ = write!(text, "{key:?}"); // to a String, which cannot fail
     } else {
         text.push_str(key);
     }

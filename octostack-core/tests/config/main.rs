@@ -5,6 +5,7 @@
 mod dotenv;
 mod env;
 mod files;
+mod reference;
 mod report;
 mod secrets;
 mod shapes;

@@ -6,6 +6,7 @@ mod admin;
 mod bad_config;
 mod bad_input;
 mod collector;
+mod config_commands;
 mod contract;
 mod drain;
 mod drain_load;

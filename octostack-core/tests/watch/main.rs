@@ -80,7 +80,7 @@ fn load(loader: &Loader) -> u32 {
 /// As `load`; none if the volume was exchanged faster than it can be read.
 fn try_load(loader: &Loader) -> Option<u32> {
     match loader.load::<(), Settings>() {
-        Ok(loaded) => Some(loaded.settings.number()),
+        Ok(all) => Some(all.settings.number()),
         Err(errors) if errors.to_string().contains("exchanged faster") => None,
         Err(errors) => panic!("{errors}"),
     }

@@ -105,9 +105,10 @@ fn row(key: &Key) -> String {
     let file = if key.secret { "_FILE" } else { "" };
     let variables = key.bare.iter().map(String::as_str).chain([usual]);
     let variables: Vec<_> = variables.map(|name| format!("`{name}{file}`")).collect();
+    let old = if key.deprecated { "Deprecated. " } else { "" };
     let effect = if key.reloadable { "reload" } else { "restart" };
     format!(
-        "| `{}` | {} | {} | {default} | {effect} | {} |\n",
+        "| `{}` | {} | {} | {default} | {effect} | {old}{} |\n",
         cell(&key.path),
         variables.join(", "),
         cell(&key.expected),

@@ -51,12 +51,24 @@ impl Checker<'_> {
     }
 
     fn node(&mut self, node: &Node, schema: &Schema) {
+        let before = self.errors.len();
+        self.kind(node, schema);
+        // A table is complete only with all sources.
+        let complete = self.extent == Extent::Whole || !matches!(node.data, Data::Table(_));
+        let nothing = matches!(node.data, Data::Null);
+        let good = self.errors.len() == before && complete && !nothing;
+        if let Some(message) = good.then(|| schema.constraints.broken_by(node)).flatten() {
+            self.report(ErrorKind::OutOfRange, &node.origin, message);
+        }
+    }
+
+    fn kind(&mut self, node: &Node, schema: &Schema) {
         match (&node.data, &schema.kind) {
             (Data::Null, _) if schema.nullable => {}
             (_, Kind::Any) | (Data::Null, Kind::Nothing) => {}
             (_, Kind::OneOf(forms)) => self.one_of(node, schema, forms),
             (Data::Table(entries), Kind::Table(table)) => self.table(node, entries, table),
-            (Data::List(items), Kind::List { item, min, max }) => {
+            (Data::List(items), Kind::List { first, item, min, max }) => {
                 let count = items.len() as u64;
                 if items.is_empty() && schema.secret {
                     let message = "the secret is empty; give its value".to_owned();
@@ -69,6 +81,7 @@ impl Checker<'_> {
                     self.report(ErrorKind::OutOfRange, &node.origin, message);
                 }
                 for (index, node) in items.iter().enumerate() {
+                    let item = first.get(index).unwrap_or(item);
                     self.below(Step::Index(index), |this| this.node(node, item));
                 }
             }

@@ -3,6 +3,7 @@
 
 use super::bindings::{self, Sources};
 use super::check::{Extent, check};
+use super::deprecated::deprecated;
 use super::deserialize::deserialize;
 #[cfg(feature = "reload")]
 use super::documents::secrets_in;
@@ -89,6 +90,7 @@ impl Pass<'_> {
         pass.remotes();
         pass.environment(&variables);
         pass.command_line();
+        pass.warnings.extend(deprecated(&pass.tree, &schema));
         pass.whole();
         let mut built = pass.build(&sections, &own, validate)?;
         let waiting = kept.map_or_else(Vec::new, |kept| kept.waiting(&built.report));
@@ -319,7 +321,7 @@ impl Pass<'_> {
 fn holds_secret(schema: &Schema) -> bool {
     schema.secret
         || match &schema.kind {
-            Kind::List { item, .. } => holds_secret(item),
+            Kind::List { .. } => schema.items().into_iter().any(holds_secret),
             Kind::OneOf(forms) => forms.iter().any(holds_secret),
             Kind::Table(table) => {
                 let others = table.others.as_deref();
@@ -356,13 +358,10 @@ pub(super) fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
         let path = [Step::Key(field.name.clone())];
         errors.push(Error::new(ErrorKind::BadSchema, &path, message));
     }
-    let schema = Schema {
-        nullable: false,
-        secret: false,
-        restart: false,
-        default: None,
-        binding: None,
-        kind: Kind::Table(all),
-    };
+    for (keys, pattern) in own.bad_patterns() {
+        let message = format!("the pattern `{pattern}` cannot be understood; mend it");
+        errors.push(Error::of_keys(ErrorKind::BadSchema, &keys, message));
+    }
+    let schema = Schema::of_kind(Kind::Table(all), false);
     (schema, errors)
 }

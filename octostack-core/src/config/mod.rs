@@ -53,8 +53,8 @@
 //! An empty variable counts as unset, except where text or a secret is wanted. An `alias` of serde
 //! is invisible to the schema: name it in `#[schemars(extend("x-aliases" = ["old_name"]))]` as
 //! well, and files may use it. A type that contains itself is checked by the schema on its first
-//! level and by serde below. `#[schemars(range(min = 1))]` and `length(min = 1)` are enforced, a
-//! `pattern` is not.
+//! level and by serde below. `#[schemars(range(min = 1))]`, `length(min = 1)`,
+//! `regex(pattern = "^[a-z]+$")` and what else of them the JSON schema says of one value is enforced.
 //!
 //! An unknown key in a file is an error. An unknown variable with our prefix is a
 //! [warning](Loaded::warnings), since others set variables too: Kubernetes does, for every Service
@@ -133,7 +133,9 @@
 mod bindings;
 mod bounds;
 mod check;
+mod constraint;
 mod default_file;
+mod deprecated;
 mod deserialize;
 mod disk;
 mod document;

@@ -33,6 +33,8 @@ pub struct Key {
     pub reloadable: bool,
     /// Its doc comment.
     pub doc: String,
+    /// Whether nobody should set it any more.
+    pub deprecated: bool,
     /// Whether it is of a section of the framework.
     pub framework: bool,
     /// The type of backing service that it attaches, such as `postgresql`.
@@ -116,11 +118,13 @@ struct Path<'a> {
     required: bool,
     restart: bool,
     doc: &'a str,
+    deprecated: bool,
 }
 
 impl<'a> Path<'a> {
     fn to(root: &'a Schema, keys: &[String]) -> Self {
-        let mut path = Self { default: None, required: true, restart: false, doc: "" };
+        let mut path =
+            Self { default: None, required: true, restart: false, doc: "", deprecated: false };
         let mut schemas = vec![root];
         for key in keys {
             path.restart |= schemas.iter().any(|schema| schema.stays_whole());
@@ -132,6 +136,7 @@ impl<'a> Path<'a> {
             let outer = path.default.and_then(|default| default.get(key));
             path.default = outer.or_else(|| inner.first()?.default.as_ref());
             path.required &= field.is_some_and(|field| field.required) || path.default.is_some();
+            path.deprecated |= field.is_some_and(|field| field.deprecated);
             path.doc = field.and_then(|field| field.doc.as_deref()).unwrap_or_default();
             schemas = inner;
         }
@@ -155,6 +160,7 @@ impl<'a> Path<'a> {
             reloadable: !self.restart
                 && !target.schemas.iter().any(|schema| schema.needs_restart()),
             doc: self.doc.to_owned(),
+            deprecated: self.deprecated,
             framework,
             binding: binding.map(|binding| binding.kind().to_owned()),
         }

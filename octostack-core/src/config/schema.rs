@@ -3,6 +3,7 @@
 
 use super::bindings::Bindable;
 use super::bounds::Bounds;
+use super::constraint::Constraints;
 use super::schema_reader::read;
 use super::tree::Step;
 use schemars::JsonSchema;
@@ -28,6 +29,8 @@ pub(super) struct Schema {
     pub(super) restart: bool,
     /// What stands here if no source says anything, as far as it can be serialised.
     pub(super) default: Option<Json>,
+    /// What else it demands of a value.
+    pub(super) constraints: Constraints,
     /// It is a backing service; `kind` is that of its table.
     pub(super) binding: Option<Bindable>,
     pub(super) kind: Kind,
@@ -51,6 +54,8 @@ pub(super) enum Kind {
     /// One of these words.
     Words(Vec<String>),
     List {
+        /// What the first items are, in a tuple; the others are each an `item`.
+        first: Vec<Schema>,
         item: Box<Schema>,
         min: u64,
         max: u64,
@@ -76,6 +81,8 @@ pub(super) struct Field {
     pub(super) required: bool,
     /// Its doc comment.
     pub(super) doc: Option<String>,
+    /// Nobody should set it any more.
+    pub(super) deprecated: bool,
     pub(super) schema: Schema,
 }
 
@@ -86,8 +93,20 @@ impl Schema {
     }
 
     pub(super) fn any() -> Self {
-        let kind = Kind::Any;
-        Self { nullable: true, secret: false, restart: false, default: None, binding: None, kind }
+        Self::of_kind(Kind::Any, true)
+    }
+
+    /// A schema that demands nothing but its kind.
+    pub(super) fn of_kind(kind: Kind, nullable: bool) -> Self {
+        Self {
+            nullable,
+            secret: false,
+            restart: false,
+            default: None,
+            constraints: Constraints::default(),
+            binding: None,
+            kind,
+        }
     }
 
     /// The struct fields that may stand here, in whichever form; an enum has those of all variants.
@@ -115,7 +134,7 @@ impl Schema {
     /// What the items of a list may be.
     pub(super) fn items(&self) -> Vec<&Self> {
         match &self.kind {
-            Kind::List { item, .. } => vec![item],
+            Kind::List { first, item, .. } => first.iter().chain([&**item]).collect(),
             Kind::OneOf(forms) => forms.iter().flat_map(Self::items).collect(),
             _ => Vec::new(),
         }
@@ -134,6 +153,25 @@ impl Schema {
         schemas
     }
 
+    /// Patterns in it that cannot be understood, with the keys that lead there.
+    pub(super) fn bad_patterns(&self) -> Vec<(Vec<String>, &str)> {
+        let mut bad: Vec<_> =
+            self.constraints.bad_pattern().map(|text| (Vec::new(), text)).into_iter().collect();
+        let named = self.fields().into_iter().flat_map(|field| {
+            field.schema.bad_patterns().into_iter().map(|(mut keys, text)| {
+                keys.insert(0, field.name.clone());
+                (keys, text)
+            })
+        });
+        bad.extend(named);
+        let unnamed = match &self.kind {
+            Kind::Table(Table { others: Some(others), .. }) => vec![&**others],
+            _ => self.items(),
+        };
+        bad.extend(unnamed.into_iter().flat_map(Self::bad_patterns));
+        bad
+    }
+
     /// Whether a value that stands here is a secret, in one form at least.
     pub(super) fn is_secret(&self) -> bool {
         self.secret || matches!(&self.kind, Kind::OneOf(forms) if forms.iter().any(Self::is_secret))
@@ -144,7 +182,7 @@ impl Schema {
         self.secret
             || match &self.kind {
                 Kind::Any => true,
-                Kind::List { item, .. } => item.may_hold_secret(),
+                Kind::List { .. } => self.items().into_iter().any(Self::may_hold_secret),
                 Kind::Table(table) => {
                     table.fields.iter().any(|field| field.schema.may_hold_secret())
                         || table.others.as_ref().is_some_and(|s| s.may_hold_secret())
@@ -158,7 +196,7 @@ impl Schema {
     pub(super) fn needs_restart(&self) -> bool {
         self.restart
             || match &self.kind {
-                Kind::List { item, .. } => item.needs_restart(),
+                Kind::List { .. } => self.items().into_iter().any(Self::needs_restart),
                 Kind::Table(table) => {
                     let others = table.others.as_deref();
                     let fields = table.fields.iter().map(|field| &field.schema);

@@ -2,6 +2,7 @@
 
 use super::bindings::Bindable;
 use super::bounds::Bounds;
+use super::constraint::Constraints;
 use super::schema::{Field, Kind, Schema, Table};
 use serde_json::{Map, Value as Json};
 
@@ -40,7 +41,8 @@ impl Reader<'_> {
         // The default of a secret serialises as the word that stands for one.
         let default = object.get("default").cloned().filter(|_| !secret);
         let restart = is_marked(object, RESTART);
-        Schema { nullable, secret, restart, default, binding, kind }
+        let constraints = Constraints::of(object);
+        Schema { nullable, secret, restart, default, constraints, binding, kind }
     }
 
     fn follow(&self, target: &str, within: &mut Vec<String>) -> Schema {
@@ -94,6 +96,7 @@ impl Reader<'_> {
             "string" if object.get("format") == Some(&"duration".into()) => Kind::Duration,
             "string" => Kind::Text { min: size("minLength", 0), max: size("maxLength", u64::MAX) },
             "array" => Kind::List {
+                first: self.first(object, within),
                 item: Box::new(self.item(object, within)),
                 min: size("minItems", 0),
                 max: size("maxItems", u64::MAX),
@@ -103,11 +106,18 @@ impl Reader<'_> {
         }
     }
 
-    /// What a list holds; the places of a tuple are checked by serde alone.
+    /// The places of a tuple.
+    fn first(&self, object: &Map<String, Json>, within: &mut Vec<String>) -> Vec<Schema> {
+        let first = object.get("prefixItems").and_then(Json::as_array);
+        first.into_iter().flatten().map(|json| self.read(json, within)).collect()
+    }
+
+    /// What else a list holds.
     fn item(&self, object: &Map<String, Json>, within: &mut Vec<String>) -> Schema {
-        match (object.get("prefixItems"), object.get("items")) {
-            (None, Some(items)) => self.read(items, within),
-            _ => Schema::any(),
+        match object.get("items") {
+            Some(items) => self.read(items, within),
+            None if object.contains_key("prefixItems") => Schema::of_kind(Kind::Nothing, false),
+            None => Schema::any(),
         }
     }
 
@@ -124,6 +134,7 @@ impl Reader<'_> {
                 aliases: aliases.map(str::to_owned).collect(),
                 // A secret has no default, whatever the struct around it says.
                 required: is_required(name) || (schema.secret && !schema.nullable),
+                deprecated: json.get("deprecated") == Some(&Json::Bool(true)),
                 doc: json.get("description").and_then(Json::as_str).map(str::to_owned),
                 schema,
             }

@@ -23,8 +23,8 @@ struct Demanding {
     chunk: Option<u32>,
 }
 
-fn refusals(test: &str, text: &str) -> Vec<String> {
-    let file = write(&temp_dir(test), "a.toml", text);
+fn refusals(name: &str, text: &str) -> Vec<String> {
+    let file = write(&temp_dir(name), "a.toml", text);
     match Loader::new("T_").file(file).load::<(), Demanding>() {
         Ok(_) => Vec::new(),
         Err(errors) => errors.iter().map(|e| format!("{}: {}", e.key, e.message)).collect(),

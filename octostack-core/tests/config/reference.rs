@@ -35,8 +35,8 @@ fn the_default_file_reads_as_no_file_and_filled_in_as_the_defaults() {
     let dir = temp_dir("default-file");
     let with = |name: &str, text: &str| {
         let loader = bare_loader([("ORDERS_SIGNING_KEY", "k")]).file(write(&dir, name, text));
-        let loaded = load(&loader).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        format!("{:?} {:?}", loaded.framework, loaded.settings)
+        let all = load(&loader).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        format!("{:?} {:?}", all.framework, all.settings)
     };
     let none = with("none.toml", "");
     assert_eq!(with("as-it-is.toml", &text), none);

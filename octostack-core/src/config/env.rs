@@ -148,6 +148,7 @@ impl<'a> Names<'a> {
 
     fn index(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
+        self.exact.reserve(self.targets.len() * 2);
         let own = OWN.map(|own| format!("{}{own}", self.prefix));
         for (index, target) in self.targets.iter().enumerate() {
             for name in &target.names {

@@ -24,6 +24,7 @@ use crate::inspect::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 /// What has been found so far.
 pub(super) struct Pass<'a> {
@@ -284,15 +285,14 @@ impl Pass<'_> {
             return None;
         }
         let is_section = |key: &str| sections.fields().iter().any(|field| field.name == key);
-        let part = |schema: &Schema, wanted: &dyn Fn(&str) -> bool| {
-            let data = match &self.tree.data {
-                _ if matches!(schema.kind, Kind::Nothing) => Data::Null, // the settings are `()`
-                Data::Table(all) => {
-                    Data::Table(all.iter().filter(|entry| wanted(&entry.key)).cloned().collect())
-                }
-                other => other.clone(),
-            };
-            Node::new(data, self.tree.origin.clone())
+        let tree = &self.tree;
+        let part = |schema: &Schema, wanted: &dyn Fn(&str) -> bool| match &tree.data {
+            _ if matches!(schema.kind, Kind::Nothing) => Json::Null, // the settings are `()`
+            Data::Table(all) => {
+                let part = all.iter().filter(|entry| wanted(&entry.key));
+                Json::Object(part.map(|entry| (entry.key.clone(), entry.node.to_json())).collect())
+            }
+            _ => tree.to_json(),
         };
         let known = |wanted: &dyn Fn(&str) -> bool| -> Vec<Error> {
             let of_part = |error: &&Error| match error.path.first() {
@@ -303,8 +303,8 @@ impl Pass<'_> {
         };
         let other = |key: &str| !is_section(key);
         let framework =
-            deserialize::<F>(&part(sections, &is_section), sections, &known(&is_section));
-        let settings = deserialize::<S>(&part(own, &other), own, &known(&other));
+            deserialize::<F>(tree, || part(sections, &is_section), sections, &known(&is_section));
+        let settings = deserialize::<S>(tree, || part(own, &other), own, &known(&other));
         match (framework, settings) {
             (Ok(framework), Ok(settings)) => Some((framework, settings)),
             (framework, settings) => {

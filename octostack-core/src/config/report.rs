@@ -1,9 +1,9 @@
 //! Which value won, and where it was written.
 
 use super::error::Origin;
-use super::schema::Schema;
+use super::schema::{Kind, Schema};
 use super::suggest::nearest;
-use super::tree::{Node, push_key};
+use super::tree::{Data, Node, push_key};
 use crate::inspect::Value;
 use crate::secret::REDACTED;
 use serde_json::Value as Json;
@@ -193,7 +193,7 @@ impl Place<'_> {
             .filter(|node| node.origin != Origin::Default)
             .map(|node| Shadowed {
                 origin: node.origin.clone(),
-                value: shown(value(&node.to_json())),
+                value: shown(visible(node, &self.schemas)),
             })
             .collect();
         let default = self.default.filter(|_| origin != Origin::Default && !secret);
@@ -208,6 +208,28 @@ impl Place<'_> {
             fingerprint: self.node.filter(|_| hidden).map(|node| hash.hash_one(&node.data)),
             key,
         }
+    }
+}
+
+/// What a source says, without the secrets in it. What the schema does not tell may be one: unlike
+/// the value in effect, which a struct serialised to, this one never passed through a `Secret`.
+fn visible(node: &Node, schemas: &[&Schema]) -> Value {
+    let open = |schema: &&Schema| !schema.is_secret() && !matches!(schema.kind, Kind::Any);
+    match &node.data {
+        Data::Null => Value::Null,
+        _ if schemas.is_empty() || !schemas.iter().all(open) => REDACTED.into(),
+        Data::Table(entries) => Value::map(entries.iter().map(|entry| {
+            let inner = schemas.iter().flat_map(|schema| schema.inner(&entry.key));
+            (entry.key.clone(), visible(&entry.node, &inner.collect::<Vec<_>>()))
+        })),
+        Data::List(items) => {
+            let item = |(index, node): (usize, &Node)| {
+                let inner = schemas.iter().flat_map(|schema| schema.item(index));
+                visible(node, &inner.collect::<Vec<_>>())
+            };
+            Value::List(items.iter().enumerate().map(item).collect())
+        }
+        _ => value(&node.to_json()),
     }
 }
 

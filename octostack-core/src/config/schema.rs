@@ -140,6 +140,15 @@ impl Schema {
         }
     }
 
+    /// What item `index` of a list may be.
+    pub(super) fn item(&self, index: usize) -> Vec<&Self> {
+        match &self.kind {
+            Kind::List { first, item, .. } => vec![first.get(index).unwrap_or(item)],
+            Kind::OneOf(forms) => forms.iter().flat_map(|form| form.item(index)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What may stand at `path`; nothing if no form leads there.
     pub(super) fn at(&self, path: &[Step]) -> Vec<&Self> {
         let mut schemas = vec![self];
@@ -147,7 +156,7 @@ impl Schema {
             let all = schemas.into_iter();
             schemas = match step {
                 Step::Key(key) => all.flat_map(|schema| schema.inner(key)).collect(),
-                Step::Index(_) => all.flat_map(Self::items).collect(),
+                Step::Index(index) => all.flat_map(|schema| schema.item(*index)).collect(),
             };
         }
         schemas

@@ -1,5 +1,6 @@
 use super::support::*;
 use octostack_core::config::Loader;
+use octostack_core::secret::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,4 +113,59 @@ fn a_report_names_what_each_value_beat() {
     assert!(!loaded.report.status().to_string().contains("s3cr3t"));
     assert_eq!(loaded.report.nearest("retrys"), Some("retries"));
     assert_eq!(loaded.report.nearest("inventry"), Some("inventory"));
+}
+
+#[test]
+fn what_was_beaten_shows_no_secret_also_where_only_a_part_of_it_is_one() {
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Auth {
+        #[default]
+        None,
+        Token(Secret<String>),
+        Basic {
+            user: String,
+            password: Secret<String>,
+        },
+    }
+    // Below its first level the schema does not say what is a secret.
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Tree {
+        child: Vec<Tree>,
+        key: Option<Secret<String>>,
+    }
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Own {
+        #[serde(default)]
+        auth: Auth,
+        #[serde(default)]
+        both: Vec<(String, Secret<String>)>,
+        #[serde(default)]
+        tree: Option<Box<Tree>>,
+    }
+    let dir = temp_dir("shadowed-parts");
+    let low = write(
+        &dir,
+        "low.toml",
+        "auth = { token = 's3cr3t-1' }\nboth = [['a', 's3cr3t-2']]\n\
+         tree = { child = [{ child = [], key = 's3cr3t-5' }] }",
+    );
+    let basic = "auth = { basic = { user = 'u', password = 's3cr3t-3' } }";
+    let high = write(&dir, "high.toml", basic);
+    for variables in [
+        vec![],
+        vec![("A_AUTH", "none"), ("A_BOTH", r#"[["b", "s3cr3t-4"]]"#), ("A_TREE_CHILD", "[]")],
+    ] {
+        let sources = Loader::new("A_").environment(variables.clone());
+        let loaded = sources.file(&low).file(&high).load::<(), Own>().unwrap();
+        let shown = format!("{:?}", loaded.report) + &loaded.report.status().to_string();
+        assert!(!shown.contains("s3cr3t"), "{variables:?}: {shown}");
+        let setting = loaded.report.iter().find(|setting| setting.key.starts_with("auth")).unwrap();
+        if !variables.is_empty() {
+            // What is no secret stands there.
+            assert!(shown.contains(r#"["a", "[redacted]"]"#), "{shown}");
+            assert!(shown.contains(r#""user": "u""#), "{shown}");
+        }
+        assert!(!setting.shadowed.is_empty() || variables.is_empty(), "{setting:?}");
+    }
 }

@@ -2,6 +2,7 @@
 #![cfg(feature = "config")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not seen as tests")]
 
+mod beaten_secrets;
 mod constraints;
 mod dotenv;
 mod env;

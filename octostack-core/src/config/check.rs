@@ -56,9 +56,24 @@ impl Checker<'_> {
         // A table is complete only with all sources.
         let complete = self.extent == Extent::Whole || !matches!(node.data, Data::Table(_));
         let nothing = matches!(node.data, Data::Null);
+        if let Data::List(items) = &node.data {
+            self.repeated(items, schema);
+        }
         let good = self.errors.len() == before && complete && !nothing;
         if let Some(message) = good.then(|| schema.constraints.broken_by(node)).flatten() {
             self.report(ErrorKind::OutOfRange, &node.origin, message);
+        }
+    }
+
+    fn repeated(&mut self, items: &[Node], schema: &Schema) {
+        if let Some((again, before)) = schema.constraints.repeated(items) {
+            let mut first = self.path.clone();
+            first.push(Step::Index(before));
+            let first = super::tree::display(&first);
+            self.below(Step::Index(again), |this| {
+                let message = format!("the same as `{first}`; each may stand once");
+                this.report(ErrorKind::OutOfRange, &items[again].origin, message);
+            });
         }
     }
 

@@ -1,30 +1,45 @@
-//! Keys that nobody should set any more.
+//! Settings that still work and should not be used any more.
 
 use super::schema::Schema;
-use super::tree::{Data, Node, push_key};
+use super::tree::{Data, Node, Step, display};
 
-/// Warnings about those that a source sets.
-pub(super) fn deprecated(tree: &Node, schema: &Schema) -> Vec<String> {
+/// A warning for each deprecated key that `node` sets.
+pub(super) fn deprecated(node: &Node, schema: &Schema) -> Vec<String> {
     let mut warnings = Vec::new();
-    collect(tree, schema, &mut String::new(), &mut warnings);
+    collect(node, &[schema], &mut Vec::new(), &mut warnings);
     warnings
 }
 
-fn collect(node: &Node, schema: &Schema, key: &mut String, warnings: &mut Vec<String>) {
-    let Data::Table(entries) = &node.data else { return };
-    let fields = schema.fields();
-    for entry in entries {
-        let length = key.len();
-        push_key(key, &entry.key);
-        for field in fields.iter().filter(|field| field.name == entry.key) {
-            if field.deprecated {
-                let doc = field.doc.as_deref().and_then(|doc| doc.lines().next());
-                let doc = doc.map_or_else(String::new, |doc| format!(": {doc}"));
-                let origin = &entry.node.origin;
-                warnings.push(format!("{origin}: {key} is deprecated{doc}"));
+fn collect(node: &Node, schemas: &[&Schema], path: &mut Vec<Step>, warnings: &mut Vec<String>) {
+    match &node.data {
+        Data::Table(entries) => {
+            for entry in entries {
+                let fields = schemas.iter().flat_map(|schema| schema.fields());
+                let fields: Vec<_> = fields.filter(|field| field.name == entry.key).collect();
+                path.push(Step::Key(entry.key.clone()));
+                // Of variants that share the key, another one may be meant.
+                if !fields.is_empty() && fields.iter().all(|field| field.deprecated) {
+                    let doc = fields.iter().find_map(|field| field.doc.as_deref());
+                    let doc = doc.and_then(|doc| doc.split("\n\n").next()).map(|doc| {
+                        format!(": {}", doc.split_whitespace().collect::<Vec<_>>().join(" "))
+                    });
+                    let (key, doc) = (display(path), doc.unwrap_or_default());
+                    warnings.push(format!("{}: `{key}` is deprecated{doc}", entry.node.origin));
+                } else {
+                    let inner = schemas.iter().flat_map(|schema| schema.inner(&entry.key));
+                    collect(&entry.node, &inner.collect::<Vec<_>>(), path, warnings);
+                }
+                path.pop();
             }
-            collect(&entry.node, &field.schema, key, warnings);
         }
-        key.truncate(length);
+        Data::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let inner = schemas.iter().flat_map(|schema| schema.item(index));
+                path.push(Step::Index(index));
+                collect(item, &inner.collect::<Vec<_>>(), path, warnings);
+                path.pop();
+            }
+        }
+        _ => {}
     }
 }

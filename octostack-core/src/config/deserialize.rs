@@ -26,7 +26,7 @@ pub(super) fn deserialize<T: DeserializeOwned>(
     let mut pruned = Pruned::new(json());
     let mut dropped: Vec<Vec<Step>> = Vec::new();
     for error in known {
-        pruned.drop(&error.path);
+        pruned.drop(droppable(&error.path, schema));
         // Nothing misses a key that it does not know; unless that was all there was, as the name
         // of a variant is.
         if error.kind != ErrorKind::UnknownKey || pruned.is_alone(&error.path) {
@@ -50,12 +50,21 @@ pub(super) fn deserialize<T: DeserializeOwned>(
             let origin = tree.nearest(&path).origin.clone();
             errors.push(Error::new(ErrorKind::Refused, &path, message).with_origin(origin));
         }
-        if path.is_empty() || !pruned.drop(&path) {
+        if path.is_empty() || !pruned.drop(droppable(&path, schema)) {
             break;
         }
         dropped.push(path);
     }
     Err(errors)
+}
+
+/// What to drop for an error at `path`: all of the first tuple on the way, or else what comes
+/// after the place would be read as it.
+fn droppable<'a>(path: &'a [Step], schema: &Schema) -> &'a [Step] {
+    let is_tuple = |schema: &&Schema| schema.has_places();
+    let ends = path.iter().enumerate().filter(|(_, step)| matches!(step, Step::Index(_)));
+    let mut ends = ends.map(|(end, _)| &path[..end]);
+    ends.find(|path| schema.at(path).iter().any(is_tuple)).unwrap_or(path)
 }
 
 /// What serde says, unless a secret could be in it.
@@ -99,9 +108,9 @@ fn collect(node: &Node, schemas: &[&Schema], within: bool, found: &mut Vec<Strin
         Data::Text(text) if secret && !text.is_empty() => found.push(text.clone()),
         Data::Integer(n) if secret => found.push(n.to_string()),
         Data::List(items) => {
-            let schemas: Vec<_> = schemas.iter().flat_map(|schema| schema.items()).collect();
-            for node in items {
-                collect(node, &schemas, secret, found);
+            for (index, node) in items.iter().enumerate() {
+                let inner = schemas.iter().flat_map(|schema| schema.item(index));
+                collect(node, &inner.collect::<Vec<_>>(), secret, found);
             }
         }
         Data::Table(entries) => {

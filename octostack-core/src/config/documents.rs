@@ -81,8 +81,8 @@ fn collect(
             }
         }
         Data::List(items) => {
-            let inner: Vec<_> = schemas.iter().flat_map(|schema| schema.items()).collect();
             for (index, node) in items.iter().enumerate() {
+                let inner: Vec<_> = schemas.iter().flat_map(|schema| schema.item(index)).collect();
                 path.push(Step::Index(index));
                 collect(node, &inner, path, found);
                 path.pop();

@@ -3,6 +3,7 @@
 
 use super::bindings::{self, Sources};
 use super::check::{Extent, check};
+use super::constraint::faults;
 use super::deprecated::deprecated;
 use super::deserialize::deserialize;
 #[cfg(feature = "reload")]
@@ -91,7 +92,6 @@ impl Pass<'_> {
         pass.remotes();
         pass.environment(&variables);
         pass.command_line();
-        pass.warnings.extend(deprecated(&pass.tree, &schema));
         pass.whole();
         let mut built = pass.build(&sections, &own, validate)?;
         let waiting = kept.map_or_else(Vec::new, |kept| kept.waiting(&built.report));
@@ -148,6 +148,7 @@ impl Pass<'_> {
         }
         bindings::expand(&mut node, self.schema);
         let variable = |path: &[Step]| self.names.variable(path);
+        self.warnings.extend(deprecated(&node, self.schema));
         let errors = check(&node, self.schema, Extent::Part, &variable);
         self.errors.extend(errors);
         merge(&mut self.tree, node, Some(self.schema));
@@ -358,10 +359,7 @@ pub(super) fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
         let path = [Step::Key(field.name.clone())];
         errors.push(Error::new(ErrorKind::BadSchema, &path, message));
     }
-    for (keys, pattern) in own.bad_patterns() {
-        let message = format!("the pattern `{pattern}` cannot be understood; mend it");
-        errors.push(Error::of_keys(ErrorKind::BadSchema, &keys, message));
-    }
+    errors.extend([sections, own].into_iter().flat_map(faults));
     let schema = Schema::of_kind(Kind::Table(all), false);
     (schema, errors)
 }

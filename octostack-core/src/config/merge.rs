@@ -149,9 +149,11 @@ pub(super) fn rename_aliases(node: &mut Node, schema: &Schema) -> Vec<(String, O
                 }
             }
         }
-        (Data::List(items), Kind::List { item, .. }) => {
-            for node in items {
-                twice.extend(rename_aliases(node, item));
+        (Data::List(items), Kind::List { .. }) => {
+            for (index, node) in items.iter_mut().enumerate() {
+                for item in schema.item(index) {
+                    twice.extend(rename_aliases(node, item));
+                }
             }
         }
         _ => {}

@@ -134,9 +134,22 @@ impl Schema {
     /// What the items of a list may be.
     pub(super) fn items(&self) -> Vec<&Self> {
         match &self.kind {
-            Kind::List { first, item, .. } => first.iter().chain([&**item]).collect(),
+            Kind::List { first, item, max, .. } => {
+                // A tuple has nothing but its places.
+                let rest = Some(&**item).filter(|_| *max > first.len() as u64);
+                first.iter().chain(rest).collect()
+            }
             Kind::OneOf(forms) => forms.iter().flat_map(Self::items).collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether it is a tuple, in one form at least.
+    pub(super) fn has_places(&self) -> bool {
+        match &self.kind {
+            Kind::List { first, .. } => !first.is_empty(),
+            Kind::OneOf(forms) => forms.iter().any(Self::has_places),
+            _ => false,
         }
     }
 
@@ -160,25 +173,6 @@ impl Schema {
             };
         }
         schemas
-    }
-
-    /// Patterns in it that cannot be understood, with the keys that lead there.
-    pub(super) fn bad_patterns(&self) -> Vec<(Vec<String>, &str)> {
-        let mut bad: Vec<_> =
-            self.constraints.bad_pattern().map(|text| (Vec::new(), text)).into_iter().collect();
-        let named = self.fields().into_iter().flat_map(|field| {
-            field.schema.bad_patterns().into_iter().map(|(mut keys, text)| {
-                keys.insert(0, field.name.clone());
-                (keys, text)
-            })
-        });
-        bad.extend(named);
-        let unnamed = match &self.kind {
-            Kind::Table(Table { others: Some(others), .. }) => vec![&**others],
-            _ => self.items(),
-        };
-        bad.extend(unnamed.into_iter().flat_map(Self::bad_patterns));
-        bad
     }
 
     /// Whether a value that stands here is a secret, in one form at least.
@@ -239,11 +233,20 @@ impl Schema {
             Kind::Duration => "a duration such as `250ms`, `30s` or `1h 30m`".into(),
             Kind::Words(words) if words.len() == 1 => format!("`{}`", words[0]),
             Kind::Words(words) => format!("one of `{}`", words.join("`, `")),
-            Kind::List { item, .. } => format!("a list, each item {}", item.expected()),
+            Kind::List { first, item, .. } if first.is_empty() => {
+                format!("a list, each item {}", item.expected())
+            }
+            Kind::List { .. } => format!("a list: {}", self.in_order()),
             Kind::Table(_) => "a table".into(),
             Kind::OneOf(forms) => alternatives(forms),
         };
+        let plain = format!("{plain}{}", self.constraints.describe());
         if self.secret { format!("a secret: {plain}") } else { plain }
+    }
+
+    /// What the places of a tuple hold, in words.
+    pub(super) fn in_order(&self) -> String {
+        self.items().into_iter().map(Self::expected).collect::<Vec<_>>().join(", then ")
     }
 }
 

@@ -114,11 +114,7 @@ impl Reader<'_> {
 
     /// What else a list holds.
     fn item(&self, object: &Map<String, Json>, within: &mut Vec<String>) -> Schema {
-        match object.get("items") {
-            Some(items) => self.read(items, within),
-            None if object.contains_key("prefixItems") => Schema::of_kind(Kind::Nothing, false),
-            None => Schema::any(),
-        }
+        object.get("items").map_or_else(Schema::any, |items| self.read(items, within))
     }
 
     fn table(&self, object: &Map<String, Json>, within: &mut Vec<String>) -> Table {

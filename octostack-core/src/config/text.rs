@@ -42,7 +42,7 @@ fn read_one(text: &str, schema: &Schema, origin: &Origin) -> Option<Node> {
             let known = words.iter().find(|known| *known == word)?;
             node(Data::Text(known.clone()))
         }
-        Kind::List { item, .. } => read_list(text, item, origin),
+        Kind::List { .. } => read_list(text, schema, origin),
         Kind::Table(_) if schema.binding.is_some() && !word.starts_with('{') => {
             node(Data::Text(word.to_owned()))
         }
@@ -57,13 +57,14 @@ fn read_one(text: &str, schema: &Schema, origin: &Origin) -> Option<Node> {
 }
 
 /// A JSON list, or items with commas between them.
-fn read_list(text: &str, item: &Schema, origin: &Origin) -> Option<Node> {
+fn read_list(text: &str, list: &Schema, origin: &Origin) -> Option<Node> {
     let text = text.trim();
     if text.starts_with('[') {
         return json(text, origin).filter(|node| matches!(node.data, Data::List(_)));
     }
     let parts = text.split(',').map(str::trim).filter(|_| !text.is_empty());
-    let items: Option<Vec<_>> = parts.map(|part| read_one(part, item, origin)).collect();
+    let item = |(index, part): (usize, &str)| read(part, &list.item(index), origin);
+    let items: Option<Vec<_>> = parts.enumerate().map(item).collect();
     Some(Node::new(Data::List(items?), origin.clone()))
 }
 
@@ -79,6 +80,10 @@ pub(super) fn expected(schemas: &[&Schema]) -> String {
     for schema in schemas {
         match &schema.kind {
             Kind::Words(more) => words.extend(more.iter().cloned()),
+            Kind::List { first, .. } if !first.is_empty() => others.push(format!(
+                "a list as JSON, or with commas between items: {}",
+                schema.in_order()
+            )),
             Kind::List { item, .. } => others.push(format!(
                 "a list as JSON, or with commas between items, each {}",
                 item.expected()

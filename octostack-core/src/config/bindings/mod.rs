@@ -101,8 +101,8 @@ pub(super) fn expand(node: &mut Node, schema: &Schema) {
             }
         }
         Data::List(items) => {
-            for item in items {
-                for inner in schema.items() {
+            for (index, item) in items.iter_mut().enumerate() {
+                for inner in schema.item(index) {
                     expand(item, inner);
                 }
             }

@@ -20,11 +20,11 @@ pub(super) enum Extent {
 pub(super) type VariableName<'a> = &'a dyn Fn(&[Step]) -> String;
 
 /// Checks `node` and returns what is wrong with it.
-pub(super) fn check(
-    node: &Node,
-    schema: &Schema,
+pub(super) fn check<'a>(
+    node: &'a Node,
+    schema: &'a Schema,
     extent: Extent,
-    variable: VariableName<'_>,
+    variable: VariableName<'a>,
 ) -> Vec<Error> {
     let mut checker = Checker { extent, variable, path: Vec::new(), errors: Vec::new() };
     checker.node(node, schema);
@@ -34,23 +34,44 @@ pub(super) fn check(
 struct Checker<'a> {
     extent: Extent,
     variable: VariableName<'a>,
-    path: Vec<Step>,
+    /// Made into steps of their own only for an error.
+    path: Vec<At<'a>>,
     errors: Vec<Error>,
 }
 
-impl Checker<'_> {
+/// A step that somebody else owns.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl From<&At<'_>> for Step {
+    fn from(at: &At<'_>) -> Self {
+        match at {
+            At::Key(key) => Self::Key((*key).to_owned()),
+            At::Index(index) => Self::Index(*index),
+        }
+    }
+}
+
+impl<'a> Checker<'a> {
     fn report(&mut self, kind: ErrorKind, origin: &Origin, message: String) {
-        let error = Error::new(kind, &self.path, message).with_origin(origin.clone());
+        let error = Error::new(kind, &self.steps(), message).with_origin(origin.clone());
         self.errors.push(error);
     }
 
-    fn below(&mut self, step: Step, visit: impl FnOnce(&mut Self)) {
+    fn steps(&self) -> Vec<Step> {
+        self.path.iter().map(Step::from).collect()
+    }
+
+    fn below(&mut self, step: At<'a>, visit: impl FnOnce(&mut Self)) {
         self.path.push(step);
         visit(self);
         self.path.pop();
     }
 
-    fn node(&mut self, node: &Node, schema: &Schema) {
+    fn node(&mut self, node: &'a Node, schema: &'a Schema) {
         let before = self.errors.len();
         self.kind(node, schema);
         // A table is complete only with all sources.
@@ -65,19 +86,19 @@ impl Checker<'_> {
         }
     }
 
-    fn repeated(&mut self, items: &[Node], schema: &Schema) {
+    fn repeated(&mut self, items: &'a [Node], schema: &'a Schema) {
         if let Some((again, before)) = schema.constraints.repeated(items) {
-            let mut first = self.path.clone();
+            let mut first = self.steps();
             first.push(Step::Index(before));
             let first = super::tree::display(&first);
-            self.below(Step::Index(again), |this| {
+            self.below(At::Index(again), |this| {
                 let message = format!("the same as `{first}`; each may stand once");
                 this.report(ErrorKind::OutOfRange, &items[again].origin, message);
             });
         }
     }
 
-    fn kind(&mut self, node: &Node, schema: &Schema) {
+    fn kind(&mut self, node: &'a Node, schema: &'a Schema) {
         match (&node.data, &schema.kind) {
             (Data::Null, _) if schema.nullable => {}
             (_, Kind::Any) | (Data::Null, Kind::Nothing) => {}
@@ -97,7 +118,7 @@ impl Checker<'_> {
                 }
                 for (index, node) in items.iter().enumerate() {
                     let item = first.get(index).unwrap_or(item);
-                    self.below(Step::Index(index), |this| this.node(node, item));
+                    self.below(At::Index(index), |this| this.node(node, item));
                 }
             }
             (Data::Text(text), _) if schema.secret => self.secret(node, text, schema),
@@ -105,7 +126,7 @@ impl Checker<'_> {
         }
     }
 
-    fn secret(&mut self, node: &Node, text: &str, schema: &Schema) {
+    fn secret(&mut self, node: &'a Node, text: &str, schema: &'a Schema) {
         if text.is_empty() {
             let message = "the secret is empty; give its value".to_owned();
             self.report(ErrorKind::EmptySecret, &node.origin, message);
@@ -117,7 +138,7 @@ impl Checker<'_> {
         }
     }
 
-    fn leaf(&mut self, node: &Node, schema: &Schema) {
+    fn leaf(&mut self, node: &'a Node, schema: &'a Schema) {
         // Right type, and within the limits?
         let verdict = match (&node.data, &schema.kind) {
             (Data::Bool(_), Kind::Bool) => Some(true),
@@ -154,11 +175,11 @@ impl Checker<'_> {
         }
     }
 
-    fn table(&mut self, node: &Node, entries: &[Entry], table: &Table) {
+    fn table(&mut self, node: &'a Node, entries: &'a [Entry], table: &'a Table) {
         for entry in entries {
             let field = table.fields.iter().find(|field| field.name == entry.key);
             let schema = field.map(|field| &field.schema).or(table.others.as_deref());
-            self.below(Step::Key(entry.key.clone()), |this| match schema {
+            self.below(At::Key(&entry.key), |this| match schema {
                 Some(schema) => this.node(&entry.node, schema),
                 None => this.unknown(entry, table),
             });
@@ -168,13 +189,13 @@ impl Checker<'_> {
         }
         for field in table.fields.iter().filter(|field| field.required) {
             if node.get(&field.name).is_none() {
-                let step = Step::Key(field.name.clone());
+                let step = At::Key(&field.name);
                 self.below(step, |this| this.missing(&field.schema));
             }
         }
     }
 
-    fn unknown(&mut self, entry: &Entry, table: &Table) {
+    fn unknown(&mut self, entry: &'a Entry, table: &'a Table) {
         let names = table.fields.iter().map(|field| field.name.as_str());
         let help = match nearest(&entry.key, names.clone()) {
             Some(name) => format!("did you mean `{name}`?"),
@@ -186,19 +207,19 @@ impl Checker<'_> {
     }
 
     /// Reports what must be set for an absent `schema`: itself, or what it requires.
-    fn missing(&mut self, schema: &Schema) {
+    fn missing(&mut self, schema: &'a Schema) {
         if let Kind::Table(table) = &schema.kind {
             let required: Vec<_> = table.fields.iter().filter(|field| field.required).collect();
             for field in &required {
-                let step = Step::Key(field.name.clone());
+                let step = At::Key(&field.name);
                 self.below(step, |this| this.missing(&field.schema));
             }
             if !required.is_empty() {
                 return;
             }
         }
-        let key = super::tree::display(&self.path);
-        let variable = (self.variable)(&self.path);
+        let key = super::tree::display(&self.steps());
+        let variable = (self.variable)(&self.steps());
         let advice = if let Some(binding) = &schema.binding {
             let advice = binding.advice();
             format!(
@@ -211,13 +232,13 @@ impl Checker<'_> {
         };
         let message =
             format!("required, and no source sets it; expected {}; {advice}", schema.expected());
-        let error = Error::new(ErrorKind::Missing, &self.path, message);
+        let error = Error::new(ErrorKind::Missing, &self.steps(), message);
         self.errors.push(error);
     }
 
     /// An enum with data: fits if one form does; else the form that was meant is explained.
-    fn one_of(&mut self, node: &Node, schema: &Schema, forms: &[Schema]) {
-        let attempt = |this: &mut Self, form: &Schema| {
+    fn one_of(&mut self, node: &'a Node, schema: &'a Schema, forms: &'a [Schema]) {
+        let attempt = |this: &mut Self, form: &'a Schema| {
             let before = this.errors.len();
             this.node(node, form);
             this.errors.split_off(before)
@@ -234,7 +255,7 @@ impl Checker<'_> {
     }
 
     /// Reports a tag that no variant has, or that is not there.
-    fn wrong_tag(&mut self, node: &Node, forms: &[Schema]) -> bool {
+    fn wrong_tag(&mut self, node: &'a Node, forms: &'a [Schema]) -> bool {
         let tables = forms.iter().filter_map(|form| match &form.kind {
             Kind::Table(table) => tags(table).next(),
             _ => None,
@@ -249,13 +270,13 @@ impl Checker<'_> {
         let words: Vec<_> = tags.iter().map(|(_, word)| *word).collect();
         let expected = format!("one of `{}`", words.join("`, `"));
         match node.get(key) {
-            Some(tag) => self.below(Step::Key(key.to_owned()), |this| {
+            Some(tag) => self.below(At::Key(key), |this| {
                 let message = format!("expected {expected}");
                 this.report(ErrorKind::OutOfRange, &tag.origin, message);
             }),
             None if self.extent == Extent::Whole => {
                 let origin = node.origin.clone();
-                self.below(Step::Key(key.to_owned()), |this| {
+                self.below(At::Key(key), |this| {
                     let message = format!("required beside its other keys; expected {expected}");
                     this.report(ErrorKind::Missing, &origin, message);
                 });

@@ -14,6 +14,7 @@ use super::text;
 use super::tree::{Node, Step};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Variables by name: those of the process, and those of a `.env`.
@@ -38,11 +39,11 @@ pub(super) const OWN: [&str; 4] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE", "SERV
 
 /// A key that a variable can set.
 pub(super) struct Target<'a> {
-    pub(super) keys: Vec<String>,
+    pub(super) keys: Vec<&'a str>,
     /// More than one where variants of an enum share the key.
     pub(super) schemas: Vec<&'a Schema>,
     /// Its names: `ORDERS_DB_URL`, and `ORDERS_DB__URL` if that is another.
-    pub(super) names: Vec<String>,
+    pub(super) names: Vec<Rc<str>>,
     /// Names that it has without the prefix.
     pub(super) bare: Vec<String>,
 }
@@ -72,7 +73,7 @@ pub(super) struct Names<'a> {
     prefix: &'a str,
     targets: Vec<Target<'a>>,
     /// From exact, prefixed name to target.
-    exact: HashMap<String, usize>,
+    exact: HashMap<Rc<str>, usize>,
 }
 
 /// What the environment sets.
@@ -85,8 +86,8 @@ pub(super) struct Found {
 }
 
 /// The name of the variable for `keys`, with `separator` between levels.
-fn name(prefix: &str, keys: &[String], separator: &str) -> String {
-    let length = |key: &String| key.len() + separator.len();
+fn name(prefix: &str, keys: &[&str], separator: &str) -> String {
+    let length = |key: &&str| key.len() + separator.len();
     let mut name = String::with_capacity(prefix.len() + keys.iter().map(length).sum::<usize>());
     name.push_str(prefix);
     for (i, key) in keys.iter().enumerate() {
@@ -121,8 +122,8 @@ impl<'a> Names<'a> {
         (names, errors)
     }
 
-    fn collect(&mut self, schemas: &[&'a Schema], keys: &mut Vec<String>) {
-        let mut children: Vec<(&str, Vec<&'a Schema>)> = Vec::new();
+    fn collect(&mut self, schemas: &[&'a Schema], keys: &mut Vec<&'a str>) {
+        let mut children: Vec<(&'a str, Vec<&'a Schema>)> = Vec::new();
         for field in schemas.iter().flat_map(|schema| schema.fields()) {
             match children.iter_mut().find(|(name, _)| *name == field.name) {
                 Some((_, schemas)) => schemas.push(&field.schema),
@@ -130,10 +131,10 @@ impl<'a> Names<'a> {
             }
         }
         for (key, schemas) in children {
-            keys.push(key.to_owned());
-            let mut names = vec![name(self.prefix, keys, "_")];
+            keys.push(key);
+            let mut names: Vec<Rc<str>> = vec![name(self.prefix, keys, "_").into()];
             if keys.len() > 1 {
-                names.push(name(self.prefix, keys, "__"));
+                names.push(name(self.prefix, keys, "__").into());
             }
             self.targets.push(Target {
                 keys: keys.clone(),
@@ -152,7 +153,7 @@ impl<'a> Names<'a> {
         let own = OWN.map(|own| format!("{}{own}", self.prefix));
         for (index, target) in self.targets.iter().enumerate() {
             for name in &target.names {
-                if own.contains(name) {
+                if own.iter().any(|own| **own == **name) {
                     let message = format!("the variable {name} is the loader's; rename the field");
                     errors.push(target.error(ErrorKind::BadSchema, message));
                 }
@@ -172,11 +173,11 @@ impl<'a> Names<'a> {
     /// The name of the variable that sets `path`. Items of lists and maps have none of their own.
     pub(super) fn variable(&self, path: &[Step]) -> String {
         let keys = path.iter().map_while(|step| match step {
-            Step::Key(key) => Some(key.clone()),
+            Step::Key(key) => Some(key.as_str()),
             Step::Index(_) => None,
         });
         let mut keys: Vec<_> = keys.collect();
-        while keys.len() > 1 && !self.exact.contains_key(&name(self.prefix, &keys, "_")) {
+        while keys.len() > 1 && !self.exact.contains_key(name(self.prefix, &keys, "_").as_str()) {
             keys.pop();
         }
         name(self.prefix, &keys, "_")
@@ -204,13 +205,14 @@ impl<'a> Names<'a> {
         // Most keys have no variable at all.
         let set: HashSet<&str> = variables.keys().map(|name| without_file(name)).collect();
         let is_set = |target: &&Target<'_>| {
-            let named = target.names.iter().chain(&target.bare);
-            named.map(|name| without_file(name)).any(|name| set.contains(name))
+            let named = target.names.iter().map(|name| &**name);
+            let mut named = named.chain(target.bare.iter().map(String::as_str)).map(without_file);
+            named.any(|name| set.contains(name))
                 || self.prefixed(target).any(|name| set.contains(without_file(&name)))
         };
         let mut targets: Vec<_> = self.targets.iter().filter(is_set).collect();
         // The URL of a binding replaces what is below it, and its parts add to it.
-        let is_part = |target: &Target<'_>| target.keys.last().is_some_and(|key| key != URL);
+        let is_part = |target: &Target<'_>| target.keys.last().is_some_and(|key| *key != URL);
         targets.sort_by_key(|target| (target.keys.len(), is_part(target)));
         for target in targets {
             let ranks = self.candidates(target);
@@ -271,14 +273,15 @@ impl<'a> Names<'a> {
 
     /// Names of a target, those that win first.
     fn candidates(&self, target: &Target<'_>) -> [Vec<String>; 3] {
-        [target.names.clone(), self.prefixed(target).collect(), target.bare.clone()]
+        let names = target.names.iter().map(ToString::to_string).collect();
+        [names, self.prefixed(target).collect(), target.bare.clone()]
     }
 
     /// The names that a target has without the prefix, with it.
     fn prefixed(&self, target: &Target<'_>) -> impl Iterator<Item = String> {
         let prefixed = target.bare.iter().map(|bare| format!("{}{bare}", self.prefix));
         // A key of exactly that name has the better claim.
-        prefixed.filter(|name| !self.exact.contains_key(name))
+        prefixed.filter(|name| !self.exact.contains_key(name.as_str()))
     }
 
     /// What `name` and `name_FILE` say.
@@ -294,7 +297,7 @@ impl<'a> Names<'a> {
         };
         let mut given: Vec<_> = value.map(|value| from(name, value, false)).into_iter().collect();
         let file = format!("{name}_FILE");
-        if target.leaf() && !self.exact.contains_key(&file) {
+        if target.leaf() && !self.exact.contains_key(file.as_str()) {
             given.extend(variables.get(&file).map(|path| from(&file, path, true)));
         }
         given

@@ -141,8 +141,12 @@ impl Error {
     }
 
     /// An error about the setting with this path of keys.
-    pub(super) fn of_keys(kind: ErrorKind, keys: &[String], message: impl Into<String>) -> Self {
-        let path: Vec<_> = keys.iter().cloned().map(Step::Key).collect();
+    pub(super) fn of_keys<K: AsRef<str>>(
+        kind: ErrorKind,
+        keys: &[K],
+        message: impl Into<String>,
+    ) -> Self {
+        let path: Vec<_> = keys.iter().map(|key| Step::Key(key.as_ref().to_owned())).collect();
         Self::new(kind, &path, message)
     }
 

@@ -80,16 +80,18 @@ impl fmt::Debug for Kept {
 
 /// The outermost fields that are wholly or partly for a restart only, and cannot be taken apart
 /// further: what stands in a list, a map or a variant stays or changes as a whole.
-fn collect(schema: &Schema, keys: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+fn collect<'a>(schema: &'a Schema, keys: &mut Vec<&'a str>, found: &mut Vec<Vec<String>>) {
     match &schema.kind {
         Kind::Table(table) if !schema.restart && !of_others(table) => {
             for field in &table.fields {
-                keys.push(field.name.clone());
+                keys.push(&field.name);
                 collect(&field.schema, keys, found);
                 keys.pop();
             }
         }
-        _ if schema.needs_restart() => found.push(keys.clone()),
+        _ if schema.needs_restart() => {
+            found.push(keys.iter().map(|key| (*key).to_owned()).collect())
+        }
         _ => {}
     }
 }

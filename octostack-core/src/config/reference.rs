@@ -122,7 +122,7 @@ struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    fn to(root: &'a Schema, keys: &[String]) -> Self {
+    fn to(root: &'a Schema, keys: &[&str]) -> Self {
         let mut path =
             Self { default: None, required: true, restart: false, doc: "", deprecated: false };
         let mut schemas = vec![root];
@@ -151,7 +151,7 @@ impl<'a> Path<'a> {
         let nullable = target.schemas.iter().any(|schema| schema.nullable);
         Key {
             path: target.keys.join("."),
-            variables: target.names.clone(),
+            variables: target.names.iter().map(ToString::to_string).collect(),
             bare: target.bare.clone(),
             expected: words.join(" or "),
             default: default.map(value),

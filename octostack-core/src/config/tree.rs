@@ -112,10 +112,10 @@ impl Node {
     }
 
     /// A table that holds `self` at the end of `keys`.
-    pub(super) fn nested(self, keys: &[String]) -> Self {
+    pub(super) fn nested<K: AsRef<str>>(self, keys: &[K]) -> Self {
         keys.iter().rev().fold(self, |node, key| {
             let origin = node.origin.clone();
-            let entry = Entry { key: key.clone(), origin: origin.clone(), node };
+            let entry = Entry { key: key.as_ref().to_owned(), origin: origin.clone(), node };
             Self::new(Data::Table(vec![entry]), origin)
         })
     }

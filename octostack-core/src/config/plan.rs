@@ -42,7 +42,8 @@ impl Loader {
         let counts = self.runs_in() == DEFAULT_ENVIRONMENT;
         if let Some(path) = self.dotenv.as_ref().filter(|path| counts && disk.exists(path)) {
             for (name, variable) in dotenv::read(path, disk, errors) {
-                if name == "APP_ENV" || name == format!("{}APP_ENV", self.prefix) {
+                let chooses = name == "APP_ENV" || name == format!("{}APP_ENV", self.prefix);
+                if chooses && variable.value != DEFAULT_ENVIRONMENT {
                     errors.push(dotenv::no_environment(&name, &variable));
                 }
                 all.entry(name).or_insert(variable);

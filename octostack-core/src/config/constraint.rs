@@ -2,7 +2,7 @@
 
 use super::error::{Error, ErrorKind};
 use super::schema::{Kind, Schema};
-use super::tree::{Data, Node, Step};
+use super::tree::{Data, Node};
 use regex_lite::Regex;
 use serde_json::{Map, Number, Value as Json};
 use std::collections::HashMap;
@@ -156,21 +156,23 @@ pub(super) fn faults(schema: &Schema) -> Vec<Error> {
     errors
 }
 
-fn collect(schema: &Schema, path: &mut Vec<Step>, errors: &mut Vec<Error>) {
-    let problem = schema.constraints.problem();
-    errors.extend(problem.map(|message| Error::new(ErrorKind::BadSchema, path, message)));
+fn collect<'a>(schema: &'a Schema, keys: &mut Vec<&'a str>, errors: &mut Vec<Error>) {
+    if let Some(message) = schema.constraints.problem() {
+        let keys: Vec<_> = keys.iter().copied().map(str::to_owned).collect();
+        errors.push(Error::of_keys(ErrorKind::BadSchema, &keys, message));
+    }
     match &schema.kind {
         Kind::Table(table) => {
             for field in &table.fields {
-                path.push(Step::Key(field.name.clone()));
-                collect(&field.schema, path, errors);
-                path.pop();
+                keys.push(&field.name);
+                collect(&field.schema, keys, errors);
+                keys.pop();
             }
-            table.others.iter().for_each(|others| collect(others, path, errors));
+            table.others.iter().for_each(|others| collect(others, keys, errors));
         }
-        Kind::OneOf(forms) => forms.iter().for_each(|form| collect(form, path, errors)),
-        Kind::List { .. } => {
-            schema.items().into_iter().for_each(|item| collect(item, path, errors));
+        Kind::OneOf(forms) => forms.iter().for_each(|form| collect(form, keys, errors)),
+        Kind::List { first, item, .. } => {
+            first.iter().chain([&**item]).for_each(|item| collect(item, keys, errors));
         }
         _ => {}
     }

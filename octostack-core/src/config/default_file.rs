@@ -5,6 +5,7 @@ use super::error::Errors;
 use super::load::join;
 use super::loader::Loader;
 use super::schema::{Field, Kind, Schema};
+use crate::secret::REDACTED;
 use schemars::JsonSchema;
 use serde_json::Value as Json;
 use std::fmt::Write as _;
@@ -84,6 +85,9 @@ impl File<'_> {
         let variable = self.names.variable(&steps.collect::<Vec<_>>());
         let written = default.filter(|json| !json.is_null() && !schema.is_secret()).map(inline);
         let line = match written {
+            Some(_) if !default.is_some_and(is_writable) => {
+                format!("# {key} = …  # has a default that no file can hold: {}", schema.expected())
+            }
             Some(value) => format!("# {key} = {value}"),
             None if schema.is_secret() => {
                 let needed = if schema.nullable { "optional" } else { "required" };
@@ -104,6 +108,17 @@ impl File<'_> {
         for line in doc.unwrap_or_default().lines() {
             let _ = writeln!(self.text, "{}", format!("# {line}").trim_end());
         }
+    }
+}
+
+/// Whether a file may say it: no secret is in it, and no number beyond those of TOML.
+fn is_writable(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text != REDACTED,
+        Json::Number(number) => !number.is_u64() || number.is_i64(),
+        Json::Array(items) => items.iter().all(is_writable),
+        Json::Object(entries) => entries.values().all(is_writable),
+        _ => true,
     }
 }
 

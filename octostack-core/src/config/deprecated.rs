@@ -1,13 +1,29 @@
 //! Settings that still work and should not be used any more.
 
-use super::schema::Schema;
+use super::schema::{Kind, Schema};
 use super::tree::{Data, Node, Step, display};
 
 /// A warning for each deprecated key that `node` sets.
 pub(super) fn deprecated(node: &Node, schema: &Schema) -> Vec<String> {
     let mut warnings = Vec::new();
+    if !has_any(schema) {
+        return warnings; // as most have none, and a load should cost little
+    }
     collect(node, &[schema], &mut Vec::new(), &mut warnings);
     warnings
+}
+
+/// Whether anything in `schema` is deprecated.
+fn has_any(schema: &Schema) -> bool {
+    match &schema.kind {
+        Kind::Table(table) => {
+            table.fields.iter().any(|field| field.deprecated || has_any(&field.schema))
+                || table.others.as_deref().is_some_and(has_any)
+        }
+        Kind::List { first, item, .. } => first.iter().any(has_any) || has_any(item),
+        Kind::OneOf(forms) => forms.iter().any(has_any),
+        _ => false,
+    }
 }
 
 fn collect(node: &Node, schemas: &[&Schema], path: &mut Vec<Step>, warnings: &mut Vec<String>) {

@@ -73,6 +73,8 @@ fn hide(default: &mut Json) -> bool {
             entries.retain(|_, value| !hide(value));
             false
         }
+        // Without one item it would be another list.
+        Json::Array(items) => items.iter_mut().any(hide),
         _ => false,
     }
 }

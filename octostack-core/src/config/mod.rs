@@ -54,7 +54,9 @@
 //! is invisible to the schema: name it in `#[schemars(extend("x-aliases" = ["old_name"]))]` as
 //! well, and files may use it. A type that contains itself is checked by the schema on its first
 //! level and by serde below. `#[schemars(range(min = 1))]`, `length(min = 1)`,
-//! `regex(pattern = "^[a-z]+$")` and what else of them the JSON schema says of one value is enforced.
+//! `regex(pattern = "^[a-z]+$")` and what else of them the JSON schema says of one value is enforced;
+//! a pattern is one of the crate `regex-lite`. A key with `extend("deprecated" = true)` still works,
+//! with a [warning](Loaded::warnings) for each place that sets it.
 //!
 //! An unknown key in a file is an error. An unknown variable with our prefix is a
 //! [warning](Loaded::warnings), since others set variables too: Kubernetes does, for every Service

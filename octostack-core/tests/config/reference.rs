@@ -3,6 +3,7 @@ use octostack_core::config::Loader;
 use octostack_core::secret::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 fn everything() -> Loader {
     bare_loader([])
@@ -168,4 +169,31 @@ fn what_was_beaten_shows_no_secret_also_where_only_a_part_of_it_is_one() {
         }
         assert!(!setting.shadowed.is_empty() || variables.is_empty(), "{setting:?}");
     }
+}
+
+#[test]
+fn a_default_that_holds_secrets_or_what_toml_cannot_write_is_a_placeholder() {
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Own {
+        keys: Vec<(String, Secret<String>)>,
+        named: BTreeMap<String, Secret<String>>,
+        most: u64,
+        plain: Vec<String>,
+    }
+    impl Default for Own {
+        fn default() -> Self {
+            let key = || Secret::new("s3cr3t".to_owned());
+            let keys = vec![("a".into(), key())];
+            let named = BTreeMap::from([("a".into(), key())]);
+            Self { keys, named, most: u64::MAX, plain: vec!["x".into()] }
+        }
+    }
+    let everything = Loader::new("A_");
+    let text = everything.default_file::<(), Own>().unwrap();
+    assert!(!text.contains("redacted"), "{text}");
+    assert!(text.contains("# most = …") && text.contains("# plain = [\"x\"]"), "{text}");
+    let schema = everything.json_schema::<(), Own>();
+    assert!(!schema.to_string().contains("[redacted]"), "{schema}");
+    assert_eq!(schema["properties"]["plain"]["default"][0], "x");
 }

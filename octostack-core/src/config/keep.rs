@@ -90,7 +90,7 @@ fn collect<'a>(schema: &'a Schema, keys: &mut Vec<&'a str>, found: &mut Vec<Vec<
             }
         }
         _ if schema.needs_restart() => {
-            found.push(keys.iter().map(|key| (*key).to_owned()).collect())
+            found.push(keys.iter().map(|key| (*key).to_owned()).collect());
         }
         _ => {}
     }

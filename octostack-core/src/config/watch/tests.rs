@@ -48,8 +48,19 @@ type Change = fn(&Path);
 
 /// Whether the next look makes a change of what it sees.
 async fn is_told_by_one_look(watch: &mut Watch) -> bool {
-    let soon = watch.due + Duration::from_millis(5);
-    timeout_at(soon, watch.changed()).await.is_ok()
+    watch.looking = None; // it may have begun before what is to be seen
+    let due = watch.due;
+    let soon = due + Duration::from_millis(5);
+    loop {
+        if timeout_at(soon, watch.changed()).await.is_ok() {
+            return true;
+        }
+        // Paused time may go on before the thread that looks has told what it saw.
+        if watch.due != due && watch.looking.is_none() {
+            return false;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,9 +43,29 @@ struct Settings {
     #[schemars(extend("x-restart-required" = true))]
     storage: BTreeMap<String, String>,
     token: Option<Secret<String>>,
+    /// Never shown, not even as a secret.
+    #[serde(default, skip_serializing)]
+    hidden: u32,
+    #[serde(default)]
+    accounts: Vec<Account>,
+    #[serde(default)]
+    limits: BTreeMap<String, Limit>,
     #[serde(default)]
     #[schemars(extend("x-restart-required" = true))]
     key: Option<Secret<String>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Account {
+    name: String,
+    password: Secret<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Limit {
+    rps: u32,
+    #[schemars(extend("x-restart-required" = true))]
+    workers: u32,
 }
 
 /// A config file of its own for each test.
@@ -122,7 +142,7 @@ fn a_reload_is_the_whole_and_deleted_keys_are_gone() {
     file.write("[server]\nworkers = 8");
     let reloaded = reload(&live);
     assert_eq!(reloaded.generation, 2);
-    assert_eq!(reloaded.changed, ["server.workers", "pool"]);
+    assert_eq!(reloaded.changed, ["pool", "server.workers"]);
     assert_eq!(live.settings().load().pool, 0, "the default, not what was there before");
     assert_eq!(live.framework().server.workers, 8);
     assert_eq!(live.settings().generation(), 2);
@@ -269,7 +289,7 @@ fn what_needs_a_restart_keeps_its_value_and_is_reported() {
 
     file.write("pool = 2\nkey = \"k3y\"\n[storage]\nb = \"y\"\n[server]\nport = 8080\nworkers = 5");
     let reloaded = reload(&live);
-    assert_eq!(reloaded.changed, ["server.workers", "pool"]);
+    assert_eq!(reloaded.changed, ["pool", "server.workers"]);
     let waiting: Vec<_> =
         reloaded.waiting.iter().map(|w| format!("{} = {}", w.key, w.value)).collect();
     let expected =
@@ -288,7 +308,8 @@ fn what_needs_a_restart_keeps_its_value_and_is_reported() {
     assert_eq!(registry.events().len(), 2, "what is known is not told again");
     assert_eq!(samples(&registry)["octostack_config_restart_required"], 4.0);
     let abnormal = registry.items()[0].abnormal().unwrap();
-    assert!(abnormal.starts_with("needs a restart to take effect: server.port"), "{abnormal}");
+    assert!(abnormal.starts_with("needs a restart to take effect: "), "{abnormal}");
+    assert!(abnormal.contains("server.port"), "{abnormal}");
     assert_eq!(live.standing(), Ok(()), "nothing has failed");
 
     file.write("pool = 2\n[storage]\na = \"x\"\n[server]\nworkers = 5");
@@ -374,4 +395,53 @@ fn reloads_at_once_are_one_after_the_other() {
     file.write("pool = 3\ntoken = \"x\"");
     reload(&live);
     assert_eq!(live.settings().load().pool, 3);
+}
+
+#[test]
+fn what_a_struct_does_not_serialise_changes_too() {
+    let file = File::new("hidden", "hidden = 1");
+    let live = file.live();
+    file.write("hidden = 2");
+    assert_eq!(reload(&live).changed, ["hidden"]);
+    assert_eq!(live.settings().load().hidden, 2);
+    assert_eq!(reload(&live).changed, [""; 0]);
+}
+
+#[test]
+fn a_secret_in_a_list_that_is_rotated_is_a_change() {
+    let with = |password: &str| format!("[[accounts]]\nname = 'a'\npassword = '{password}'");
+    let file = File::new("list-secret", &with("first-s3cr3t"));
+    let live = file.live();
+    file.write(&with("second-s3cr3t"));
+    assert_eq!(reload(&live).changed, ["accounts"]);
+    assert!(live.settings().load().accounts[0].password.matches("second-s3cr3t"));
+    let shown = format!("{} {}", live.status(), live.diff(None, None).unwrap());
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+}
+
+#[test]
+fn a_map_that_holds_what_needs_a_restart_stays_whole() {
+    let file = File::new("map-restart", "[limits.a]\nrps = 1\nworkers = 2");
+    let live = file.live();
+    file.write("pool = 1\n[limits.a]\nrps = 9\nworkers = 3");
+    let reloaded = reload(&live);
+    assert_eq!(reloaded.changed, ["pool"]);
+    let waiting: Vec<_> = reloaded.waiting.iter().map(|waiting| waiting.key.as_str()).collect();
+    assert_eq!(waiting, ["limits.a.rps", "limits.a.workers"]);
+    let now = live.settings().load();
+    assert_eq!((now.limits["a"].rps, now.limits["a"].workers), (1, 2));
+}
+
+#[test]
+fn a_veto_that_repeats_a_secret_is_not_shown() {
+    let file = File::new("veto-secret", "pool = 1");
+    let live = file.live();
+    live.on_reload("careless", |change| {
+        let token = change.new.settings.token.as_ref().unwrap().expose().clone();
+        Err(vec![Problem::new("token", format!("{token} is refused"))])
+    });
+    file.write("token = \"s3cr3t-hunter2\"");
+    let problems = refused(&live);
+    assert!(problems[0].starts_with("token: refused by the service (details withheld"));
+    assert!(!format!("{problems:?}{}", live.status()).contains("s3cr3t"));
 }

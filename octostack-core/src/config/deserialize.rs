@@ -75,7 +75,7 @@ fn explain(message: &str, schemas: &[&Schema], secrets: &[String]) -> String {
     let risky = unsure && !binding;
     // The name of a field comes from the program, not from the value.
     let harmless = !risky || message.starts_with("missing field");
-    if harmless && !quotes(message, secrets) {
+    if harmless && !secrets.iter().any(|secret| quotes(message, secret)) {
         return message.to_owned();
     }
     let expected = match schemas {
@@ -85,12 +85,9 @@ fn explain(message: &str, schemas: &[&Schema], secrets: &[String]) -> String {
     format!("its type refuses the value (details withheld, they may hold a secret){expected}")
 }
 
-/// Whether `message` repeats one of `secrets`, as it is or as Rust escapes it.
-pub(super) fn quotes(message: &str, secrets: &[String]) -> bool {
-    secrets.iter().any(|secret| {
-        let escaped = secret.escape_debug().to_string();
-        message.contains(secret.as_str()) || message.contains(&escaped)
-    })
+/// Whether `message` repeats `secret`, as it is or as Rust escapes it.
+pub(super) fn quotes(message: &str, secret: &str) -> bool {
+    message.contains(secret) || message.contains(&secret.escape_debug().to_string())
 }
 
 /// The text of all secrets in `node`.

@@ -14,7 +14,7 @@ use super::given::unfit;
 use super::keep::{Kept, Waiting};
 use super::loader::{Loaded, Loader, Outside, RESERVED_SECTIONS};
 use super::merge::{fill_defaults, merge, rename_aliases};
-use super::refusal::{invalid, unique};
+use super::refusal::{Screen, invalid, unique};
 use super::report::Report;
 use super::schema::{Kind, Schema, Table};
 use super::source::{parse_file, read_file};
@@ -39,8 +39,9 @@ pub(super) struct Pass<'a> {
     warnings: Vec<String>,
 }
 
-/// Settings, what only a restart can change of them, and what it would change.
-pub(super) type Reloading<F, S> = (Loaded<F, S>, Kept, Vec<Waiting>);
+/// Settings, what only a restart can change of them, what it would change, and what keeps their
+/// secrets out of what is said of them.
+pub(super) type Reloading<F, S> = (Loaded<F, S>, Kept, Vec<Waiting>, Screen);
 
 /// Settings that nothing is wrong with.
 struct Built<F, S> {
@@ -104,10 +105,11 @@ impl Pass<'_> {
             pass.warnings.pop();
         }
         let Built { framework, settings, report } = built;
+        let screen = Screen::of(&pass.tree, &schema);
         let kept = kept.map_or_else(|| Kept::of(&pass.tree, &schema, &report), Kept::clone);
         let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
         let whole = Loaded { framework, settings, environment, report, warnings, files };
-        Ok((whole, kept, waiting))
+        Ok((whole, kept, waiting, screen))
     }
 
     /// From all sources together to settings, if nothing is wrong.
@@ -126,11 +128,14 @@ impl Pass<'_> {
         if let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) {
             let problems = validate(&framework, &settings);
             if problems.is_empty() {
-                let mut report = Report::default();
-                let json = [serde_json::to_value(&framework), serde_json::to_value(&settings)];
-                for json in json.into_iter().flatten().filter(|json| !json.is_null()) {
-                    report.add(&json, &self.tree, self.schema, &self.loader.hash);
+                let mut all = serde_json::Map::new();
+                for part in [serde_json::to_value(&framework), serde_json::to_value(&settings)] {
+                    if let Ok(Json::Object(entries)) = part {
+                        all.extend(entries);
+                    }
                 }
+                let hash = &self.loader.hash;
+                let report = Report::of(&Json::Object(all), &self.tree, self.schema, hash);
                 return Ok(Built { framework, settings, report });
             }
             errors.extend(invalid(problems, &self.tree, self.schema));

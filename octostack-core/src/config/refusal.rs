@@ -5,22 +5,37 @@ use super::error::{Error, ErrorKind, Origin};
 use super::schema::Schema;
 use super::tree::{Node, Step};
 use crate::inspect::Problem;
+use crate::secret::Secret;
 use std::collections::HashSet;
+
+/// Keeps secrets of a load out of what others say of it.
+pub(super) struct Screen(Vec<Secret<String>>);
+
+impl Screen {
+    /// For what is said of `tree`.
+    pub(super) fn of(tree: &Node, schema: &Schema) -> Self {
+        Self(secrets(tree, schema).into_iter().map(Secret::new).collect())
+    }
+
+    /// `message`, unless it repeats a secret.
+    pub(super) fn clean(&self, message: String) -> String {
+        if self.0.iter().any(|secret| quotes(&message, secret.expose())) {
+            return "refused by the service (details withheld: they repeat a secret)".to_owned();
+        }
+        message
+    }
+}
 
 /// What the service's own validation found, with the place of each value.
 pub(super) fn invalid(problems: Vec<Problem>, tree: &Node, schema: &Schema) -> Vec<Error> {
-    let secrets = secrets(tree, schema);
+    let screen = Screen::of(tree, schema);
     let error = |problem: Problem| {
         let keys = problem.key.split('.').filter(|key| !key.is_empty());
         let path: Vec<_> = keys.map(|key| Step::Key(key.to_owned())).collect();
         // A default has no place to look at.
         let origin = tree.nearest(&path).origin.clone();
         let origin = Some(origin).filter(|origin| !path.is_empty() && *origin != Origin::Default);
-        let message = if quotes(&problem.message, &secrets) {
-            "refused by the service (details withheld: they repeat a secret)".to_owned()
-        } else {
-            problem.message
-        };
+        let message = screen.clean(problem.message);
         let mut error = Error::new(ErrorKind::Invalid, &path, message).with_origin(origin);
         error.key = problem.key;
         error

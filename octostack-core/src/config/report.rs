@@ -6,7 +6,7 @@ use super::suggest::nearest;
 use super::tree::{Data, Node, push_key};
 use crate::inspect::Value;
 use crate::secret::REDACTED;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
@@ -73,7 +73,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The settings, sorted by key within the framework's and the service's own.
+    /// The settings, sorted by key; what a struct does not serialise comes after its other keys.
     pub fn iter(&self) -> std::slice::Iter<'_, Setting> {
         self.settings.iter()
     }
@@ -115,9 +115,9 @@ impl Report {
         changed.chain(gone).map(|setting| setting.key.clone()).collect()
     }
 
-    /// Adds the settings of `json`, which a struct in effect serialised to. `hash` is the one by
-    /// which secrets are told apart.
-    pub(super) fn add(&mut self, json: &Json, tree: &Node, schema: &Schema, hash: &RandomState) {
+    /// That of the settings in `json`, which the structs in effect serialised to. `hash` is the one
+    /// by which secrets are told apart.
+    pub(super) fn of(json: &Json, tree: &Node, schema: &Schema, hash: &RandomState) -> Self {
         let place = Place {
             node: Some(tree),
             beaten: Vec::new(),
@@ -125,7 +125,9 @@ impl Report {
             default: None,
             restart: false,
         };
-        self.walk(json, &place, &mut String::new(), hash);
+        let mut report = Self::default();
+        report.walk(json, &place, &mut String::new(), hash);
+        report
     }
 
     fn walk(&mut self, json: &Json, place: &Place<'_>, key: &mut String, hash: &RandomState) {
@@ -138,8 +140,32 @@ impl Report {
                     self.walk(json, &place.inner(name), key, hash);
                     key.truncate(length);
                 }
+                self.unserialised(entries, place, key, hash);
             }
             _ => self.settings.push(place.setting(key.clone(), json, secret, hash)),
+        }
+    }
+
+    /// Adds what a source says and the struct leaves out when it is serialised: it is in effect all
+    /// the same, and a change of it is one.
+    fn unserialised(
+        &mut self,
+        serialised: &Map<String, Json>,
+        place: &Place<'_>,
+        key: &mut String,
+        hash: &RandomState,
+    ) {
+        let Some(Node { data: Data::Table(entries), .. }) = place.node else { return };
+        for entry in entries.iter().filter(|entry| !serialised.contains_key(&entry.key)) {
+            let inner = place.inner(&entry.key);
+            let nothing = matches!(entry.node.data, Data::Null);
+            if inner.schemas.is_empty() || nothing || entry.node.origin == Origin::Default {
+                continue;
+            }
+            let length = key.len();
+            push_key(key, &entry.key);
+            self.settings.push(inner.unserialised(key.clone(), &entry.node, hash));
+            key.truncate(length);
         }
     }
 }
@@ -205,9 +231,22 @@ impl Place<'_> {
             secret: secret || *json == REDACTED,
             reloadable: !self.restart && !self.schemas.iter().any(|schema| schema.needs_restart()),
             shadowed,
-            fingerprint: self.node.filter(|_| hidden).map(|node| hash.hash_one(&node.data)),
+            // A part of it may be a secret, as in a list of accounts.
+            fingerprint: self
+                .node
+                .filter(|_| hidden || self.schemas.iter().any(|schema| schema.may_hold_secret()))
+                .map(|node| hash.hash_one(&node.data)),
             key,
         }
+    }
+
+    /// As [`setting`](Self::setting), by what a source says alone.
+    fn unserialised(&self, key: String, node: &Node, hash: &RandomState) -> Setting {
+        let secret = self.schemas.iter().any(|schema| schema.is_secret());
+        let mut setting = self.setting(key, &Json::Null, secret, hash);
+        setting.value = visible(node, &self.schemas);
+        setting.fingerprint = Some(hash.hash_one(&node.data));
+        setting
     }
 }
 

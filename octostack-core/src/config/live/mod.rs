@@ -150,7 +150,7 @@ where
         rules: impl Fn(&F, &S) -> Vec<Problem> + Send + Sync + 'static,
     ) -> Result<Self, Errors> {
         let Attempt { loaded, consulted, documents } = loader.attempt(&rules, None);
-        let (mut first, kept, _) = loaded?;
+        let (mut first, kept, ..) = loaded?;
         first.warnings.extend(documents.accepted());
         let now = SystemTime::now();
         let history = History::new(Generation::first(now, first.report));
@@ -197,8 +197,8 @@ where
         };
         let Attempt { loaded, consulted, documents } = attempt;
         shared.base.rebase(consulted);
-        let (loaded, waiting) = match loaded {
-            Ok((loaded, _, waiting)) => (loaded, waiting),
+        let (loaded, waiting, screen) = match loaded {
+            Ok((loaded, _, waiting, screen)) => (loaded, waiting, screen),
             Err(errors) => return Err(self.refuse(trigger, Refused::of(&errors))),
         };
         let (old_framework, old_report) = {
@@ -217,7 +217,7 @@ where
             };
             match shared.subscribers.prepare(&change) {
                 Ok(commits) => commits,
-                Err(refused) => return Err(self.refuse(trigger, refused)),
+                Err(refused) => return Err(self.refuse(trigger, refused.screened(&screen))),
             }
         };
         let mut loaded = loaded;

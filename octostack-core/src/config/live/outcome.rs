@@ -1,5 +1,6 @@
 //! What asked for a reload, and what became of it.
 
+use crate::config::refusal::Screen;
 use crate::config::{Errors, Waiting};
 use crate::inspect::overrides::Actor;
 use crate::inspect::{Event, Problem, Value};
@@ -122,6 +123,12 @@ impl Refused {
             Problem::new(error.key.clone(), format!("{place}{}", error.message))
         };
         Self { problems: errors.iter().map(problem).collect() }
+    }
+
+    /// Without the secrets that subscribers repeat.
+    pub(super) fn screened(self, screen: &Screen) -> Self {
+        let clean = |problem: Problem| Problem::new(problem.key, screen.clean(problem.message));
+        Self { problems: self.problems.into_iter().map(clean).collect() }
     }
 
     /// A type of the settings, or a rule about them, has panicked.

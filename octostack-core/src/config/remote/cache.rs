@@ -103,9 +103,8 @@ impl Cache {
         let write = || -> io::Result<()> {
             let dir = self.path.parent().unwrap_or(Path::new("."));
             make_dir(dir)?;
-            // The process id keeps two instances apart that share a directory.
-            let new = self.path.with_extension(format!("{}.new", std::process::id()));
-            let _ = fs::remove_file(&new); // of a process that had this number before
+            // Two instances may share a directory, and in containers the number of their process.
+            let new = self.path.with_extension(format!("{:016x}.new", fastrand::u64(..)));
             let written = create(&new).and_then(|mut file| {
                 file.write_all(&bytes)?;
                 file.sync_all()?;

@@ -2,9 +2,9 @@
 
 use super::env::Names;
 use super::error::Errors;
-use super::load::join;
 use super::loader::Loader;
 use super::schema::{Field, Kind, Schema};
+use super::whole::Whole;
 use crate::secret::REDACTED;
 use schemars::JsonSchema;
 use serde_json::Value as Json;
@@ -18,18 +18,15 @@ impl Loader {
     /// # Errors
     /// What is wrong with the structs, such as two keys with one variable.
     pub fn default_file<F: JsonSchema, S: JsonSchema>(&self) -> Result<String, Errors> {
-        let (sections, own) = (Schema::of::<F>(), Schema::of::<S>());
-        let (mut schema, mut errors) = join(&sections, &own);
-        if let Kind::Table(table) = &mut schema.kind {
-            table.fields.rotate_left(sections.fields().len()); // its own settings first
-        }
-        let (names, collisions) = Names::new(&self.prefix, &schema, &self.bare);
+        let (whole, mut errors) = Whole::of::<F, S>();
+        let whole = whole.with_own_first();
+        let (names, collisions) = Names::new(&self.prefix, &whole.schema, &self.bare);
         errors.extend(collisions);
         if !errors.is_empty() {
             return Err(errors.into());
         }
         let mut file = File { names: &names, text: String::new() };
-        file.table(&schema, &mut Vec::new(), None, false);
+        file.table(&whole.schema, &mut Vec::new(), None, false);
         Ok(file.text)
     }
 }

@@ -85,16 +85,22 @@ pub(super) struct Found {
     pub(super) warnings: Vec<String>,
 }
 
-/// The name of the variable for `keys`, with `separator` between levels.
-fn name(prefix: &str, keys: &[&str], separator: &str) -> String {
-    let length = |key: &&str| key.len() + separator.len();
-    let mut name = String::with_capacity(prefix.len() + keys.iter().map(length).sum::<usize>());
+/// The name of the variable for `keys`, with `separator` between levels, in the place of what
+/// `name` holds.
+fn write_name(name: &mut String, prefix: &str, keys: &[&str], separator: &str) {
+    name.clear();
     name.push_str(prefix);
     for (i, key) in keys.iter().enumerate() {
         name.push_str(if i == 0 { "" } else { separator });
         let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
         name.extend(key.chars().map(letter));
     }
+}
+
+/// The usual name of the variable for `keys`.
+fn name(prefix: &str, keys: &[&str]) -> String {
+    let mut name = String::new();
+    write_name(&mut name, prefix, keys, "_");
     name
 }
 
@@ -111,7 +117,7 @@ impl<'a> Names<'a> {
         bare: &[(String, String)],
     ) -> (Self, Vec<Error>) {
         let mut names = Self { prefix, targets: Vec::new(), exact: HashMap::new() };
-        names.collect(&[root], &mut Vec::new());
+        names.collect(&[root], &mut Vec::new(), &mut String::new());
         for (name, key) in bare {
             let found = |target: &&mut Target<'_>| target.keys.join(".") == *key;
             if let Some(target) = names.targets.iter_mut().find(found) {
@@ -122,7 +128,8 @@ impl<'a> Names<'a> {
         (names, errors)
     }
 
-    fn collect(&mut self, schemas: &[&'a Schema], keys: &mut Vec<&'a str>) {
+    /// `text` is only room to write in.
+    fn collect(&mut self, schemas: &[&'a Schema], keys: &mut Vec<&'a str>, text: &mut String) {
         let mut children: Vec<(&'a str, Vec<&'a Schema>)> = Vec::new();
         for field in schemas.iter().flat_map(|schema| schema.fields()) {
             match children.iter_mut().find(|(name, _)| *name == field.name) {
@@ -132,17 +139,19 @@ impl<'a> Names<'a> {
         }
         for (key, schemas) in children {
             keys.push(key);
-            let mut names: Vec<Rc<str>> = vec![name(self.prefix, keys, "_").into()];
-            if keys.len() > 1 {
-                names.push(name(self.prefix, keys, "__").into());
-            }
+            let ways = if keys.len() > 1 { &["_", "__"][..] } else { &["_"] };
+            let names = ways.iter().map(|separator| {
+                write_name(text, self.prefix, keys, separator);
+                Rc::from(text.as_str())
+            });
+            let names = names.collect();
             self.targets.push(Target {
                 keys: keys.clone(),
                 schemas: schemas.clone(),
                 names,
                 bare: Vec::new(),
             });
-            self.collect(&schemas, keys);
+            self.collect(&schemas, keys, text);
             keys.pop();
         }
     }
@@ -177,10 +186,10 @@ impl<'a> Names<'a> {
             Step::Index(_) => None,
         });
         let mut keys: Vec<_> = keys.collect();
-        while keys.len() > 1 && !self.exact.contains_key(name(self.prefix, &keys, "_").as_str()) {
+        while keys.len() > 1 && !self.exact.contains_key(name(self.prefix, &keys).as_str()) {
             keys.pop();
         }
-        name(self.prefix, &keys, "_")
+        name(self.prefix, &keys)
     }
 
     /// The keys that can be set.

@@ -3,7 +3,6 @@
 
 use super::bindings::{self, Sources};
 use super::check::{Extent, check};
-use super::constraint::faults;
 use super::deprecated::deprecated;
 use super::deserialize::deserialize;
 #[cfg(feature = "reload")]
@@ -12,15 +11,16 @@ use super::env::{Names, Variables};
 use super::error::{Error, ErrorKind, Errors, Origin};
 use super::given::unfit;
 use super::keep::{Kept, Waiting};
-use super::loader::{Loaded, Loader, Outside, RESERVED_SECTIONS};
+use super::loader::{Loaded, Loader, Outside};
 use super::merge::{fill_defaults, merge, rename_aliases};
 use super::refusal::{Screen, invalid, unique};
 use super::report::Report;
-use super::schema::{Kind, Schema, Table};
+use super::schema::{Kind, Schema};
 use super::source::{parse_file, read_file};
 use super::suggest::nearest;
 use super::text;
 use super::tree::{Data, Node, Step};
+use super::whole::Whole;
 use crate::inspect::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -63,14 +63,14 @@ impl Pass<'_> {
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        let (sections, own) = (Schema::of::<F>(), Schema::of::<S>());
-        let (schema, errors) = join(&sections, &own);
-        let (names, collisions) = Names::new(&loader.prefix, &schema, &loader.bare);
+        let (whole, errors) = Whole::of::<F, S>();
+        let schema = &whole.schema;
+        let (names, collisions) = Names::new(&loader.prefix, schema, &loader.bare);
         let mut pass = Pass {
             loader,
             outside,
             names: &names,
-            schema: &schema,
+            schema,
             tree: Node::empty(),
             errors,
             warnings: Vec::new(),
@@ -94,19 +94,19 @@ impl Pass<'_> {
         pass.environment(&variables);
         pass.command_line();
         pass.whole();
-        let mut built = pass.build(&sections, &own, validate)?;
+        let mut built = pass.build(&whole, validate)?;
         let waiting = kept.map_or_else(Vec::new, |kept| kept.waiting(&built.report));
         if let Some(kept) = kept.filter(|_| !waiting.is_empty()) {
             kept.restore(&mut pass.tree);
             let keys: Vec<_> = waiting.iter().map(|waiting| &*waiting.key).collect();
             let kept = format!("these keep their values until a restart: {}", keys.join(", "));
             pass.warnings.push(kept);
-            built = pass.build(&sections, &own, validate)?;
+            built = pass.build(&whole, validate)?;
             pass.warnings.pop();
         }
         let Built { framework, settings, report } = built;
-        let screen = Screen::of(&pass.tree, &schema);
-        let kept = kept.map_or_else(|| Kept::of(&pass.tree, &schema, &report), Kept::clone);
+        let screen = Screen::of(&pass.tree, schema);
+        let kept = kept.map_or_else(|| Kept::of(&pass.tree, schema, &report), Kept::clone);
         let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
         let whole = Loaded { framework, settings, environment, report, warnings, files };
         Ok((whole, kept, waiting, screen))
@@ -115,15 +115,14 @@ impl Pass<'_> {
     /// From all sources together to settings, if nothing is wrong.
     fn build<F, S>(
         &mut self,
-        sections: &Schema,
-        own: &Schema,
+        whole: &Whole,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
     ) -> Result<Built<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned,
         S: Serialize + DeserializeOwned,
     {
-        let structs = self.structs::<F, S>(sections, own);
+        let structs = self.structs::<F, S>(whole);
         let mut errors = unique(std::mem::take(&mut self.errors));
         if let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) {
             let problems = validate(&framework, &settings);
@@ -282,7 +281,7 @@ impl Pass<'_> {
         self.errors.iter().any(stops)
     }
 
-    fn structs<F, S>(&mut self, sections: &Schema, own: &Schema) -> Option<(F, S)>
+    fn structs<F, S>(&mut self, whole: &Whole) -> Option<(F, S)>
     where
         F: DeserializeOwned,
         S: DeserializeOwned,
@@ -290,10 +289,11 @@ impl Pass<'_> {
         if self.unread() {
             return None;
         }
-        let is_section = |key: &str| sections.fields().iter().any(|field| field.name == key);
+        let is_section = |key: &str| whole.is_section(key);
+        let schema = self.schema;
         let tree = &self.tree;
-        let part = |schema: &Schema, wanted: &dyn Fn(&str) -> bool| match &tree.data {
-            _ if matches!(schema.kind, Kind::Nothing) => Json::Null, // the settings are `()`
+        let part = |nothing: bool, wanted: &dyn Fn(&str) -> bool| match &tree.data {
+            _ if nothing => Json::Null, // the type is `()`
             Data::Table(all) => {
                 let part = all.iter().filter(|entry| wanted(&entry.key));
                 Json::Object(part.map(|entry| (entry.key.clone(), entry.node.to_json())).collect())
@@ -308,9 +308,14 @@ impl Pass<'_> {
             self.errors.iter().filter(of_part).cloned().collect()
         };
         let other = |key: &str| !is_section(key);
-        let framework =
-            deserialize::<F>(tree, || part(sections, &is_section), sections, &known(&is_section));
-        let settings = deserialize::<S>(tree, || part(own, &other), own, &known(&other));
+        let framework = deserialize::<F>(
+            tree,
+            || part(whole.no_framework, &is_section),
+            schema,
+            &known(&is_section),
+        );
+        let settings =
+            deserialize::<S>(tree, || part(whole.no_settings, &other), schema, &known(&other));
         match (framework, settings) {
             (Ok(framework), Ok(settings)) => Some((framework, settings)),
             (framework, settings) => {
@@ -336,35 +341,4 @@ fn holds_secret(schema: &Schema) -> bool {
             }
             _ => false,
         }
-}
-
-/// The framework's sections and the service's own settings as one schema.
-pub(super) fn join(sections: &Schema, own: &Schema) -> (Schema, Vec<Error>) {
-    let mut errors = Vec::new();
-    let mut all = Table::default();
-    for (schema, whose) in [(sections, "framework"), (own, "service")] {
-        match &schema.kind {
-            Kind::Table(table) => {
-                all.fields.extend(table.fields.iter().cloned());
-                all.others = all.others.or_else(|| table.others.clone());
-            }
-            Kind::Nothing => {}
-            _ => {
-                let message = format!("the settings of the {whose} must be a struct with fields");
-                errors.push(Error::new(ErrorKind::BadSchema, &[], message));
-            }
-        }
-    }
-    let is_section = |name: &str| {
-        RESERVED_SECTIONS.contains(&name)
-            || sections.fields().iter().any(|field| field.name == name)
-    };
-    for field in own.fields().iter().filter(|field| is_section(&field.name)) {
-        let message = "this name is a section of the framework; rename the field";
-        let path = [Step::Key(field.name.clone())];
-        errors.push(Error::new(ErrorKind::BadSchema, &path, message));
-    }
-    errors.extend([sections, own].into_iter().flat_map(faults));
-    let schema = Schema::of_kind(Kind::Table(all), false);
-    (schema, errors)
 }

@@ -173,6 +173,7 @@ mod text;
 mod tree;
 #[cfg(feature = "reload")]
 mod watch;
+mod whole;
 
 pub use document::{Document, Item};
 pub use error::{Error, ErrorKind, Errors, Origin};

@@ -6,6 +6,7 @@ use super::env::{OWN, Variables};
 use super::error::{Error, ErrorKind};
 use super::loader::Loader;
 use super::source::find;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +38,8 @@ impl Loader {
     }
 
     /// The variables of the process, and below them those of `.env`, if that counts.
-    pub(super) fn all_variables(&self, disk: &Disk, errors: &mut Vec<Error>) -> Variables {
-        let mut all = self.variables.clone();
+    pub(super) fn all_variables(&self, disk: &Disk, errors: &mut Vec<Error>) -> Cow<'_, Variables> {
+        let mut all = Cow::Borrowed(&self.variables);
         let counts = self.runs_in() == DEFAULT_ENVIRONMENT;
         if let Some(path) = self.dotenv.as_ref().filter(|path| counts && disk.exists(path)) {
             for (name, variable) in dotenv::read(path, disk, errors) {
@@ -46,7 +47,9 @@ impl Loader {
                 if chooses && variable.value != DEFAULT_ENVIRONMENT {
                     errors.push(dotenv::no_environment(&name, &variable));
                 }
-                all.entry(name).or_insert(variable);
+                if !self.variables.contains_key(&name) {
+                    all.to_mut().insert(name, variable);
+                }
             }
         }
         all

@@ -2,10 +2,10 @@
 
 use super::env::{Names, Target};
 use super::error::Errors;
-use super::load::join;
 use super::loader::Loader;
 use super::report::value;
 use super::schema::Schema;
+use super::whole::Whole;
 use crate::inspect::Value;
 use schemars::JsonSchema;
 use serde_json::Value as Json;
@@ -93,17 +93,15 @@ impl Loader {
     /// # Errors
     /// What is wrong with the structs, such as two keys with one variable.
     pub fn reference<F: JsonSchema, S: JsonSchema>(&self) -> Result<Reference, Errors> {
-        let (sections, own) = (Schema::of::<F>(), Schema::of::<S>());
-        let (schema, mut errors) = join(&sections, &own);
-        let (names, collisions) = Names::new(&self.prefix, &schema, &self.bare);
+        let (whole, mut errors) = Whole::of::<F, S>();
+        let (names, collisions) = Names::new(&self.prefix, &whole.schema, &self.bare);
         errors.extend(collisions);
         if !errors.is_empty() {
             return Err(errors.into());
         }
-        let is_section = |name: &str| sections.fields().iter().any(|field| field.name == name);
         let keys = names.targets().filter(|target| target.leaf()).map(|target| {
-            let path = Path::to(&schema, &target.keys);
-            let framework = target.keys.first().is_some_and(|key| is_section(key));
+            let path = Path::to(&whole.schema, &target.keys);
+            let framework = target.keys.first().is_some_and(|key| whole.is_section(key));
             path.key(target, framework)
         });
         let mut keys: Vec<_> = keys.collect();

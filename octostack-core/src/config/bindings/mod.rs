@@ -204,12 +204,17 @@ pub(super) fn attach(
 }
 
 /// All bindings that have a key of their own.
-fn collect(schema: &Schema, keys: &mut Vec<String>, found: &mut impl FnMut(&[String], &Bindable)) {
+fn collect<'a>(
+    schema: &'a Schema,
+    keys: &mut Vec<&'a str>,
+    found: &mut impl FnMut(&[String], &Bindable),
+) {
     if let Some(bindable) = &schema.binding {
-        found(keys, bindable);
+        let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        found(&keys, bindable);
     } else if let Kind::Table(table) = &schema.kind {
         for field in &table.fields {
-            keys.push(field.name.clone());
+            keys.push(&field.name);
             collect(&field.schema, keys, found);
             keys.pop();
         }

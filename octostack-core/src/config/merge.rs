@@ -23,8 +23,7 @@ pub(super) fn merge(base: &mut Node, over: Node, schema: Option<&Schema>) {
             for entry in new {
                 match old.iter_mut().find(|known| known.key == entry.key) {
                     Some(known) => {
-                        let inner =
-                            schema.and_then(|schema| schema.inner(&entry.key).into_iter().next());
+                        let inner = schema.and_then(|schema| schema.inner(&entry.key).next());
                         merge(&mut known.node, entry.node, inner);
                         known.origin = entry.origin;
                     }
@@ -113,7 +112,7 @@ fn drop_secrets(node: &mut Node, schema: &Schema) -> bool {
     };
     let mut dropped = false;
     entries.retain_mut(|entry| {
-        let schemas = schema.inner(&entry.key);
+        let schemas: Vec<_> = schema.inner(&entry.key).collect();
         let null = matches!(entry.node.data, Data::Null);
         let hidden = !null && schemas.iter().any(|schema| schema.is_secret());
         dropped |= hidden;

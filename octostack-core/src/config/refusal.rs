@@ -9,6 +9,7 @@ use crate::secret::Secret;
 use std::collections::HashSet;
 
 /// Keeps secrets of a load out of what others say of it.
+#[derive(Default)]
 pub(super) struct Screen(Vec<Secret<String>>);
 
 impl Screen {

@@ -86,6 +86,23 @@ pub(super) struct Field {
     pub(super) schema: Schema,
 }
 
+/// What a key may hold: usually one schema, which is worth no allocation.
+pub(super) enum Inner<'a> {
+    One(Option<&'a Schema>),
+    Many(std::vec::IntoIter<&'a Schema>),
+}
+
+impl<'a> Iterator for Inner<'a> {
+    type Item = &'a Schema;
+
+    fn next(&mut self) -> Option<&'a Schema> {
+        match self {
+            Self::One(schema) => schema.take(),
+            Self::Many(schemas) => schemas.next(),
+        }
+    }
+}
+
 impl Schema {
     /// The schema of `T`.
     pub(super) fn of<T: JsonSchema>() -> Self {
@@ -119,15 +136,17 @@ impl Schema {
     }
 
     /// What `key` may hold here; several where variants of an enum share it.
-    pub(super) fn inner(&self, key: &str) -> Vec<&Self> {
+    pub(super) fn inner(&self, key: &str) -> Inner<'_> {
         match &self.kind {
             Kind::Table(table) => {
                 let field = table.fields.iter().find(|field| field.name == key);
-                let schema = field.map(|field| &field.schema).or(table.others.as_deref());
-                schema.into_iter().collect()
+                Inner::One(field.map(|field| &field.schema).or(table.others.as_deref()))
             }
-            Kind::OneOf(forms) => forms.iter().flat_map(|form| form.inner(key)).collect(),
-            _ => Vec::new(),
+            Kind::OneOf(forms) => {
+                let all: Vec<_> = forms.iter().flat_map(|form| form.inner(key)).collect();
+                Inner::Many(all.into_iter())
+            }
+            _ => Inner::One(None),
         }
     }
 

@@ -37,12 +37,14 @@ pub(crate) fn add(loader: Loader, urls: &[String], own: &[Remote]) -> Result<Loa
         let runtime =
             runtime.map_err(|error| format!("the async runtime cannot start: {error}"))?;
         let wrong = |error| format!("the config cannot be fetched\n\n{error}");
-        runtime.block_on(async {
+        let started = runtime.block_on(async {
             for remote in &remotes {
                 remote.start().await.map_err(wrong)?;
             }
             Ok::<_, String>(())
-        })?;
+        });
+        runtime.shutdown_background(); // a name that is being looked up holds nobody up
+        started?;
     }
     Ok(remotes.iter().fold(loader, Loader::remote))
 }

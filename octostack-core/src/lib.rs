@@ -38,6 +38,8 @@ mod file;
 pub mod follow;
 #[cfg(feature = "health")]
 pub mod health;
+#[cfg(feature = "config-http")]
+mod https;
 pub mod identity;
 pub mod inspect;
 #[cfg(feature = "lifecycle")]

@@ -19,6 +19,9 @@ const FORM: u32 = 1;
 /// A file that holds one document.
 pub(super) struct Cache {
     path: PathBuf,
+    /// For messages.
+    name: String,
+    /// Of what tells the source from others, which is not written down.
     source: String,
 }
 
@@ -54,11 +57,13 @@ impl Stored {
 
 impl Cache {
     /// The file for `source` in `dir`.
-    pub(super) fn new(dir: &Path, source: &str) -> Self {
+    pub(super) fn new(dir: &Path, name: &str, id: &str) -> Self {
         let mut hasher = SipHasher13::new();
-        hasher.write(source.as_bytes());
-        let name = format!("config-{:016x}.json", hasher.finish128().h1);
-        Self { path: dir.join(name), source: source.to_owned() }
+        hasher.write(id.as_bytes());
+        let hash = hasher.finish128();
+        let source = format!("{:016x}{:016x}", hash.h1, hash.h2);
+        let path = dir.join(format!("config-{:016x}.json", hash.h1));
+        Self { path, name: name.to_owned(), source }
     }
 
     /// The document, and when it was fetched.
@@ -117,7 +122,7 @@ impl Cache {
             written
         };
         write().map_err(|error| {
-            format!("{}: its cache {} cannot be written: {error}", self.source, self.path.display())
+            format!("{}: its cache {} cannot be written: {error}", self.name, self.path.display())
         })
     }
 }

@@ -1,32 +1,19 @@
 //! A document at an address.
 
 use super::source::{Document, Fetch, Fetched, Format, RemoteError, Source};
-use crate::file::{self, ReadError};
+use crate::https;
 use crate::secret::Secret;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use std::error::Error as StdError;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The most that a document may be long.
 const MAX_BYTES: usize = 1024 * 1024;
-
-/// The most that a file with a token or a certificate may hold.
-const MAX_FILE: usize = 256 * 1024;
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -35,6 +22,7 @@ const MAX_REDIRECTS: usize = 5;
 const INTERVAL: Duration = Duration::from_secs(30);
 
 type Body = hyper::body::Incoming;
+type Client = https::Client<Empty<Bytes>>;
 
 /// A document that is fetched by `GET`, with its `ETag` so that it is sent only when it is new.
 ///
@@ -56,13 +44,14 @@ type Body = hyper::body::Incoming;
 /// ```
 pub struct HttpSource {
     url: Uri,
+    id: String,
     name: String,
     token: Option<Token>,
     ca_file: Option<PathBuf>,
     plain: bool,
     interval: Duration,
     /// Made with the first fetch, so that certificates are read then.
-    client: tokio::sync::OnceCell<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>>,
+    client: tokio::sync::OnceCell<Client>,
 }
 
 /// Who asks.
@@ -94,7 +83,7 @@ impl HttpSource {
         let name = format!("{scheme}://{authority}{}", url.path());
         let client = tokio::sync::OnceCell::new();
         let (token, ca_file, plain, interval) = (None, None, false, INTERVAL);
-        Ok(Self { url, name, token, ca_file, plain, interval, client })
+        Ok(Self { id: url.to_string(), url, name, token, ca_file, plain, interval, client })
     }
 
     /// Sends `Authorization: Bearer` with this token.
@@ -153,8 +142,10 @@ impl HttpSource {
             let request = request
                 .body(Empty::new())
                 .map_err(|_| RemoteError::new("the version of the last document is no header"))?;
-            let response =
-                client.request(request).await.map_err(|error| RemoteError::new(said(&error)))?;
+            let response = client
+                .request(request)
+                .await
+                .map_err(|error| RemoteError::new(https::said(&error)))?;
             if let Some(next) = redirect(&response, &url)? {
                 url = next;
                 continue;
@@ -202,11 +193,16 @@ impl HttpSource {
     }
 
     fn allowed(&self, url: &Uri) -> Result<(), RemoteError> {
-        if url.scheme_str() == Some("https") || self.plain || url.host().is_some_and(is_loopback) {
+        if self.plain || https::is_private(url) {
             return Ok(());
         }
         let what = "is not encrypted: use https, or http on loopback";
         Err(RemoteError::new(what))
+    }
+
+    fn client(&self) -> Result<Client, RemoteError> {
+        let ca = self.ca_file.as_deref();
+        https::client(&self.url, ca, "CONFIG_CA_FILE").map_err(RemoteError::new)
     }
 
     fn token(&self) -> Result<Option<HeaderValue>, RemoteError> {
@@ -224,52 +220,20 @@ impl HttpSource {
             Some(Token::Given(token)) => bearer(token.expose(), "the setting").map(Some),
             Some(Token::File(path)) => {
                 let shown = path.display().to_string();
-                let text = Secret::new(read(path)?);
+                let text = Secret::new(https::read(path).map_err(RemoteError::new)?);
                 bearer(&String::from_utf8_lossy(text.expose()), &shown).map(Some)
             }
         }
-    }
-
-    fn client(&self) -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, RemoteError> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca_file {
-            Some(path) => {
-                let wrong = |what: String| {
-                    RemoteError::new(format!("the certificates in {}: {what}", path.display()))
-                };
-                let pem = read(path)?;
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                    roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-                }
-                if roots.is_empty() {
-                    return Err(wrong("there are none".to_owned()));
-                }
-            }
-            // Only an https address needs them.
-            None if self.url.scheme_str() == Some("https") => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-            None => {}
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| RemoteError::new(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector))
     }
 }
 
 impl Source for HttpSource {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn id(&self) -> &str {
+        &self.id
     }
 
     fn fetch<'a>(&'a self, seen: Option<&'a str>) -> Fetch<'a> {
@@ -288,25 +252,45 @@ fn redirect(response: &Response<Body>, from: &Uri) -> Result<Option<Uri>, Remote
     }
     let wrong = || RemoteError::new("redirects to no address");
     let location = response.headers().get(header::LOCATION).ok_or_else(wrong)?;
-    let location: Uri = location.to_str().ok().and_then(|to| to.parse().ok()).ok_or_else(wrong)?;
-    let mut parts = location.into_parts();
-    parts.scheme = parts.scheme.or_else(|| from.scheme().cloned());
-    parts.authority = parts.authority.or_else(|| from.authority().cloned());
-    let to = Uri::from_parts(parts).map_err(|_| wrong())?;
+    let to = location.to_str().ok().and_then(|to| resolve(to, from)).ok_or_else(wrong)?;
     if from.scheme_str() == Some("https") && to.scheme_str() != Some("https") {
         return Err(RemoteError::new("redirects from https to http"));
     }
     Ok(Some(to))
 }
 
-fn same_place(one: &Uri, other: &Uri) -> bool {
-    (one.scheme(), one.authority()) == (other.scheme(), other.authority())
+/// Where `to` leads, said in an answer from `from` (RFC 3986, section 5.2, as far as redirects go).
+fn resolve(to: &str, from: &Uri) -> Option<Uri> {
+    let (scheme, authority) = (from.scheme_str()?, from.authority()?);
+    let (path, query) = match to.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (to, String::new()),
+    };
+    if to.contains("://") && to.find("://") < to.find('/') {
+        return to.parse().ok();
+    }
+    if to.starts_with("//") {
+        return format!("{scheme}:{to}").parse().ok();
+    }
+    let dir = from.path().rsplit_once('/').map_or("", |(dir, _)| dir);
+    let whole = match path {
+        "" => from.path().to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("{dir}/{path}"),
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("{scheme}://{authority}/{}{query}", parts.join("/")).parse().ok()
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+fn same_place(one: &Uri, other: &Uri) -> bool {
+    (one.scheme(), one.authority()) == (other.scheme(), other.authority())
 }
 
 fn format_of(headers: &HeaderMap, path: &str) -> Option<Format> {
@@ -335,34 +319,32 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, RemoteError> {
-    file::read(path, MAX_FILE).map_err(|error| {
-        let shown = path.display();
-        RemoteError::new(match error {
-            ReadError::System(error) => format!("{shown} cannot be read: {error}"),
-            ReadError::NotAFile(what) => format!("{shown} is {what}, not a file"),
-            ReadError::TooLarge => format!("{shown} is larger than 256 KiB"),
-        })
-    })
-}
-
-/// All that an error says, since the outermost one says next to nothing.
-fn said(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// Not the query, which may hold a token.
 impl fmt::Debug for HttpSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[test]
+    fn redirects_lead_where_a_browser_would_go() {
+        let from = "https://a:1/b/c.toml?q=1".parse().unwrap();
+        for (to, whole) in [
+            ("https://x/y", "https://x/y"),
+            ("//x/y?z", "https://x/y?z"),
+            ("/y", "https://a:1/y"),
+            ("d.toml", "https://a:1/b/d.toml"),
+            ("./d.toml?r=2", "https://a:1/b/d.toml?r=2"),
+            ("../d.toml", "https://a:1/d.toml"),
+            ("../../d.toml", "https://a:1/d.toml"),
+            ("?r=2", "https://a:1/b/c.toml?r=2"),
+            ("/y?u=http://x/", "https://a:1/y?u=http://x/"),
+        ] {
+            assert_eq!(resolve(to, &from).unwrap().to_string(), whole, "{to}");
+        }
     }
 }

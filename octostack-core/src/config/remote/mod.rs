@@ -143,10 +143,11 @@ impl Remote {
     }
 
     /// Keeps the last good document in a file in the directory `dir`, which is made if it is not
-    /// there. Only its owner can read it. Set it before the remote is shared.
+    /// there. Only its owner can read it. Set it before the remote is shared: afterwards it has no
+    /// effect. It is [`Live`](super::live::Live) that knows when a document was good, and writes it.
     #[must_use]
     pub fn with_cache(self, dir: impl AsRef<Path>) -> Self {
-        let cache = Some(Cache::new(dir.as_ref(), self.name()));
+        let cache = Some(Cache::new(dir.as_ref(), self.name(), self.shared.source.id()));
         self.changed_by(|shared| shared.cache = cache)
     }
 
@@ -157,7 +158,7 @@ impl Remote {
     }
 
     /// Lets a service start without any document, if none can be had. Set it before the remote is
-    /// shared.
+    /// shared: afterwards it has no effect.
     #[must_use]
     pub fn optional(self) -> Self {
         self.changed_by(|shared| shared.optional = true)
@@ -316,13 +317,21 @@ impl State {
         fetched: Result<Fetched, RemoteError>,
         now: SystemTime,
     ) -> Result<bool, RemoteError> {
+        // There is nothing that could be unchanged.
+        let fetched = match fetched {
+            Ok(Fetched::Unchanged) if self.held.is_none() => {
+                Err(RemoteError::new("says that nothing has changed, but there is no document yet"))
+            }
+            fetched => fetched,
+        };
         match fetched {
             Ok(fetched) => {
                 (self.succeeded_at, self.failing) = (Some(now), None);
                 Ok(match (fetched, &mut self.held) {
-                    (Fetched::Unchanged, None) => false,
-                    (Fetched::Unchanged, Some(held)) => {
-                        held.from_cache = false;
+                    (Fetched::Unchanged, held) => {
+                        if let Some(held) = held {
+                            held.from_cache = false;
+                        }
                         false
                     }
                     // Another version of the same text.

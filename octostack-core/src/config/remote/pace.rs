@@ -19,6 +19,8 @@ pub(super) fn pause(failures: u32, wanted: Option<Duration>, chance: f64) -> Dur
 
 /// `interval`, give or take a tenth by `chance`.
 pub(super) fn spread(interval: Duration, chance: f64) -> Duration {
+    // More than a day is never, and never a moment too short to breathe.
+    let interval = interval.clamp(Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
     interval.mul_f64(0.9 + chance.clamp(0.0, 1.0) / 5.0)
 }
 

@@ -16,6 +16,12 @@ pub trait Source: Send + Sync + 'static {
     /// What to call it in messages and as the place of values: an address, without credentials.
     fn name(&self) -> &str;
 
+    /// What tells it from other sources, such as the whole address: its cache is found by a hash of
+    /// this. Never shown, so it may hold credentials. The name, unless it says otherwise.
+    fn id(&self) -> &str {
+        self.name()
+    }
+
     /// The document as it is now. `seen` is the version of the last one, for sources that can say
     /// that it has not changed.
     ///

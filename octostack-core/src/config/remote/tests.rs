@@ -169,3 +169,28 @@ async fn a_cache_is_for_its_owner_alone_and_whole() {
     assert!(start().await.unwrap_err().contains("must have mode 0600"));
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_has_no_document_to_begin_with_has_failed() {
+    let script = Script::default();
+    script.say(Ok(Fetched::Unchanged));
+    let error = script.remote().start().await.unwrap_err();
+    assert!(error.message().contains("there is no document yet"), "{error}");
+}
+
+#[test]
+fn sources_that_differ_in_what_is_not_shown_have_caches_of_their_own() {
+    let dir = dir("ids");
+    let cache = |id: &str| Cache::new(&dir, "https://a/b.toml", id);
+    let document = |text: &str| Document::new(text, Format::Toml);
+    let now = SystemTime::now();
+    cache("https://a/b.toml?env=one").write(&document("a = 1"), now).unwrap();
+    cache("https://a/b.toml?env=two").write(&document("a = 2"), now).unwrap();
+    let one = cache("https://a/b.toml?env=one").read().unwrap().0;
+    assert_eq!(one.text, "a = 1");
+    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 2);
+    let written = std::fs::read_to_string(&files[0]).unwrap();
+    assert!(!written.contains("env="), "a query may hold a token: {written}");
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -56,6 +56,12 @@
 //!
 //! What it does not do: it cannot reach copies made before the value came in (a read buffer, the
 //! environment of the process) or after it went out (a header, a connection string).
+#[cfg(feature = "secrets-live")]
+pub mod provider;
+pub mod reference;
+
+pub use reference::{InvalidReference, SecretRef};
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;

@@ -32,13 +32,13 @@ pub mod clock;
 pub mod config;
 pub mod duration;
 pub mod dynamic;
-#[cfg(any(feature = "config", feature = "follow"))]
+#[cfg(any(feature = "config", feature = "follow", feature = "vault"))]
 mod file;
 #[cfg(feature = "follow")]
 pub mod follow;
 #[cfg(feature = "health")]
 pub mod health;
-#[cfg(feature = "config-http")]
+#[cfg(any(feature = "config-http", feature = "vault"))]
 mod https;
 pub mod identity;
 pub mod inspect;

@@ -59,6 +59,8 @@
 #[cfg(feature = "secrets-live")]
 pub mod provider;
 pub mod reference;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use reference::{InvalidReference, SecretRef};
 

@@ -228,6 +228,10 @@ impl Connection {
             }
         }
         let (answer, login) = self.ask(&old).await?;
+        if answer.is_unsupported() {
+            let what = format!("{about}: the server has no path for it");
+            return Err(ProviderError::refused(what));
+        }
         if !answer.status.is_success() {
             return Err(self.no_lease(&old, &answer, lease));
         }

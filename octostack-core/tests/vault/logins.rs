@@ -290,3 +290,18 @@ async fn two_providers_share_nothing() {
     assert!(text(&two, "vault://kv/orders").await.is_ok());
     assert_eq!(script.requests_to(LOGIN).len(), 2);
 }
+
+#[tokio::test]
+async fn an_agent_on_the_way_adds_the_token_itself() {
+    let script = started().await;
+    let vault = running(VaultConfig::new(script.url()).with_agent());
+    // Here is no agent, so that the server refuses what comes without a token.
+    for _ in 0..2 {
+        let error = fetch(&vault, "vault://kv/orders").await.unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::Refused);
+    }
+    let requests = script.requests();
+    assert!(requests.iter().all(|request| !request.headers.contains_key("x-vault-token")));
+    assert!(requests.iter().all(|request| !request.path.starts_with("auth/")), "{requests:?}");
+    vault.close().await.unwrap();
+}

@@ -350,3 +350,7 @@ pub(super) fn renewed(answer: &Answer, about: &str) -> Result<Renewed, ProviderE
     let ttl = some(read.lease_duration).ok_or_else(|| wrong("the answer has no lease_duration"))?;
     Ok(Renewed { ttl, renewable: read.renewable.unwrap_or_default() })
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -67,8 +67,10 @@ pub enum VaultAuth {
     Token,
     /// With the id and the secret of a role.
     AppRole,
-    /// With the service account of a pod.
+    /// With the service account of a pod, or any other JWT in a file.
     Kubernetes,
+    /// Not at all: an agent or a proxy on the way adds the token.
+    Agent,
 }
 
 /// What a mount is taken for where Vault does not say it.
@@ -108,6 +110,7 @@ impl VaultAuth {
             Self::Token => "token",
             Self::AppRole => "approle",
             Self::Kubernetes => "kubernetes",
+            Self::Agent => "agent",
         }
     }
 }
@@ -176,6 +179,12 @@ impl VaultConfig {
     pub fn with_kubernetes(mut self, role: impl Into<String>) -> Self {
         self.auth = VaultAuth::Kubernetes;
         self.role = Some(role.into());
+        self
+    }
+
+    /// Leaves the token to an agent or a proxy at the address.
+    pub fn with_agent(mut self) -> Self {
+        self.auth = VaultAuth::Agent;
         self
     }
 

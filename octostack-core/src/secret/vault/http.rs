@@ -158,7 +158,7 @@ impl Transport {
     }
 
     async fn exchange(&self, ask: &Ask, token: Option<&Secret<String>>) -> Result<Answer, String> {
-        let token = token.map(sensitive).transpose()?;
+        let token = token.filter(|token| !token.expose().is_empty()).map(sensitive).transpose()?;
         let mut url =
             self.address.url(&ask.path).map_err(|error| format!("has no such path: {error}"))?;
         let client = self.client.get_or_try_init(|| async {

@@ -11,6 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::https;
 use crate::secret::Secret;
 use crate::secret::provider::{ProviderError, ProviderErrorKind};
+use http::StatusCode;
 use std::path::Path;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -18,6 +19,9 @@ use zeroize::Zeroizing;
 const LOOKUP: &str = "auth/token/lookup-self";
 const RENEW: &str = "auth/token/renew-self";
 const REVOKE: &str = "auth/token/revoke-self";
+
+/// Of a token of which the server says nothing.
+const UNKNOWN: Terms = Terms { ttl: None, renewable: false };
 
 /// What is shown to be let in. All that is secret in it.
 fn credential(config: &VaultConfig) -> Result<Secret<String>, ProviderError> {
@@ -32,11 +36,12 @@ fn credential(config: &VaultConfig) -> Result<Secret<String>, ProviderError> {
         VaultAuth::Token => (&config.token, config.token_file.as_deref()),
         VaultAuth::AppRole => (&config.secret_id, config.secret_id_file.as_deref()),
         VaultAuth::Kubernetes => (&None, Some(config.jwt_file.as_path())),
+        VaultAuth::Agent => (&None, None),
     };
     match (given, path) {
         (Some(given), _) => Ok(given.clone()),
         (None, Some(path)) => file(path),
-        // A role may need none.
+        // An agent has it, and a role may need none.
         (None, None) => Ok(Secret::new(String::new())),
     }
 }
@@ -88,7 +93,11 @@ impl Connection {
 
     /// Whether another login can be had without an operator.
     pub(super) fn replaceable(&self) -> bool {
-        self.config.auth != VaultAuth::Token || self.config.token_file.is_some()
+        match self.config.auth {
+            VaultAuth::Token => self.config.token_file.is_some(),
+            VaultAuth::AppRole | VaultAuth::Kubernetes => true,
+            VaultAuth::Agent => false,
+        }
     }
 
     async fn log_in(
@@ -96,6 +105,9 @@ impl Connection {
         credential: &Secret<String>,
         stale: Option<&Arc<Login>>,
     ) -> Result<(Login, Option<String>), ProviderError> {
+        if self.config.auth == VaultAuth::Agent {
+            return Ok((Login::new(credential.clone(), false, UNKNOWN), None));
+        }
         if self.config.auth == VaultAuth::Token {
             if stale.is_some_and(|stale| stale.token == *credential) {
                 let what = "the token has ended, or is about to, and there is no other; replace it";
@@ -131,10 +143,9 @@ impl Connection {
     async fn look(&self, token: &Secret<String>) -> Result<(Login, Option<String>), ProviderError> {
         let ask = Ask::get(LOOKUP, "the look at the token");
         let answer = self.send(&ask, Some(token)).await?;
-        let unknown = Terms { ttl: None, renewable: false };
         if answer.status.is_success() {
             let data = ask.read::<Looked>(&answer)?.data;
-            let terms = data.as_ref().map_or(unknown, LookedData::terms);
+            let terms = data.as_ref().map_or(UNKNOWN, LookedData::terms);
             return Ok((Login::new(token.clone(), false, terms), None));
         }
         let error = ask.refusal(&answer);
@@ -146,13 +157,14 @@ impl Connection {
             "{error}; so nobody keeps the token alive: it is not valid, or its policy has to allow \
              read on {LOOKUP}"
         );
-        Ok((Login::new(token.clone(), false, unknown), Some(trouble)))
+        Ok((Login::new(token.clone(), false, UNKNOWN), Some(trouble)))
     }
 
     /// Whether `answer` was refused because the token of `login` is no longer valid. The same
     /// answer may mean that it may not do this, so that the token is asked about itself.
     pub(super) async fn is_dead(&self, login: &Login, answer: &Answer) -> bool {
-        if answer.status != http::StatusCode::FORBIDDEN {
+        let refused = |answer: &Answer| answer.status == StatusCode::FORBIDDEN;
+        if !refused(answer) || self.config.auth == VaultAuth::Agent {
             return false;
         }
         if login.is_over() || answer.names_the_token() {
@@ -161,8 +173,7 @@ impl Connection {
         let ask = Ask::get(LOOKUP, "the look at the token");
         let looked = self.send(&ask, Some(&login.token)).await;
         looked.is_ok_and(|looked| {
-            looked.names_the_token()
-                || looked.status == http::StatusCode::FORBIDDEN && self.session.doubt()
+            looked.names_the_token() || refused(&looked) && self.session.doubt()
         })
     }
 
@@ -232,7 +243,7 @@ impl Connection {
         let ask = Ask::put(REVOKE, "the end of the login", &[]);
         let answer = self.send(&ask, Some(&login.token)).await?;
         // One that is over already is what was wanted; so is a server that knows no such path.
-        let gone = answer.status == http::StatusCode::FORBIDDEN || answer.is_unsupported();
+        let gone = answer.status == StatusCode::FORBIDDEN || answer.is_unsupported();
         if answer.status.is_success() || gone { Ok(()) } else { Err(ask.refusal(&answer)) }
     }
 }

@@ -21,8 +21,8 @@
 //! use octostack_core::secret::vault::{VaultConfig, VaultProvider};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = VaultConfig::new("https://vault.internal:8200")
-//!     .with_approle("orders", Secret::new(std::fs::read_to_string("/run/secrets/secret-id")?));
+//! let secret_id = Secret::new("s3cr3t-id".to_owned()); // from the settings
+//! let config = VaultConfig::new("https://vault.internal:8200").with_approle("orders", secret_id);
 //! let vault = VaultProvider::new(config).map_err(|problems| problems[0].to_string())?;
 //!
 //! let orders = "vault://kv/orders".parse()?;
@@ -49,7 +49,7 @@
 //! time.
 //!
 //! **What is cleared.** Tokens, request bodies and answers are overwritten after use. Copies in the
-//! buffers of HTTP and TLS are out of reach.
+//! buffers of HTTP, TLS and the JSON parser are out of reach.
 
 mod address;
 mod answer;

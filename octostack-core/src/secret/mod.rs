@@ -57,10 +57,18 @@
 //! What it does not do: it cannot reach copies made before the value came in (a read buffer, the
 //! environment of the process) or after it went out (a header, a connection string).
 #[cfg(feature = "secrets-live")]
+mod life;
+#[cfg(feature = "secrets-live")]
 pub mod provider;
 pub mod reference;
+#[cfg(feature = "secrets-live")]
+pub mod store;
 
+#[cfg(feature = "secrets-live")]
+pub use life::OnError;
 pub use reference::{InvalidReference, SecretRef};
+#[cfg(feature = "secrets-live")]
+pub use store::{Handle, SecretError, SecretErrorKind, Secrets, Version};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

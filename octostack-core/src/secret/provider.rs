@@ -76,6 +76,11 @@ pub trait SecretProvider: Send + Sync + 'static {
         Box::pin(std::future::pending())
     }
 
+    /// Called once at the end, after leases were revoked: logs out.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(ready(()))
+    }
+
     /// How it looks on a status page.
     fn status(&self) -> Value {
         Value::map([("scheme", Value::from(self.scheme()))])
@@ -148,8 +153,10 @@ pub struct ProviderError {
 pub enum ProviderErrorKind {
     /// It cannot be reached, is overloaded or sealed: it may be well again soon.
     Unavailable,
-    /// It says no: not allowed, or the lease is gone.
+    /// It says no. What it gave before may still be valid.
     Refused,
+    /// The lease is not there any more: it was revoked, or has ended.
+    Gone,
     /// There is no such secret.
     NotFound,
     /// The reference or the answer makes no sense.
@@ -295,6 +302,11 @@ impl ProviderError {
     /// The provider says no.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::of(ProviderErrorKind::Refused, message)
+    }
+
+    /// The lease is not there any more.
+    pub fn gone(message: impl Into<String>) -> Self {
+        Self::of(ProviderErrorKind::Gone, message)
     }
 
     /// There is no such secret.

@@ -58,6 +58,10 @@
 //! environment of the process) or after it went out (a header, a connection string).
 #[cfg(feature = "secrets-live")]
 mod life;
+#[cfg(any(feature = "config", feature = "secrets-live"))]
+pub(crate) mod local;
+#[cfg(any(feature = "config", feature = "secrets-live"))]
+mod payload;
 #[cfg(feature = "secrets-live")]
 pub mod provider;
 pub mod reference;
@@ -66,6 +70,8 @@ pub mod store;
 
 #[cfg(feature = "secrets-live")]
 pub use life::OnError;
+#[cfg(feature = "secrets-live")]
+pub use local::{CredentialsProvider, EnvProvider, FileProvider};
 pub use reference::{InvalidReference, SecretRef};
 #[cfg(feature = "secrets-live")]
 pub use store::{Handle, SecretError, SecretErrorKind, Secrets, Version};

@@ -38,7 +38,7 @@ mod file;
 pub mod follow;
 #[cfg(feature = "health")]
 pub mod health;
-#[cfg(feature = "config-http")]
+#[cfg(any(feature = "config-http", feature = "vault"))]
 mod https;
 pub mod identity;
 pub mod inspect;

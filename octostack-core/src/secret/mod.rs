@@ -67,6 +67,8 @@ pub mod provider;
 pub mod reference;
 #[cfg(feature = "secrets-live")]
 pub mod store;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 #[cfg(feature = "secrets-live")]
 pub use life::OnError;

@@ -73,6 +73,12 @@ pub trait SecretProvider: Send + Sync + 'static {
         Box::pin(ready(Ok(())))
     }
 
+    /// Ends what was begun for us, such as a login. Called once, at an orderly end, after the
+    /// leases were revoked.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
     /// Works for as long as it is polled: keeps a login alive. Never returns.
     fn run(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::pending())

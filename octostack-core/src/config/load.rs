@@ -42,6 +42,7 @@ pub(super) struct Pass<'a> {
 }
 
 /// Settings that could come into effect.
+#[cfg_attr(not(feature = "reload"), allow(dead_code, reason = "only a reload asks for the rest"))]
 pub(super) struct Reloading<F, S> {
     pub(super) loaded: Loaded<F, S>,
     /// What only a restart can change of them.

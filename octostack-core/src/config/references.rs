@@ -34,7 +34,8 @@ pub trait SecretSource: Send + Sync {
     /// Takes the section `secrets` of the settings, with what this machine has in its place.
     ///
     /// # Errors
-    /// What is wrong with it, by keys within the section.
+    /// What is wrong with it, by keys within the section. Nothing then is resolved. What its schema
+    /// tells need not be told again.
     fn configure(&self, section: &Json) -> Result<(), Vec<Problem>>;
 
     /// Follows all of `wanted`, in their order: each is the secret, or why it cannot be had.
@@ -173,9 +174,6 @@ impl Follower<'_> {
                 let origin = Some(origin).filter(|origin| *origin != Origin::Default);
                 Error::new(ErrorKind::Invalid, &path, problem.message).with_origin(origin)
             }));
-            return;
-        }
-        if others.is_empty() {
             return;
         }
         let (places, wanted): (Vec<_>, Vec<_>) = others

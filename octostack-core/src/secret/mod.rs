@@ -65,6 +65,8 @@ mod payload;
 #[cfg(feature = "secrets-live")]
 pub mod provider;
 pub mod reference;
+#[cfg(all(feature = "config", feature = "secrets-live"))]
+pub mod settings;
 #[cfg(feature = "secrets-live")]
 pub mod store;
 #[cfg(feature = "vault")]
@@ -75,6 +77,8 @@ pub use life::OnError;
 #[cfg(feature = "secrets-live")]
 pub use local::{CredentialsProvider, EnvProvider, FileProvider};
 pub use reference::{InvalidReference, SecretRef};
+#[cfg(all(feature = "config", feature = "secrets-live"))]
+pub use settings::{SecretsConfig, SettingsSecrets};
 #[cfg(feature = "secrets-live")]
 pub use store::{Handle, SecretError, SecretErrorKind, Secrets, Version};
 

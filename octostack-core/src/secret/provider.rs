@@ -84,11 +84,6 @@ pub trait SecretProvider: Send + Sync + 'static {
         Box::pin(std::future::pending())
     }
 
-    /// Called once at the end, after leases were revoked: logs out.
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(ready(()))
-    }
-
     /// How it looks on a status page.
     fn status(&self) -> Value {
         Value::map([("scheme", Value::from(self.scheme()))])

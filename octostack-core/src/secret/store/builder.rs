@@ -30,7 +30,7 @@ impl SecretsBuilder {
             providers: Vec::new(),
             registry: Registry::global().clone(),
             on_error: OnError::default(),
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
             start_timeout: Duration::from_secs(10),
         }
     }
@@ -61,7 +61,7 @@ impl SecretsBuilder {
         self
     }
 
-    /// The most that one request to a provider may take: 10 s if not said.
+    /// The most that one request to a provider may take: 30 s if not said.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -40,16 +40,22 @@ impl Handle {
     /// If its time is over and there is no newer one, or the access cannot be recorded.
     pub fn load(&self) -> Result<Arc<Version>, SecretError> {
         let version = self.alive.cell.current().ok_or_else(|| self.expired())?;
+        self.take(&version)?;
+        Ok(version)
+    }
+
+    /// Hands out this version.
+    pub(super) fn take(&self, version: &Version) -> Result<(), SecretError> {
         if !version.is_valid() {
             return Err(self.expired());
         }
         let number = version.number();
         if self.recorded.load(Ordering::Acquire) != number {
-            self.record(&version)?;
+            self.record(version)?;
             self.recorded.store(number, Ordering::Release);
         }
         version.reads.fetch_add(1, Ordering::Relaxed);
-        Ok(version)
+        Ok(())
     }
 
     /// The text that the reference means, as of now. For who uses it at once; whoever keeps it

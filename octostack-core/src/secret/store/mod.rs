@@ -64,6 +64,7 @@ mod driver;
 mod error;
 mod handle;
 mod notes;
+mod resolve;
 mod retire;
 mod status;
 #[cfg(test)]
@@ -73,6 +74,7 @@ mod version;
 pub use builder::SecretsBuilder;
 pub use error::{SecretError, SecretErrorKind};
 pub use handle::Handle;
+pub use resolve::Resolved;
 pub use version::Version;
 
 use super::SecretRef;

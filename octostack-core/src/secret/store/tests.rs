@@ -287,7 +287,7 @@ async fn an_open_that_is_given_up_leaves_nothing_behind() {
     let reference = reference();
     let open = secrets.open("pool", &reference);
     assert!(tokio::time::timeout(Duration::from_millis(5), open).await.is_err());
-    sleep(Duration::from_secs(11)).await; // the request in flight comes to its end
+    sleep(Duration::from_secs(31)).await; // the request in flight comes to its end
     assert!(secrets.shared.core.cells().is_empty());
 
     engine.with(|inner| inner.hangs = false);

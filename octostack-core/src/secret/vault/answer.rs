@@ -24,6 +24,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
+    /// What was secret in the request, and may be in no message, should the server repeat it.
+    pub(super) hide: Vec<Secret<String>>,
 }
 
 /// What a server says beside an answer, or in place of one.
@@ -157,16 +159,16 @@ impl Answer {
     }
 
     /// What the server complains about.
-    fn said(&self, hide: &[Secret<String>]) -> String {
+    fn said(&self) -> String {
         let complaint: Complaint = serde_json::from_slice(&self.body).unwrap_or_default();
         let lists = [complaint.errors, complaint.error.map(|it| vec![it]), complaint.warnings];
         let texts: Vec<String> = lists.into_iter().flatten().flatten().collect();
-        clean(&texts.join("; "), hide)
+        clean(&texts.join("; "), &self.hide)
     }
 
     /// Whether it says that there is no such path on this server, whoever asks.
     pub(super) fn is_unsupported(&self) -> bool {
-        let said = self.said(&[]).to_ascii_lowercase();
+        let said = self.said().to_ascii_lowercase();
         let told = ["unsupported path", "no handler for route", "path not supported"];
         matches!(self.status.as_u16(), 404 | 405)
             || !self.status.is_success() && told.iter().any(|what| said.contains(what))
@@ -174,14 +176,14 @@ impl Answer {
 
     /// Whether it says that the token is not valid, and not only that it may not do this.
     pub(super) fn names_the_token(&self) -> bool {
-        let said = self.said(&[]).to_ascii_lowercase();
+        let said = self.said().to_ascii_lowercase();
         self.status == StatusCode::FORBIDDEN
             && ["invalid token", "bad token"].iter().any(|what| said.contains(what))
     }
 
     /// Whether it says that the path is one of KV version 2 without its `data/`.
     pub(super) fn wants_data_path(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND && self.said(&[]).contains("versioned K/V")
+        self.status == StatusCode::NOT_FOUND && self.said().contains("versioned K/V")
     }
 }
 
@@ -202,8 +204,8 @@ pub(super) fn clean(text: &str, hide: &[Secret<String>]) -> String {
 }
 
 /// What to make of an answer that is no success.
-pub(super) fn refusal(answer: &Answer, about: &str, hide: &[Secret<String>]) -> ProviderError {
-    let said = answer.said(hide);
+pub(super) fn refusal(answer: &Answer, about: &str) -> ProviderError {
+    let said = answer.said();
     let kind = kind_of(answer.status, &said);
     let status = answer.status.as_u16();
     let reason = answer.status.canonical_reason().unwrap_or(match status {

@@ -96,6 +96,9 @@ impl Connection {
         }
         let login = self.login(Some(&login)).await?;
         let answer = self.send(ask, Some(&login.token)).await?;
+        if answer.status != StatusCode::FORBIDDEN {
+            self.session.cured();
+        }
         Ok((answer, login))
     }
 
@@ -136,8 +139,7 @@ impl Connection {
             return Err(ProviderError::not_found(format!("{about}: {gone}")));
         }
         if !answer.status.is_success() {
-            let hide = std::slice::from_ref(&login.token);
-            return Err(answer::refusal(answer, about, hide));
+            return Err(answer::refusal(answer, about));
         }
         let mut fetched = match route.kind {
             Kind::Plain => answer::plain(answer, about, poll)?,

@@ -87,7 +87,7 @@ impl Ask {
 
     /// What to make of an answer that is no success.
     pub(super) fn refusal(&self, answer: &Answer) -> ProviderError {
-        answer::refusal(answer, &self.about, &self.hide)
+        answer::refusal(answer, &self.about)
     }
 
     /// The answer, read as a `T`.
@@ -142,12 +142,14 @@ impl Transport {
         ask: &Ask,
         token: Option<&Secret<String>>,
     ) -> Result<Answer, ProviderError> {
+        let hide: Vec<_> = ask.hide.iter().chain(token).cloned().collect();
         let failed = |what: &str| {
-            let what = answer::clean(what, &ask.hide);
+            let what = answer::clean(what, &hide);
             ProviderError::unavailable(format!("{}: {} {what}", ask.about, self.address))
         };
         match tokio::time::timeout(self.timeout, self.exchange(ask, token)).await {
-            Ok(answer) => answer.map_err(|what| failed(&what)),
+            Ok(Ok(answer)) => Ok(Answer { hide, ..answer }),
+            Ok(Err(what)) => Err(failed(&what)),
             Err(_) => {
                 let limit = crate::duration::format(self.timeout);
                 Err(failed(&format!("did not answer within {limit}")))
@@ -198,7 +200,7 @@ impl Transport {
         let (parts, body) = response.into_parts();
         let retry_after = https::retry_after(&parts.headers);
         let body = self.collect(body).await?;
-        Ok(Answer { status: parts.status, retry_after, body })
+        Ok(Answer { status: parts.status, retry_after, body, hide: Vec::new() })
     }
 
     /// All of a body, in one buffer that is cleared after use.

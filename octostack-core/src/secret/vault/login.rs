@@ -121,18 +121,15 @@ impl Connection {
         let auth = ask.read::<Granted>(&answer)?.auth;
         let terms = auth.as_ref().map(Auth::terms);
         let token = auth.and_then(|auth| auth.client_token);
-        match (token.filter(|token| !token.expose().is_empty()), terms) {
-            (Some(token), Some(terms)) => Ok((Login::new(token, true, terms), None)),
-            _ => {
-                let what = format!("{}: the answer holds no token", ask.about());
-                Err(ProviderError::invalid(what))
-            }
-        }
+        let token = token.filter(|token| !token.expose().is_empty()).zip(terms);
+        let none = || ProviderError::invalid(format!("{}: the answer holds no token", ask.about()));
+        let (token, terms) = token.ok_or_else(none)?;
+        Ok((Login::new(token, true, terms), None))
     }
 
     /// A given token as a login, with what the server says of it.
     async fn look(&self, token: &Secret<String>) -> Result<(Login, Option<String>), ProviderError> {
-        let ask = Ask::get(LOOKUP, "the look at the token").hiding(token.expose());
+        let ask = Ask::get(LOOKUP, "the look at the token");
         let answer = self.send(&ask, Some(token)).await?;
         let unknown = Terms { ttl: None, renewable: false };
         if answer.status.is_success() {
@@ -203,7 +200,7 @@ impl Connection {
     async fn renew(&self, login: &Login) {
         let increment = login.life(|life| life.whole()).as_secs().max(1);
         let body = [("increment", Said::Number(increment))];
-        let ask = Ask::put(RENEW, "the renewal of the token", &body).hiding(login.token.expose());
+        let ask = Ask::put(RENEW, "the renewal of the token", &body);
         let result = self.send(&ask, Some(&login.token)).await;
         let (now, chance) = (SystemClock.now(), fastrand::f64());
         let result = result.and_then(|answer| {
@@ -232,7 +229,7 @@ impl Connection {
 
     /// Ends a login, and with it all leases that it was given.
     pub(super) async fn log_out(&self, login: &Login) -> Result<(), ProviderError> {
-        let ask = Ask::put(REVOKE, "the end of the login", &[]).hiding(login.token.expose());
+        let ask = Ask::put(REVOKE, "the end of the login", &[]);
         let answer = self.send(&ask, Some(&login.token)).await?;
         // One that is over already is what was wanted; so is a server that knows no such path.
         let gone = answer.status == http::StatusCode::FORBIDDEN || answer.is_unsupported();

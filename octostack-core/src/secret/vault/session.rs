@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Mutex as Gate, MutexGuard, watch};
 
-/// How soon after a login was doubted without a word about its token the next may be.
+/// How soon after a login was doubted in vain the next may be.
 const DOUBT: Duration = Duration::from_secs(30);
 
 /// A token, and how long it lives.
@@ -61,7 +61,7 @@ pub(super) struct Session {
     current: watch::Sender<Option<Arc<Login>>>,
     /// Held by who logs in.
     gate: Gate<Tries>,
-    /// When a login was doubted last.
+    /// When a login was doubted that may have been good.
     doubted: Mutex<Option<Instant>>,
     /// What is wrong with the login, for operators.
     trouble: Mutex<Option<String>>,
@@ -155,6 +155,11 @@ impl Session {
             *doubted = Some(now);
         }
         !soon
+    }
+
+    /// The doubt was right: a new login was the cure.
+    pub(super) fn cured(&self) {
+        *lock(&self.doubted) = None;
     }
 
     pub(super) fn set_trouble(&self, what: impl Into<String>) {

@@ -32,7 +32,7 @@ pub mod clock;
 pub mod config;
 pub mod duration;
 pub mod dynamic;
-#[cfg(any(feature = "config", feature = "follow", feature = "vault"))]
+#[cfg(any(feature = "config", feature = "follow", feature = "secrets-live"))]
 mod file;
 #[cfg(feature = "follow")]
 pub mod follow;

@@ -140,7 +140,7 @@ async fn a_secret_in_a_document_is_refused_and_in_no_message() {
     server.say("200 OK", "", "{\"token\": \"s3cr3t\", \"pool\": 1}");
     let remote = started(server.source("/a.json")).await.unwrap();
     let errors = load(&remote).unwrap_err();
-    assert!(errors.contains("token: a secret cannot come from a remote document"), "{errors}");
+    assert!(errors.contains("token: a secret cannot stand in a remote document"), "{errors}");
     assert!(errors.contains("T_TOKEN_FILE") && !errors.contains("s3cr3t"), "{errors}");
 }
 

@@ -119,8 +119,12 @@ struct Parts {
 
 /// What must not be seen of `url`, decoded.
 pub(crate) fn secrets_in(url: &str) -> Vec<String> {
-    let Ok(Url { password, options, .. }) = url::parse(url) else { return Vec::new() };
-    let password = password.map(|password| password.expose().clone());
+    let Ok(Url { scheme, username, password, options, .. }) = url::parse(url) else {
+        return Vec::new();
+    };
+    // Over HTTP a user name that comes alone is a token.
+    let token = username.filter(|_| password.is_none() && scheme.starts_with("http"));
+    let password = password.map(|password| password.expose().clone()).or(token);
     let options = options.into_iter().filter(|(name, _)| url::is_credential(name));
     options.map(|(_, value)| value).chain(password).collect()
 }

@@ -5,7 +5,7 @@ use super::merge::{tags, variant};
 use super::schema::{Kind, Schema, Table};
 use super::suggest::nearest;
 use super::tree::{Data, Entry, Node, Step};
-use crate::secret::REDACTED;
+use crate::secret::{REDACTED, SecretRef};
 
 /// How much of the settings a tree holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,9 @@ pub(super) fn check<'a>(
     schema: &'a Schema,
     extent: Extent,
     variable: VariableName<'a>,
+    schemes: &'a [&'a str],
 ) -> Vec<Error> {
-    let mut checker = Checker { extent, variable, path: Vec::new(), errors: Vec::new() };
+    let mut checker = Checker { extent, variable, schemes, path: Vec::new(), errors: Vec::new() };
     checker.node(node, schema);
     checker.errors
 }
@@ -34,6 +35,8 @@ pub(super) fn check<'a>(
 struct Checker<'a> {
     extent: Extent,
     variable: VariableName<'a>,
+    /// Those of references, beside those that always mean one.
+    schemes: &'a [&'a str],
     /// Made into steps of their own only for an error.
     path: Vec<At<'a>>,
     errors: Vec<Error>,
@@ -72,6 +75,13 @@ impl<'a> Checker<'a> {
     }
 
     fn node(&mut self, node: &'a Node, schema: &'a Schema) {
+        // What it leads to is checked once it has been followed.
+        if let Data::Text(text) = &node.data
+            && schema.is_secret()
+            && SecretRef::is_meant(text, self.schemes)
+        {
+            return;
+        }
         let before = self.errors.len();
         self.kind(node, schema);
         // A table is complete only with all sources.

@@ -1,12 +1,13 @@
 //! The documents of remote sources, as they are at one load.
 
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, Origin};
 use super::loader::Loader;
 use super::parse::parse_as;
+use super::references::plain_secrets;
 use super::remote::{Held, Remote};
 use super::schema::Schema;
 use super::source::syntax;
-use super::tree::{Data, Node, Step};
+use super::tree::{Node, Step};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,55 +40,21 @@ impl Documents {
     }
 }
 
-/// The secrets that `node` sets, each as an error: whoever can read the document would have them,
-/// and a copy of it is kept on disk.
+/// The secrets that `node` holds in plain text, each as an error: whoever can read the document
+/// would have them, and a copy of it is kept on disk.
 pub(super) fn secrets_in(
     node: &Node,
     schema: &Schema,
+    schemes: &[&str],
     variable: &dyn Fn(&[Step]) -> String,
 ) -> Vec<Error> {
-    let mut errors = Vec::new();
-    collect(node, &[schema], &mut Vec::new(), &mut |path, node| {
+    let error = |(path, origin): (Vec<Step>, Origin)| {
         let message = format!(
-            "a secret cannot come from a remote document, which others can read; use {}_FILE",
-            variable(path)
+            "a secret cannot stand in a remote document, which others can read; use {}_FILE, or a \
+             reference to it",
+            variable(&path)
         );
-        let error = Error::new(ErrorKind::SecretInRemote, path, message);
-        errors.push(error.with_origin(node.origin.clone()));
-    });
-    errors
-}
-
-fn collect(
-    node: &Node,
-    schemas: &[&Schema],
-    path: &mut Vec<Step>,
-    found: &mut dyn FnMut(&[Step], &Node),
-) {
-    if schemas.iter().any(|schema| schema.is_secret()) {
-        if !matches!(node.data, Data::Null) {
-            found(path, node);
-        }
-        return;
-    }
-    match &node.data {
-        Data::Table(entries) => {
-            for entry in entries {
-                let inner: Vec<_> =
-                    schemas.iter().flat_map(|schema| schema.inner(&entry.key)).collect();
-                path.push(Step::Key(entry.key.clone()));
-                collect(&entry.node, &inner, path, found);
-                path.pop();
-            }
-        }
-        Data::List(items) => {
-            for (index, node) in items.iter().enumerate() {
-                let inner: Vec<_> = schemas.iter().flat_map(|schema| schema.item(index)).collect();
-                path.push(Step::Index(index));
-                collect(node, &inner, path, found);
-                path.pop();
-            }
-        }
-        _ => {}
-    }
+        Error::new(ErrorKind::SecretInRemote, &path, message).with_origin(origin)
+    };
+    plain_secrets(node, schema, schemes).into_iter().map(error).collect()
 }

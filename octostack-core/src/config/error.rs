@@ -48,6 +48,13 @@ pub enum Origin {
         /// The directory, or the entry in it.
         path: Arc<Path>,
     },
+    /// Elsewhere: a reference to it was followed.
+    Reference {
+        /// The reference, such as `vault://kv/orders#password`.
+        reference: Arc<str>,
+        /// Where it is written.
+        at: Arc<Origin>,
+    },
     /// In `--set` on the command line.
     CommandLine {
         /// The key, as it was written.
@@ -59,6 +66,14 @@ impl Origin {
     /// A place in a file.
     pub(super) fn at(path: &Arc<Path>, line: usize, column: usize) -> Self {
         Self::File { path: Arc::clone(path), line, column }
+    }
+
+    /// Where it is written: of what a reference leads to, the reference.
+    fn written(&self) -> &Self {
+        match self {
+            Self::Reference { at, .. } => at.written(),
+            origin => origin,
+        }
     }
 }
 
@@ -73,6 +88,7 @@ impl fmt::Display for Origin {
             Self::VariableFile { name, path } => write!(f, "{name} ({})", path.display()),
             Self::DotEnv { name, path, line } => write!(f, "{name} ({}:{line})", path.display()),
             Self::Binding { name, path } => write!(f, "binding {name} ({})", path.display()),
+            Self::Reference { reference, at } => write!(f, "{reference} ({at})"),
             Self::CommandLine { key } => write!(f, "--set {key}"),
         }
     }
@@ -104,6 +120,10 @@ pub enum ErrorKind {
     SecretOnCommandLine,
     /// A secret in a remote document, which others can read.
     SecretInRemote,
+    /// A secret in a file of the config directory, which goes into a repository.
+    SecretInFile,
+    /// A reference to a secret that cannot be followed.
+    Reference,
     /// A mistake in the settings struct itself: two keys with one variable, a reserved name.
     BadSchema,
     /// A value that its type refused.
@@ -155,9 +175,14 @@ impl Error {
         self
     }
 
+    /// Where to look for it.
+    fn place(&self) -> Option<&Origin> {
+        self.origin.as_ref().map(Origin::written)
+    }
+
     /// The heading under which the report shows it.
     fn group(&self) -> &'static str {
-        match (&self.kind, &self.origin) {
+        match (&self.kind, self.place()) {
             (ErrorKind::BadSchema, _) => "in the settings struct",
             (ErrorKind::Missing, _) => "missing",
             (ErrorKind::Ambiguous, _) | (_, Some(Origin::Binding { .. })) => "in bindings",
@@ -167,7 +192,7 @@ impl Error {
                 Some(Origin::Variable { .. } | Origin::VariableFile { .. } | Origin::DotEnv { .. }),
             ) => "in the environment",
             (_, Some(Origin::CommandLine { .. })) => "on the command line",
-            (_, Some(Origin::Default) | None) => "in general",
+            (_, Some(Origin::Default | Origin::Reference { .. }) | None) => "in general",
         }
     }
 }
@@ -236,7 +261,7 @@ impl From<Vec<Error>> for Errors {
         // Within a group as one reads it: a file from top to bottom, variables by name.
         errors.sort_by_cached_key(|error| {
             let group = GROUPS.iter().position(|group| *group == error.group());
-            let place = match &error.origin {
+            let place = match error.place() {
                 Some(Origin::File { path, line, column }) => {
                     (path.display().to_string(), *line, *column)
                 }

@@ -6,7 +6,8 @@ use super::env::Target;
 use super::error::{Error, ErrorKind, Origin};
 use super::schema::{Kind, Schema};
 use super::text;
-use super::tree::Node;
+use super::tree::{Data, Node};
+use crate::secret::SecretRef;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -44,6 +45,9 @@ impl Given {
         let text = if self.file { self.content(target, disk)? } else { self.value.clone() };
         if self.file && text.trim().is_empty() && target.empty_is_unset() {
             return Ok(None);
+        }
+        if target.secret() && !self.file && SecretRef::is_meant(&text, &[]) {
+            return Ok(Some(Node::new(Data::Text(text), origin)));
         }
         if let Some(node) = text::read(&text, &target.schemas, &origin) {
             return Ok(Some(node));

@@ -13,6 +13,8 @@ use super::given::unfit;
 use super::keep::{Kept, Waiting};
 use super::loader::{Loaded, Loader, Outside};
 use super::merge::{fill_defaults, merge, rename_aliases};
+use super::plan::Plan;
+use super::references::{Follower, plain_secrets};
 use super::refusal::{Screen, invalid, unique};
 use super::report::Report;
 use super::schema::{Kind, Schema};
@@ -39,9 +41,19 @@ pub(super) struct Pass<'a> {
     warnings: Vec<String>,
 }
 
-/// Settings, what only a restart can change of them, what it would change, and what keeps their
-/// secrets out of what is said of them.
-pub(super) type Reloading<F, S> = (Loaded<F, S>, Kept, Vec<Waiting>, Screen);
+/// Settings that could come into effect.
+#[cfg_attr(not(feature = "reload"), allow(dead_code, reason = "only a reload asks for the rest"))]
+pub(super) struct Reloading<F, S> {
+    pub(super) loaded: Loaded<F, S>,
+    /// What only a restart can change of them.
+    pub(super) kept: Kept,
+    /// What a restart would change.
+    pub(super) waiting: Vec<Waiting>,
+    /// Keeps their secrets out of what is said of them.
+    pub(super) screen: Screen,
+    /// What all sources say, if there are references in it that lead elsewhere.
+    pub(super) sources: Option<Node>,
+}
 
 /// Settings that nothing is wrong with.
 struct Built<F, S> {
@@ -58,6 +70,7 @@ impl Pass<'_> {
         outside: Outside<'_>,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
+        sources: Option<&Node>,
     ) -> Result<Reloading<F, S>, Errors>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
@@ -81,18 +94,12 @@ impl Pass<'_> {
             return Err(pass.errors.into());
         }
         let variables = loader.all_variables(outside.disk, &mut pass.errors);
-        let plan = loader.plan(&variables, outside.disk);
-        pass.errors.extend(plan.errors);
-        for file in &plan.files {
-            pass.file(file);
+        let mut plan = loader.plan(&variables, outside.disk);
+        match sources {
+            Some(sources) => pass.tree = sources.clone(),
+            None => pass.sources(&mut plan, &variables),
         }
-        for (path, text) in loader.texts.iter().flatten() {
-            pass.source(parse_file(text, path));
-        }
-        #[cfg(feature = "reload")]
-        pass.remotes();
-        pass.environment(&variables);
-        pass.command_line();
+        let sources = pass.references(&variables);
         pass.whole();
         let mut built = pass.build(&whole, validate)?;
         let waiting = kept.map_or_else(Vec::new, |kept| kept.waiting(&built.report));
@@ -109,8 +116,61 @@ impl Pass<'_> {
         let screen = kept.map_or_else(Screen::default, |_| Screen::of(&pass.tree, schema));
         let kept = kept.map_or_else(|| Kept::of(&pass.tree, schema, &report), Kept::clone);
         let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
-        let whole = Loaded { framework, settings, environment, report, warnings, files };
-        Ok((whole, kept, waiting, screen))
+        let loaded = Loaded { framework, settings, environment, report, warnings, files };
+        Ok(Reloading { loaded, kept, waiting, screen, sources })
+    }
+
+    /// Lays all sources over each other.
+    fn sources(&mut self, plan: &mut Plan, variables: &Variables) {
+        self.errors.append(&mut plan.errors);
+        for (index, file) in plan.files.iter().enumerate() {
+            let read = read_file(file, self.outside.disk);
+            if let Some(node) = read.as_ref().ok().filter(|_| index < plan.of_directory) {
+                self.secrets_in_repository(node);
+            }
+            self.source(read);
+        }
+        for (path, text) in self.loader.texts.iter().flatten() {
+            self.source(parse_file(text, path));
+        }
+        #[cfg(feature = "reload")]
+        self.remotes();
+        self.environment(variables);
+        self.command_line();
+    }
+
+    /// Refuses secrets that stand in a file of the config directory.
+    fn secrets_in_repository(&mut self, node: &Node) {
+        let schemes = self.schemes();
+        for (path, origin) in plain_secrets(node, self.schema, &schemes) {
+            let message = format!(
+                "a secret in plain text, in a file that goes into a repository or an image; set \
+                 {}, or refer to it, such as `\"file:///run/secrets/name\"`",
+                self.names.variable(&path)
+            );
+            let error = Error::new(ErrorKind::SecretInFile, &path, message);
+            self.errors.push(error.with_origin(origin));
+        }
+    }
+
+    /// Puts secrets in the place of references to them. Returns what the sources said, if somebody
+    /// else was asked.
+    fn references(&mut self, variables: &Variables) -> Option<Node> {
+        let source = self.loader.secrets.as_deref();
+        let follower = Follower { schema: self.schema, source, variables, disk: self.outside.disk };
+        let before = source.map(|_| self.tree.clone());
+        let followed = follower.follow(&mut self.tree);
+        self.errors.extend(followed.errors);
+        self.warnings.extend(followed.warnings);
+        for name in followed.variables {
+            // Something does read it.
+            self.warnings.retain(|warning| !warning.starts_with(&format!("{name}: ")));
+        }
+        before.filter(|_| followed.asked)
+    }
+
+    fn schemes(&self) -> Vec<&'static str> {
+        self.loader.secrets.as_ref().map(|source| source.schemes()).unwrap_or_default()
     }
 
     /// From all sources together to settings, if nothing is wrong.
@@ -154,13 +214,10 @@ impl Pass<'_> {
         bindings::expand(&mut node, self.schema);
         let variable = |path: &[Step]| self.names.variable(path);
         self.warnings.extend(deprecated(&node, self.schema));
-        let errors = check(&node, self.schema, Extent::Part, &variable);
+        let schemes = self.schemes();
+        let errors = check(&node, self.schema, Extent::Part, &variable, &schemes);
         self.errors.extend(errors);
         merge(&mut self.tree, node, Some(self.schema));
-    }
-
-    fn file(&mut self, path: &std::path::Path) {
-        self.source(read_file(path, self.outside.disk));
     }
 
     fn source(&mut self, read: Result<Node, Vec<Error>>) {
@@ -178,7 +235,7 @@ impl Pass<'_> {
             match read {
                 Ok(node) => {
                     let variable = |path: &[Step]| self.names.variable(path);
-                    let secrets = secrets_in(&node, self.schema, &variable);
+                    let secrets = secrets_in(&node, self.schema, &self.schemes(), &variable);
                     self.errors.extend(secrets);
                     self.lay(node);
                 }
@@ -260,7 +317,8 @@ impl Pass<'_> {
         }
         fill_defaults(&mut self.tree, self.schema, None);
         let variable = |path: &[Step]| self.names.variable(path);
-        let errors = check(&self.tree, self.schema, Extent::Whole, &variable);
+        let schemes = self.schemes();
+        let errors = check(&self.tree, self.schema, Extent::Whole, &variable, &schemes);
         // A value that is wrong is not missing as well.
         let given: Vec<_> = self.errors.iter().map(|error| error.path.clone()).collect();
         let new = errors.into_iter().filter(|error| {

@@ -9,9 +9,11 @@ use super::env::{Variable, Variables};
 use super::error::{Error, ErrorKind, Errors};
 use super::keep::Kept;
 use super::load::{Pass, Reloading};
+use super::references::SecretSource;
 #[cfg(feature = "reload")]
 use super::remote::Remote;
 use super::report::Report;
+use super::tree::Node;
 use crate::inspect::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,6 +21,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::hash::RandomState;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The sections of the framework. A service's own settings cannot have these names, whether or not
 /// the section is built into it, so that adding one later breaks nobody.
@@ -46,6 +49,7 @@ pub struct Loader {
     pub(super) dotenv: Option<PathBuf>,
     #[cfg(feature = "reload")]
     pub(super) remotes: Vec<Remote>,
+    pub(super) secrets: Option<Arc<dyn SecretSource>>,
     /// In place of all files on disk.
     pub(super) texts: Option<Vec<(PathBuf, String)>>,
     pub(super) environment_name: Option<String>,
@@ -118,6 +122,7 @@ impl Loader {
             dotenv: None,
             #[cfg(feature = "reload")]
             remotes: Vec::new(),
+            secrets: None,
             texts: None,
             environment_name: None,
             hash: RandomState::new(),
@@ -211,6 +216,12 @@ impl Loader {
         self
     }
 
+    /// Lets `source` follow the references to secrets that this machine does not have.
+    pub fn secrets(mut self, source: Arc<dyn SecretSource>) -> Self {
+        self.secrets = Some(source);
+        self
+    }
+
     /// Takes these as the config files, lowest first, in place of all that are on disk: for tools
     /// that look at the config of another machine. A path says what a file is called, and by its
     /// ending what it is.
@@ -257,16 +268,25 @@ impl Loader {
         F: Serialize + DeserializeOwned + JsonSchema,
         S: Serialize + DeserializeOwned + JsonSchema,
     {
-        self.attempt(&validate, None).loaded.map(|(loaded, ..)| loaded)
+        self.attempt(&validate, None, None).loaded.map(|reloading| reloading.loaded)
+    }
+
+    /// What was loaded last is in effect.
+    #[cfg(feature = "reload")]
+    pub(super) fn accepted(&self) {
+        if let Some(secrets) = &self.secrets {
+            secrets.accepted();
+        }
     }
 
     /// As [`load_with`](Self::load_with), at a reload: what only a restart can change is as in
     /// `kept`. Says what it has looked at, also where that was wrong. What remotes hold is used as
-    /// it is now.
+    /// it is now. With `sources` these are what files, variables and all others say.
     pub(super) fn attempt<F, S>(
         &self,
         validate: &impl Fn(&F, &S) -> Vec<Problem>,
         kept: Option<&Kept>,
+        sources: Option<&Node>,
     ) -> Attempt<F, S>
     where
         F: Serialize + DeserializeOwned + JsonSchema,
@@ -282,7 +302,7 @@ impl Loader {
                 #[cfg(feature = "reload")]
                 documents: &documents,
             };
-            let mut loaded = Pass::run(self, outside, validate, kept);
+            let mut loaded = Pass::run(self, outside, validate, kept, sources);
             let torn = disk.torn();
             if torn && attempts < MOST_ATTEMPTS {
                 attempts += 1;

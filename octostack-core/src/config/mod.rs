@@ -160,6 +160,7 @@ mod parse_toml;
 mod parse_yaml;
 mod plan;
 mod reference;
+mod references;
 mod refusal;
 #[cfg(feature = "reload")]
 pub mod remote;
@@ -180,4 +181,5 @@ pub use error::{Error, ErrorKind, Errors, Origin};
 pub use keep::Waiting;
 pub use loader::{Loaded, Loader, RESERVED_SECTIONS};
 pub use reference::{Key, Reference};
+pub use references::{SecretSource, Wanted};
 pub use report::{Report, Setting, Shadowed};

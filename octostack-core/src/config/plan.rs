@@ -17,6 +17,8 @@ const DEFAULT_ENVIRONMENT: &str = "development";
 pub(super) struct Plan {
     pub(super) environment: String,
     pub(super) files: Vec<PathBuf>,
+    /// How many of them, the first ones, are of the config directory.
+    pub(super) of_directory: usize,
     pub(super) errors: Vec<Error>,
 }
 
@@ -94,7 +96,7 @@ impl Loader {
         }
         let mut files = Vec::new();
         if self.texts.is_some() {
-            return Plan { environment, files, errors };
+            return Plan { environment, files, of_directory: 0, errors };
         }
         if let Some(dir) = self.directory(variables, disk, &mut errors) {
             let mut stems = vec!["default"];
@@ -106,13 +108,14 @@ impl Loader {
                 }
             }
         }
+        let of_directory = files.len();
         if let Some(listed) = own(&self.prefix, variables, "CONFIG_FILE") {
             // Several, as in PATH.
             let paths = std::env::split_paths(listed);
             files.extend(paths.filter(|path| !path.as_os_str().is_empty()));
         }
         files.extend(self.files.iter().cloned());
-        Plan { environment, files, errors }
+        Plan { environment, files, of_directory, errors }
     }
 
     fn directory(

@@ -99,6 +99,21 @@ impl Node {
         child.map_or(self, |child| child.nearest(rest))
     }
 
+    /// The node at `path`.
+    pub(super) fn at_mut(&mut self, path: &[Step]) -> Option<&mut Self> {
+        let Some((step, rest)) = path.split_first() else {
+            return Some(self);
+        };
+        let child = match (step, &mut self.data) {
+            (Step::Key(key), Data::Table(entries)) => {
+                entries.iter_mut().find(|entry| entry.key == *key).map(|entry| &mut entry.node)
+            }
+            (Step::Index(index), Data::List(items)) => items.get_mut(*index),
+            _ => None,
+        };
+        child?.at_mut(rest)
+    }
+
     /// Takes out what stands at the end of `keys`, if anything does.
     pub(super) fn remove(&mut self, keys: &[String]) {
         let (Some((key, rest)), Data::Table(entries)) = (keys.split_first(), &mut self.data) else {

@@ -57,12 +57,30 @@
 //! What it does not do: it cannot reach copies made before the value came in (a read buffer, the
 //! environment of the process) or after it went out (a header, a connection string).
 #[cfg(feature = "secrets-live")]
+mod life;
+#[cfg(any(feature = "config", feature = "secrets-live"))]
+pub(crate) mod local;
+#[cfg(any(feature = "config", feature = "secrets-live"))]
+mod payload;
+#[cfg(feature = "secrets-live")]
 pub mod provider;
 pub mod reference;
+#[cfg(all(feature = "config", feature = "secrets-live"))]
+pub mod settings;
+#[cfg(feature = "secrets-live")]
+pub mod store;
 #[cfg(feature = "vault")]
 pub mod vault;
 
+#[cfg(feature = "secrets-live")]
+pub use life::OnError;
+#[cfg(feature = "secrets-live")]
+pub use local::{CredentialsProvider, EnvProvider, FileProvider};
 pub use reference::{InvalidReference, SecretRef};
+#[cfg(all(feature = "config", feature = "secrets-live"))]
+pub use settings::{SecretsConfig, SettingsSecrets};
+#[cfg(feature = "secrets-live")]
+pub use store::{Handle, SecretError, SecretErrorKind, Secrets, Version};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -27,6 +27,8 @@
 //! }
 //! ```
 
+pub use super::payload::Payload;
+
 use super::{Secret, SecretRef};
 use crate::inspect::Value;
 use std::collections::BTreeMap;
@@ -107,15 +109,6 @@ pub struct Fetched {
     pub look_again: Option<Duration>,
 }
 
-/// One text, or several with names.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Payload {
-    /// All of it.
-    Text(Secret<String>),
-    /// By name.
-    Fields(BTreeMap<String, Secret<String>>),
-}
-
 /// How long a secret is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -154,8 +147,10 @@ pub struct ProviderError {
 pub enum ProviderErrorKind {
     /// It cannot be reached, is overloaded or sealed: it may be well again soon.
     Unavailable,
-    /// It says no: not allowed, or the lease is gone.
+    /// It says no. What it gave before may still be valid.
     Refused,
+    /// The lease is not there any more: it was revoked, or has ended.
+    Gone,
     /// There is no such secret.
     NotFound,
     /// The reference or the answer makes no sense.
@@ -199,59 +194,6 @@ impl Fetched {
     }
 }
 
-impl Payload {
-    /// The text of `field`; without one all of it, or the only field.
-    ///
-    /// # Errors
-    /// Which fields there are, if that is not one of them or it takes one to choose.
-    pub fn select(&self, field: Option<&str>) -> Result<Secret<String>, String> {
-        match (self, field) {
-            (Self::Text(text), None) => Ok(text.clone()),
-            (Self::Text(text), Some(field)) => {
-                let fields = object(text).ok_or_else(|| {
-                    format!("it is one text and no JSON object, so that it has no field `{field}`")
-                })?;
-                Self::Fields(fields).select(Some(field))
-            }
-            (Self::Fields(fields), Some(field)) => fields
-                .get(field)
-                .cloned()
-                .ok_or_else(|| format!("it has no field `{field}`; it has {}", named(fields))),
-            (Self::Fields(fields), None) => match fields.values().next() {
-                Some(only) if fields.len() == 1 => Ok(only.clone()),
-                Some(_) => Err(format!("say which field after a `#`: {}", named(fields))),
-                None => Err("it is empty".to_owned()),
-            },
-        }
-    }
-}
-
-fn named(fields: &BTreeMap<String, Secret<String>>) -> String {
-    if fields.is_empty() {
-        return "none".to_owned();
-    }
-    let names: Vec<_> = fields.keys().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
-}
-
-/// The texts in a JSON object; what is no text as it is written.
-pub(crate) fn object(text: &Secret<String>) -> Option<BTreeMap<String, Secret<String>>> {
-    let fields: BTreeMap<String, Field> = serde_json::from_str(text.expose()).ok()?;
-    Some(fields.into_iter().map(|(name, Field(text))| (name, text)).collect())
-}
-
-/// A text as it is, or another JSON value as it is written.
-pub(crate) struct Field(pub(crate) Secret<String>);
-
-impl<'de> serde::Deserialize<'de> for Field {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self(Secret::new(match serde_json::Value::deserialize(from)? {
-            serde_json::Value::String(text) => text,
-            other => other.to_string(),
-        })))
-    }
-}
-
 impl LeaseId {
     /// A lease by its id.
     pub fn new(id: impl Into<String>) -> Self {
@@ -282,16 +224,6 @@ impl fmt::Debug for Fetched {
     }
 }
 
-/// The names of the fields.
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => text.fmt(f),
-            Self::Fields(fields) => fields.fmt(f),
-        }
-    }
-}
-
 impl ProviderError {
     /// It cannot be had at the moment.
     pub fn unavailable(message: impl Into<String>) -> Self {
@@ -301,6 +233,11 @@ impl ProviderError {
     /// The provider says no.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::of(ProviderErrorKind::Refused, message)
+    }
+
+    /// The lease is not there any more.
+    pub fn gone(message: impl Into<String>) -> Self {
+        Self::of(ProviderErrorKind::Gone, message)
     }
 
     /// There is no such secret.
@@ -350,39 +287,11 @@ impl std::error::Error for ProviderError {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Fetched, Payload, Secret};
-    use std::collections::BTreeMap;
-
-    fn fields(of: &[(&str, &str)]) -> Payload {
-        let field =
-            |(name, text): &(&str, &str)| ((*name).to_owned(), Secret::new((*text).to_owned()));
-        Payload::Fields(of.iter().map(field).collect::<BTreeMap<_, _>>())
-    }
-
-    #[test]
-    fn a_field_is_chosen_or_asked_for() {
-        let text = |payload: &Payload, field| payload.select(field).map(|it| it.expose().clone());
-        let both = fields(&[("username", "app"), ("password", "hunter2")]);
-        assert_eq!(text(&both, Some("password")).unwrap(), "hunter2");
-        assert_eq!(
-            text(&both, None).unwrap_err(),
-            "say which field after a `#`: `password`, `username`"
-        );
-        let error = text(&both, Some("token")).unwrap_err();
-        assert_eq!(error, "it has no field `token`; it has `password`, `username`");
-        assert_eq!(text(&fields(&[("value", "x")]), None).unwrap(), "x");
-
-        let json = Payload::Text(Secret::new(r#"{"port": 5432, "password": "p"}"#.to_owned()));
-        assert_eq!(text(&json, Some("port")).unwrap(), "5432");
-        assert_eq!(text(&json, Some("password")).unwrap(), "p");
-        let plain = Payload::Text(Secret::new("hunter2".to_owned()));
-        assert!(!text(&plain, Some("password")).unwrap_err().contains("hunter2"));
-    }
+    use super::{Fetched, Secret};
 
     #[test]
     fn nothing_of_it_prints() {
         let shown = format!("{:?}", Fetched::text(Secret::new("hunter2".to_owned())));
         assert!(!shown.contains("hunter2"), "{shown}");
-        assert!(!format!("{:?}", fields(&[("a", "hunter2")])).contains("hunter2"));
     }
 }

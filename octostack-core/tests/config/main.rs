@@ -8,6 +8,7 @@ mod dotenv;
 mod env;
 mod files;
 mod reference;
+mod references;
 mod report;
 mod secrets;
 mod shapes;

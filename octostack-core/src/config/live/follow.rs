@@ -5,6 +5,7 @@ use super::outcome::{Refused, Reloaded, Trigger};
 use crate::config::disk::Consulted;
 use crate::config::keep::Kept;
 use crate::config::remote::{Remote, RemoteNews};
+use crate::config::tree::Node;
 use crate::config::watch::{Watch, Watching};
 use crate::inspect::{Event, Value};
 use crate::sync::lock;
@@ -21,14 +22,25 @@ use tokio::sync::Notify;
 /// What the next reload is compared with.
 pub(super) struct Base {
     now: Mutex<(Consulted, Arc<Kept>)>,
+    /// What all sources said last, with references to secrets that are elsewhere.
+    sources: Mutex<Option<Arc<Node>>>,
     moved: Notify,
     watching: Mutex<Value>,
 }
 
 impl Base {
-    pub(super) fn new(consulted: Consulted, kept: Kept) -> Self {
+    pub(super) fn new(consulted: Consulted, kept: Kept, sources: Option<Node>) -> Self {
         let now = Mutex::new((consulted, Arc::new(kept)));
-        Self { now, moved: Notify::new(), watching: Mutex::new(Value::Null) }
+        let sources = Mutex::new(sources.map(Arc::new));
+        Self { now, sources, moved: Notify::new(), watching: Mutex::new(Value::Null) }
+    }
+
+    pub(super) fn sources(&self) -> Option<Arc<Node>> {
+        lock(&self.sources).clone()
+    }
+
+    pub(super) fn said(&self, sources: Option<Node>) {
+        *lock(&self.sources) = sources.map(Arc::new);
     }
 
     pub(super) fn kept(&self) -> Arc<Kept> {
@@ -135,6 +147,14 @@ where
         reload.await.unwrap_or_else(|_| Err(Arc::new(Refused::panicked())))
     }
 
+    /// Waits until a secret in the settings, or what leads to it, is another one.
+    async fn secrets_changed(&self) {
+        match &self.shared.loader.secrets {
+            Some(secrets) => secrets.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Reloads whenever a file that was read changes, or one appears that would be, and at each of
     /// `hangups`, for as long as the future is polled. A `..data` of Kubernetes counts at once,
     /// anything else when it has not changed for 100 ms.
@@ -163,6 +183,7 @@ where
                         continue;
                     }
                 },
+                () = self.secrets_changed() => Trigger::Secrets,
                 // Somebody has reloaded meanwhile, and read what it says now.
                 () = base.moved.notified() => {
                     watch.rebase(base.consulted());

@@ -68,6 +68,7 @@ pub use follow::Hangups;
 pub use outcome::{Refused, Reloaded, Trigger};
 pub use subscribers::{Change, Commit, Side};
 
+use super::load::Reloading;
 use super::loader::Attempt;
 use super::{Errors, Loaded, Loader, Report, Waiting};
 use crate::Dynamic;
@@ -122,8 +123,17 @@ struct State<F> {
     /// The last attempt after the start.
     last: Option<LastReload>,
     counts: Counts,
-    /// Why it is as it is, until a reload succeeds.
-    refused: Option<Arc<Refused>>,
+    /// Why the sources are not in effect, until a reload of them succeeds.
+    failed: Option<Failed>,
+    /// Why secrets that were replaced are not, likewise.
+    secrets_failed: Option<Failed>,
+}
+
+/// A reload that was refused.
+struct Failed {
+    at: SystemTime,
+    trigger: Trigger,
+    refused: Arc<Refused>,
 }
 
 /// One reload, as the page shows it.
@@ -149,8 +159,9 @@ where
         loader: Loader,
         rules: impl Fn(&F, &S) -> Vec<Problem> + Send + Sync + 'static,
     ) -> Result<Self, Errors> {
-        let Attempt { loaded, consulted, documents } = loader.attempt(&rules, None);
-        let (mut first, kept, ..) = loaded?;
+        let Attempt { loaded, consulted, documents } = loader.attempt(&rules, None, None);
+        let Reloading { loaded: mut first, kept, sources, .. } = loaded?;
+        loader.accepted();
         first.warnings.extend(documents.accepted());
         let now = SystemTime::now();
         let history = History::new(Generation::first(now, first.report));
@@ -163,7 +174,8 @@ where
             succeeded_at: now,
             last: None,
             counts: Counts::default(),
-            refused: None,
+            failed: None,
+            secrets_failed: None,
         };
         let shared = Shared {
             loader,
@@ -173,7 +185,7 @@ where
             subscribers: Subscribers::default(),
             reloading: Mutex::default(),
             state: Mutex::new(state),
-            base: Base::new(consulted, kept),
+            base: Base::new(consulted, kept, sources),
             registry: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -190,15 +202,20 @@ where
         let shared = &*self.shared;
         let _one_at_a_time = lock(&shared.reloading);
         let kept = shared.base.kept();
+        // A secret that changed is no reason to read what may be wrong meanwhile.
+        let by_secrets = trigger == Trigger::Secrets;
+        let sources = by_secrets.then(|| shared.base.sources()).flatten();
         // Code of the settings' own types runs in there.
-        let attempt = || shared.loader.attempt(&shared.rules, Some(&kept));
+        let attempt = || shared.loader.attempt(&shared.rules, Some(&kept), sources.as_deref());
         let Ok(attempt) = catch_unwind(AssertUnwindSafe(attempt)) else {
             return Err(self.refuse(trigger, Refused::panicked()));
         };
         let Attempt { loaded, consulted, documents } = attempt;
-        shared.base.rebase(consulted);
-        let (loaded, waiting, screen) = match loaded {
-            Ok((loaded, _, waiting, screen)) => (loaded, waiting, screen),
+        if sources.is_none() {
+            shared.base.rebase(consulted);
+        }
+        let Reloading { loaded, waiting, screen, sources: said, .. } = match loaded {
+            Ok(reloading) => reloading,
             Err(errors) => return Err(self.refuse(trigger, Refused::of(&errors))),
         };
         let (old_framework, old_report) = {
@@ -221,7 +238,11 @@ where
             }
         };
         let mut loaded = loaded;
-        loaded.warnings.extend(documents.accepted());
+        if sources.is_none() {
+            loaded.warnings.extend(documents.accepted());
+            shared.base.said(said);
+        }
+        shared.loader.accepted();
         let reloaded = self.apply(&trigger, loaded, changed, waiting);
         self.emit(subscribers::run(commits));
         Ok(reloaded)
@@ -244,8 +265,10 @@ where
         let events = reloaded.events(trigger, &state.waiting);
         let now = SystemTime::now();
         state.succeed(now, trigger.clone(), &reloaded);
-        state.files = loaded.files;
-        state.warnings = loaded.warnings;
+        if *trigger != Trigger::Secrets {
+            state.files = loaded.files;
+            state.warnings = loaded.warnings;
+        }
         if applied {
             state.framework = Arc::new(loaded.framework);
             state.history.push(Generation {
@@ -333,17 +356,29 @@ impl<F> State<F> {
     fn succeed(&mut self, now: SystemTime, trigger: Trigger, reloaded: &Reloaded) {
         let result = if reloaded.changed.is_empty() { "unchanged" } else { "applied" };
         self.counts.add(result);
+        self.secrets_failed = None;
+        // What the sources say by now was not looked at.
+        if trigger != Trigger::Secrets {
+            self.failed = None;
+            self.succeeded_at = now;
+            self.waiting.clone_from(&reloaded.waiting);
+        }
         self.last = Some(LastReload { at: now, trigger, result });
-        self.succeeded_at = now;
-        self.refused = None;
-        self.waiting.clone_from(&reloaded.waiting);
     }
 
-    fn fail(&mut self, now: SystemTime, trigger: Trigger, refused: &Arc<Refused>) {
+    fn fail(&mut self, at: SystemTime, trigger: Trigger, refused: &Arc<Refused>) {
         let result = "refused";
         self.counts.add(result);
-        self.last = Some(LastReload { at: now, trigger, result });
-        self.refused = Some(refused.clone());
+        self.last = Some(LastReload { at, trigger: trigger.clone(), result });
+        let by_secrets = trigger == Trigger::Secrets;
+        let failed = Failed { at, trigger, refused: refused.clone() };
+        let place = if by_secrets { &mut self.secrets_failed } else { &mut self.failed };
+        *place = Some(failed);
+    }
+
+    /// The reload that keeps the config from being as it should.
+    fn failed(&self) -> Option<&Failed> {
+        self.failed.as_ref().or(self.secrets_failed.as_ref())
     }
 }
 

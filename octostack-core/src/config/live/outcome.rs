@@ -18,6 +18,9 @@ pub enum Trigger {
     Operator(Actor),
     /// A remote source has a new document.
     Source(String),
+    /// A secret that the settings refer to is another one. What else the sources say by now is
+    /// not looked at.
+    Secrets,
     /// Code of the service.
     Code,
 }
@@ -42,6 +45,7 @@ impl fmt::Display for Trigger {
             Self::Signal => f.write_str("SIGHUP"),
             Self::Operator(actor) => write!(f, "{actor}"),
             Self::Source(name) => f.write_str(name),
+            Self::Secrets => f.write_str("a secret that was replaced"),
             Self::Code => f.write_str("the service itself"),
         }
     }

@@ -1,7 +1,7 @@
 //! How the settings look to operators: the page, the numbers, what is abnormal.
 
 use super::outcome::waiting;
-use super::{LastReload, Live, Shared, State};
+use super::{Failed, LastReload, Live, Shared, State};
 use crate::config::remote::Remote;
 use crate::inspect::{Inspect, Metric, Problem, Registry, Sink, Value};
 use crate::sync::lock;
@@ -72,23 +72,23 @@ where
 
 impl<F> State<F> {
     fn standing(&self) -> Result<(), String> {
-        let (Some(refused), Some(last)) = (&self.refused, &self.last) else { return Ok(()) };
+        let Some(Failed { at, refused, .. }) = self.failed() else { return Ok(()) };
         let first = refused.problems.first().map(ToString::to_string).unwrap_or_default();
         let more = match refused.problems.len() {
             0 | 1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        let at = rfc3339(last.at);
+        let at = rfc3339(*at);
         Err(format!("the config was not reloaded at {at}, the last good one stays: {first}{more}"))
     }
 
     fn status(&self, watching: Value, remotes: Value) -> Value {
         let current = self.history.current();
-        let last_error = self.refused.as_ref().zip(self.last.as_ref()).map(|(refused, last)| {
+        let last_error = self.failed().map(|failed| {
             Value::map([
-                ("at", Value::from(rfc3339(last.at))),
-                ("by", last.trigger.to_string().into()),
-                ("problems", refused.lines()),
+                ("at", Value::from(rfc3339(failed.at))),
+                ("by", failed.trigger.to_string().into()),
+                ("problems", failed.refused.lines()),
             ])
         });
         Value::map([
@@ -139,7 +139,7 @@ where
         let succeeded = state.succeeded_at.duration_since(SystemTime::UNIX_EPOCH);
         let generation = state.history.current().number;
         sink.sample(&GENERATION, &[], generation as f64);
-        sink.sample(&SUCCESSFUL, &[], f64::from(u8::from(state.refused.is_none())));
+        sink.sample(&SUCCESSFUL, &[], f64::from(u8::from(state.failed().is_none())));
         sink.sample(&TIMESTAMP, &[], succeeded.unwrap_or_default().as_secs_f64());
         sink.sample(&RESTART_REQUIRED, &[], state.waiting.len() as f64);
         for (result, count) in state.counts.all() {

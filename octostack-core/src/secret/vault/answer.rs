@@ -4,9 +4,8 @@
 //! is read, and nothing but that is required.
 
 use crate::secret::Secret;
-use crate::secret::provider::{
-    Fetched, Field, Lease, LeaseId, ProviderError, ProviderErrorKind, Renewed,
-};
+use crate::secret::payload::Field;
+use crate::secret::provider::{Fetched, Lease, LeaseId, ProviderError, ProviderErrorKind, Renewed};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};

@@ -1,0 +1,351 @@
+//! The secrets that settings refer to.
+//!
+//! [`SettingsSecrets`] is what follows references such as `vault://kv/orders#password` when a
+//! [`Loader`](crate::config::Loader) meets them. It leads the life of each of them in a thread of
+//! its own, so that a lease is renewed also while the service's own threads are blocked, and tells
+//! when another one is there: the settings then get a new generation, and whoever follows reloads
+//! has the new secret.
+//!
+//! Settings hold copies, so nobody knows when the last use of one is over. What a secret of the
+//! settings was replaced by is in effect at once; the old one is revoked
+//! [some time](SecretsConfig::drain) after. A pool that lives with credentials that change often
+//! takes a [`Handle`](super::Handle) instead, of [`SettingsSecrets::secrets`].
+//!
+//! ```
+//! use octostack_core::Registry;
+//! use octostack_core::config::Loader;
+//! use octostack_core::secret::provider::{Answer, Fetched, SecretProvider};
+//! use octostack_core::secret::{Secret, SecretRef, SecretsConfig, SettingsSecrets};
+//! use schemars::JsonSchema;
+//! use serde::{Deserialize, Serialize};
+//! use std::sync::Arc;
+//!
+//! /// A store of your own.
+//! struct Mine;
+//!
+//! impl SecretProvider for Mine {
+//!     fn scheme(&self) -> &'static str {
+//!         "mine"
+//!     }
+//!
+//!     fn fetch<'a>(&'a self, _: &'a SecretRef) -> Answer<'a, Fetched> {
+//!         Box::pin(async { Ok(Fetched::text(Secret::new("hunter2".to_owned()))) })
+//!     }
+//! }
+//!
+//! #[derive(Default, Serialize, Deserialize, JsonSchema)]
+//! struct Sections {
+//!     #[serde(default)]
+//!     secrets: SecretsConfig,
+//! }
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! struct Settings {
+//!     password: Secret<String>,
+//! }
+//!
+//! let secrets = SettingsSecrets::new("orders", &Registry::new()).with_provider(Arc::new(Mine));
+//! let secrets = Arc::new(secrets);
+//! let loader = Loader::new("ORDERS_")
+//!     .environment([("ORDERS_PASSWORD", "mine://database")])
+//!     .secrets(secrets.clone());
+//! let loaded = loader.load::<Sections, Settings>()?;
+//! assert_eq!(loaded.settings.password.expose(), "hunter2");
+//! # Ok::<(), octostack_core::config::Errors>(())
+//! ```
+
+mod config;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+pub use config::SecretsConfig;
+
+use super::local::{CredentialsProvider, EnvProvider, FileProvider};
+use super::provider::SecretProvider;
+use super::store::{Resolved, Secrets};
+#[cfg(feature = "vault")]
+use super::vault::VaultProvider;
+use super::{Secret, SecretRef};
+use crate::config::{SecretSource, Wanted};
+use crate::inspect::{Problem, Registry};
+use crate::sync::lock;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use thread::Thread;
+use tokio::sync::Notify;
+
+/// The secrets of the settings of one service; see the [module docs](self).
+pub struct SettingsSecrets {
+    name: String,
+    registry: Registry,
+    environment: EnvProvider,
+    own: Vec<Arc<dyn SecretProvider>>,
+    state: Mutex<State>,
+    /// Other secrets are in use, or for the first time some.
+    moved: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    config: SecretsConfig,
+    running: Option<Arc<Running>>,
+    closed: bool,
+    /// What the last load resolved, whether or not it came into effect.
+    latest: Vec<Resolved>,
+    /// What is in effect.
+    current: Vec<Resolved>,
+}
+
+/// Everything that works once there is something to do.
+struct Running {
+    secrets: Secrets,
+    #[cfg(feature = "vault")]
+    vault: Vec<Arc<VaultProvider>>,
+    thread: Thread,
+}
+
+impl SettingsSecrets {
+    /// Secrets of the service `name`, shown in `registry`. Nothing works until a reference leads
+    /// elsewhere.
+    pub fn new(name: impl Into<String>, registry: &Registry) -> Self {
+        Self {
+            name: name.into(),
+            registry: registry.clone(),
+            environment: EnvProvider::process(),
+            own: Vec::new(),
+            state: Mutex::default(),
+            moved: Notify::new(),
+        }
+    }
+
+    /// Adds a provider of your own. It replaces one of the same scheme.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Arc<dyn SecretProvider>) -> Self {
+        self.own.retain(|known| known.scheme() != provider.scheme());
+        self.own.push(provider);
+        self
+    }
+
+    /// Reads `env://` from these variables, in the place of those of the process.
+    #[must_use]
+    pub fn with_environment(mut self, environment: EnvProvider) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// What keeps them fresh: for [handles](Secrets::open) of your own. It starts to work with the
+    /// first call, by the settings that were loaded last.
+    ///
+    /// # Errors
+    /// What is wrong with the section `secrets`, or that the system has no thread to give.
+    pub fn secrets(&self) -> Result<Secrets, Vec<Problem>> {
+        self.running().map(|running| running.secrets.clone())
+    }
+
+    /// Whether all secrets are as fresh as they should be: for a health check that warns.
+    ///
+    /// # Errors
+    /// What is not, in short. No secret.
+    pub fn standing(&self) -> Result<(), String> {
+        let running = lock(&self.state).running.clone();
+        running.map_or(Ok(()), |running| running.secrets.standing())
+    }
+
+    /// A number that changes whenever a secret does.
+    pub fn generation(&self) -> u64 {
+        let running = lock(&self.state).running.clone();
+        running.map_or(1, |running| running.secrets.generation())
+    }
+
+    /// Ends: revokes what is leased, logs out, ends the thread. Afterwards nothing is resolved any
+    /// more.
+    pub async fn close(&self) {
+        let running = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            (state.latest, state.current) = (Vec::new(), Vec::new());
+            state.running.take()
+        };
+        let Some(running) = running else { return };
+        let secrets = running.secrets.clone();
+        running.thread.run(async move { secrets.close().await }).await;
+        running.thread.stop();
+    }
+
+    fn running(&self) -> Result<Arc<Running>, Vec<Problem>> {
+        let mut state = lock(&self.state);
+        if let Some(running) = &state.running {
+            return Ok(running.clone());
+        }
+        if state.closed {
+            return Err(vec![Problem::new("", "the service is ending")]);
+        }
+        let running = Arc::new(self.start(&state.config)?);
+        state.running = Some(running.clone());
+        Ok(running)
+    }
+
+    fn start(&self, config: &SecretsConfig) -> Result<Running, Vec<Problem>> {
+        let mut providers: Vec<Arc<dyn SecretProvider>> = vec![
+            Arc::new(self.environment.clone()),
+            Arc::new(FileProvider::new()),
+            Arc::new(CredentialsProvider::new(self.environment.clone())),
+        ];
+        #[cfg(feature = "vault")]
+        let vault = config.vaults()?;
+        #[cfg(feature = "vault")]
+        providers.extend(vault.iter().map(|it| -> Arc<dyn SecretProvider> { it.clone() }));
+        providers.extend(self.own.iter().cloned());
+        let thread = Thread::start().map_err(|error| {
+            vec![Problem::new("", format!("the thread of secrets cannot start: {error}"))]
+        })?;
+        let builder = Secrets::builder(&self.name)
+            .registry(&self.registry)
+            .on_error(config.on_error)
+            .start_timeout(config.start_timeout)
+            .timeout(config.timeout());
+        let builder = providers
+            .into_iter()
+            .fold(builder, |builder, provider| builder.shared_provider(provider));
+        let secrets = thread.within(|| builder.build());
+        Ok(Running {
+            secrets,
+            #[cfg(feature = "vault")]
+            vault,
+            thread,
+        })
+    }
+
+    /// Why nobody can follow `reference`, where more is known than that.
+    fn unreachable(&self, reference: &SecretRef) -> Option<String> {
+        let scheme = reference.scheme();
+        if !matches!(scheme, "vault" | "bao") || self.own.iter().any(|it| it.scheme() == scheme) {
+            return None;
+        }
+        #[cfg(feature = "vault")]
+        return lock(&self.state).config.vault.address.is_none().then(|| {
+            "no server is known; set secrets.vault.address, or the variable VAULT_ADDR".to_owned()
+        });
+        #[cfg(not(feature = "vault"))]
+        Some("this service is built without the feature `vault`".to_owned())
+    }
+}
+
+impl SecretSource for SettingsSecrets {
+    fn schemes(&self) -> Vec<&'static str> {
+        self.own.iter().map(|provider| provider.scheme()).collect()
+    }
+
+    fn configure(&self, section: &Json) -> Result<(), Vec<Problem>> {
+        let config = if section.is_null() {
+            SecretsConfig::default()
+        } else {
+            // What is wrong with a type is told by the load, with its place.
+            SecretsConfig::deserialize(section).map_err(|_| Vec::new())?
+        };
+        config.validate()?;
+        let mut state = lock(&self.state);
+        #[cfg(feature = "vault")]
+        if let Some(running) = &state.running {
+            for vault in &running.vault {
+                vault.reconfigure(config.vault.clone()).map_err(config::in_vault)?;
+            }
+        }
+        state.config = config;
+        Ok(())
+    }
+
+    fn resolve(&self, wanted: &[Wanted]) -> Vec<Result<Secret<String>, String>> {
+        let found = |wanted: &Wanted| wanted.found.clone();
+        let elsewhere = wanted.iter().any(|wanted| wanted.found.is_none());
+        let running = match elsewhere.then(|| self.running()).transpose() {
+            Ok(running) => running,
+            Err(problems) => {
+                let what = problems.first().map(ToString::to_string).unwrap_or_default();
+                let answer = |it: &Wanted| found(it).ok_or_else(|| what.clone());
+                return wanted.iter().map(answer).collect();
+            }
+        };
+        let unreachable: Vec<_> = wanted
+            .iter()
+            .map(|it| it.found.is_none().then(|| self.unreachable(&it.reference)).flatten())
+            .collect();
+        let asked = wanted.iter().zip(&unreachable);
+        let asked = asked.filter(|(it, unreachable)| it.found.is_none() && unreachable.is_none());
+        let asked: Vec<_> = asked.map(|(it, _)| (it.key.clone(), it.reference.clone())).collect();
+        let resolved = running.map_or_else(Vec::new, |running| {
+            let secrets = running.secrets.clone();
+            running.thread.wait(async move { secrets.resolve(asked).await }).unwrap_or_default()
+        });
+        let mut resolved = resolved.into_iter();
+        let mut latest = Vec::new();
+        let mut answers = Vec::new();
+        for (it, unreachable) in wanted.iter().zip(unreachable) {
+            answers.push(match (&it.found, unreachable) {
+                (Some(secret), _) => Ok(secret.clone()),
+                (None, Some(what)) => Err(what),
+                (None, None) => match resolved.next() {
+                    Some(Ok(resolved)) => {
+                        let value = resolved.value.clone();
+                        latest.push(resolved);
+                        Ok(value)
+                    }
+                    Some(Err(error)) => Err(error.message().to_owned()),
+                    None => Err("the thread of secrets has ended".to_owned()),
+                },
+            });
+        }
+        lock(&self.state).latest = latest;
+        self.moved.notify_waiters();
+        answers
+    }
+
+    fn accepted(&self) {
+        let (old, drain, running) = {
+            let mut state = lock(&self.state);
+            let latest = state.latest.clone();
+            let old = std::mem::replace(&mut state.current, latest);
+            (old, state.config.drain, state.running.clone())
+        };
+        if let Some(running) = running.filter(|_| !old.is_empty()) {
+            // Copies of them may be in use for a while.
+            running.thread.spawn(async move {
+                tokio::time::sleep(drain).await;
+                drop(old);
+            });
+        }
+    }
+
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            loop {
+                let moved = self.moved.notified();
+                let latest = lock(&self.state).latest.clone();
+                let numbers = latest.iter().map(|it| (it.handle.clone(), it.version.number()));
+                let mut waiting = tokio::task::JoinSet::new();
+                for (handle, number) in numbers.collect::<Vec<_>>() {
+                    waiting.spawn(async move { handle.changed(number).await });
+                }
+                drop(latest); // whoever waits does not use it
+                tokio::select! {
+                    Some(_) = waiting.join_next() => return,
+                    () = moved => {}
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Debug for SettingsSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettingsSecrets").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How long an old secret of the settings stays valid unless told otherwise.
+const DRAIN: Duration = Duration::from_secs(60);

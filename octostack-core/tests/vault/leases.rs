@@ -44,14 +44,14 @@ async fn credentials_are_renewed_up_to_their_cap_and_revoked() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_gone_is_refused() {
+async fn a_lease_that_has_ended_is_gone() {
     let script = Script::start().await;
     script.creds("orders", SECONDS(60), SECONDS(100));
     let vault = provider(root(&script));
     let id = lease(&vault).await.id.unwrap();
     script.advance(SECONDS(61)).await;
     let error = vault.renew(&id, SECONDS(60)).await.unwrap_err();
-    assert_eq!(error.kind(), ProviderErrorKind::Refused);
+    assert_eq!(error.kind(), ProviderErrorKind::Gone);
     assert!(error.message().contains("lease not found"), "{error}");
     assert!(!error.message().contains("lease-1"), "{error}");
     let error = fetch(&vault, "vault://database/creds/nobody").await.unwrap_err();
@@ -72,7 +72,7 @@ async fn servers_with_the_legacy_paths_are_noticed_once() {
     assert_eq!(script.revoked().len(), 2);
     assert_eq!(script.requests_to("sys/leases").len(), 1, "it is tried once");
     let error = vault.renew(&LeaseId::new("nothing/1"), SECONDS(60)).await.unwrap_err();
-    assert_eq!(error.kind(), ProviderErrorKind::Refused, "{error}");
+    assert_eq!(error.kind(), ProviderErrorKind::Gone, "{error}");
 
     let mut config = root(&script);
     config.lease_paths = LeasePaths::Current;
@@ -95,7 +95,7 @@ async fn a_lease_is_never_told_to_outlive_the_login_it_was_given_to() {
     script.revoke_all_tokens().await;
     assert_eq!(script.ended(), [("database/creds/orders/lease-2".to_owned(), "its token ended")]);
     let error = vault.renew(&id, SECONDS(3600)).await.unwrap_err();
-    assert_eq!(error.kind(), ProviderErrorKind::Refused, "after a new login: {error}");
+    assert_eq!(error.kind(), ProviderErrorKind::Gone, "after a new login: {error}");
     assert!(lease(&vault).await.renewable);
 }
 

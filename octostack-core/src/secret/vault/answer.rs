@@ -221,6 +221,7 @@ pub(super) fn refusal(answer: &Answer, about: &str) -> ProviderError {
     };
     let error = match kind {
         ProviderErrorKind::Refused => ProviderError::refused(message),
+        ProviderErrorKind::Gone => ProviderError::gone(message),
         ProviderErrorKind::NotFound => ProviderError::not_found(message),
         ProviderErrorKind::Invalid => ProviderError::invalid(message),
         _ => ProviderError::unavailable(message),
@@ -234,10 +235,14 @@ pub(super) fn refusal(answer: &Answer, about: &str) -> ProviderError {
 fn kind_of(status: StatusCode, said: &str) -> ProviderErrorKind {
     let said = said.to_ascii_lowercase();
     let says = |what: &[&str]| what.iter().any(|what| said.contains(what));
-    let lease = says(&["lease"]) && says(&["not found", "expired", "not renewable", "invalid"]);
     // RustyVault answers 500 to all that it has no status for.
-    if lease || says(&["lease is not found", "lease is not renewable"]) {
-        return ProviderErrorKind::Refused;
+    if says(&["lease"]) && !status.is_success() {
+        if says(&["not found", "expired", "invalid lease"]) {
+            return ProviderErrorKind::Gone;
+        }
+        if says(&["not renewable"]) {
+            return ProviderErrorKind::Refused;
+        }
     }
     match status.as_u16() {
         400 if says(&[

@@ -1,6 +1,6 @@
 use super::{Answer, Granted, Looked, Terms, clean, deleted, plain, refusal, renewed, versioned};
 use crate::secret::Secret;
-use crate::secret::provider::ProviderErrorKind::{Invalid, NotFound, Refused, Unavailable};
+use crate::secret::provider::ProviderErrorKind::{Gone, Invalid, NotFound, Refused, Unavailable};
 use http::StatusCode;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -20,12 +20,13 @@ fn answer(status: u16, body: &str) -> Answer {
 #[test]
 fn a_status_is_told_for_what_it_means() {
     for (status, body, kind) in [
-        (400, r#"{"errors": ["lease not found"]}"#, Refused),
+        (400, r#"{"errors": ["lease not found"]}"#, Gone),
         (400, r#"{"errors": ["lease is not renewable"]}"#, Refused),
-        (400, r#"{"errors": ["lease expired"]}"#, Refused),
+        (400, r#"{"errors": ["lease expired"]}"#, Gone),
         (400, r#"{"errors": ["invalid role or secret ID"]}"#, Refused),
         (400, r#"{"error": "invalid secret id"}"#, Refused),
-        (500, r#"{"error": "Lease is not found."}"#, Refused),
+        (500, r#"{"error": "Lease is not found."}"#, Gone),
+        (500, r#"{"error": "Lease is not renewable."}"#, Refused),
         (400, r#"{"errors": ["unknown role: x"]}"#, Invalid),
         (400, "", Invalid),
         (401, "", Refused),

@@ -241,7 +241,7 @@ impl Connection {
 
     fn no_lease(&self, ask: &Ask, answer: &Answer, lease: &LeaseId) -> ProviderError {
         let error = ask.refusal(answer);
-        if error.kind() == ProviderErrorKind::Refused && answer.status != StatusCode::FORBIDDEN {
+        if error.kind() == ProviderErrorKind::Gone {
             self.leases.ended(lease);
         }
         error

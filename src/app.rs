@@ -8,6 +8,7 @@ use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::{Lifecycle, Stop};
+use octostack_core::secret::SettingsSecrets;
 use octostack_flags::{Context, Flags};
 use octostack_resilience::ChaosSwitch;
 use octostack_telemetry::metrics::Metrics;
@@ -32,6 +33,7 @@ struct Parts<S> {
     chaos_switch: ChaosSwitch,
     flags: Flags,
     flag_context: FlagContext,
+    secrets: Arc<SettingsSecrets>,
 }
 
 impl<S> App<S> {
@@ -48,6 +50,7 @@ impl<S> App<S> {
                 chaos_switch,
                 flags: run.flags.clone(),
                 flag_context: FlagContext::default(),
+                secrets: run.secrets.clone(),
             }),
         };
         // Before all policies, so that these are told after it.
@@ -188,6 +191,10 @@ impl<S> App<S> {
         self.parts.flag_context.of_requests()
     }
 
+    pub(crate) fn settings_secrets(&self) -> &SettingsSecrets {
+        &self.parts.secrets
+    }
+
     /// Phases, background tasks and what is to be closed at the end.
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.parts.lifecycle
@@ -261,10 +268,12 @@ pub(crate) mod testing {
     use octostack_core::config::live::{Live, Trigger};
     use octostack_core::health::Health;
     use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+    use octostack_core::secret::SettingsSecrets;
     use octostack_flags::Flags;
     use octostack_telemetry::metrics::Metrics;
     use serde_json::Value as Json;
     use std::path::PathBuf;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     /// The config of a service, in a file of its own.
@@ -295,7 +304,7 @@ pub(crate) mod testing {
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("default.json"), config.to_string()).unwrap();
-        let loader = Loader::new("TEST_").config_dir(&dir);
+        let loader = Loader::new("TEST_").file(dir.join("default.json"));
         let config = Live::start(loader, |_, _| Vec::new()).unwrap();
         let app = App::new(Identity::new("test", "1.0.0"), &config, &runtime());
         (app, Source { dir, config })
@@ -310,6 +319,7 @@ pub(crate) mod testing {
             health: Health::new(&registry),
             chaos: false,
             flags: Flags::builder().registry(&registry).build(),
+            secrets: Arc::new(SettingsSecrets::new("test", &registry)),
             filter: None,
             registry,
         }

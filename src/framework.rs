@@ -5,6 +5,7 @@ use octostack_core::admin::AdminConfig;
 use octostack_core::config::Loader;
 use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::LifecycleConfig;
+use octostack_core::secret::SecretsConfig;
 use octostack_core::server::ServerConfig;
 use octostack_telemetry::logs::TelemetryConfig;
 use schemars::JsonSchema;
@@ -19,6 +20,7 @@ pub(crate) struct Framework {
     pub(crate) telemetry: TelemetryConfig,
     pub(crate) admin: AdminConfig,
     pub(crate) flags: FlagsSection,
+    pub(crate) secrets: SecretsConfig,
     pub(crate) chaos: ChaosSection,
 }
 
@@ -50,6 +52,7 @@ impl Framework {
             ("telemetry", self.telemetry.validate()),
             ("admin", self.admin.validate()),
             ("flags", self.flags.validate()),
+            ("secrets", self.secrets.validate()),
         ];
         let within = |(section, problems): (&str, Result<(), Vec<Problem>>)| {
             let problems = problems.err().into_iter().flatten();
@@ -87,6 +90,17 @@ impl Framework {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "telemetry.traces.max_queue_size"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "telemetry.traces.max_batch_size"),
         ]);
+        #[cfg(feature = "vault")]
+        let all = all.into_iter().chain([
+            ("VAULT_ADDR", "secrets.vault.address"),
+            ("VAULT_NAMESPACE", "secrets.vault.namespace"),
+            ("VAULT_TOKEN", "secrets.vault.token"),
+            ("VAULT_CACERT", "secrets.vault.ca_file"),
+            ("BAO_ADDR", "secrets.vault.address"),
+            ("BAO_NAMESPACE", "secrets.vault.namespace"),
+            ("BAO_TOKEN", "secrets.vault.token"),
+            ("BAO_CACERT", "secrets.vault.ca_file"),
+        ]);
         all.into_iter()
     }
 }
@@ -121,6 +135,8 @@ mod tests {
             "admin.addr",
             "flags.bucketing",
             "flags.source",
+            "secrets.on_error",
+            "secrets.start_timeout",
             "server.host",
             "server.inbound.deadline_header",
             "server.inbound.rate_limit.ipv6_prefix",
@@ -132,7 +148,7 @@ mod tests {
             "telemetry.user_ids",
         ];
         if cfg!(feature = "otlp") {
-            expected.insert(10, "telemetry.otlp");
+            expected.insert(12, "telemetry.otlp");
         }
         assert_eq!(found, expected);
     }

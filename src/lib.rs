@@ -61,6 +61,8 @@ mod channel;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod commands;
+#[cfg(feature = "cli")]
 mod contract;
 mod endpoint;
 #[cfg(feature = "cli")]
@@ -74,6 +76,7 @@ mod reload;
 mod remotes;
 mod rules;
 mod run;
+mod secrets;
 mod service;
 mod traces;
 
@@ -97,7 +100,9 @@ pub use axum;
 pub use octostack_core::binding;
 pub use octostack_core::config::live::Commit;
 pub use octostack_core::inspect::Problem;
-pub use octostack_core::secret::Secret;
+/// Secrets: references to them, and what keeps them fresh.
+pub use octostack_core::secret;
+pub use octostack_core::secret::{Secret, SecretRef};
 pub use octostack_core::{Identity, Registry};
 /// The crate `metrics`, whose macros record what `/metrics` shows.
 ///

@@ -4,7 +4,7 @@ use crate::framework::Framework;
 use crate::reload::{self, Config, Settings};
 use crate::service::EX_CONFIG;
 use crate::traces::Traces;
-use crate::{App, BoxError, Identity, LimitPer, inbound};
+use crate::{App, BoxError, Identity, LimitPer, inbound, secrets};
 use axum::Router;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -15,6 +15,7 @@ use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
+use octostack_core::secret::{SecretError, SecretErrorKind, SettingsSecrets};
 use octostack_core::server::Server;
 use octostack_flags::{Flags, FlagsLayer};
 use octostack_resilience::SettingsError;
@@ -26,6 +27,7 @@ use std::future::Future;
 use std::io::Write as _;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the admin port gets to finish its last answers.
@@ -39,6 +41,7 @@ pub(crate) struct Runtime {
     pub(crate) health: Health,
     pub(crate) chaos: bool,
     pub(crate) flags: Flags,
+    pub(crate) secrets: Arc<SettingsSecrets>,
     /// The log filter, if the subscriber is ours.
     pub(crate) filter: Option<FilterHandle>,
 }
@@ -48,6 +51,7 @@ pub(crate) fn run<S, F, Fut>(
     identity: Identity,
     config: Config<S>,
     flag_file: FlagFile,
+    secrets: Arc<SettingsSecrets>,
     build: F,
 ) -> ExitCode
 where
@@ -88,7 +92,8 @@ where
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
     let filter = logs.as_ref().ok().map(|guard| guard.filter().clone());
-    let live = live(identity, &registry, (traces, filter), config, flag_file, build);
+    let parts = (traces, filter, secrets);
+    let live = live(identity, &registry, parts, config, flag_file, build);
     let code = runtime.block_on(live);
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
@@ -100,7 +105,7 @@ where
 async fn live<S, F, Fut>(
     identity: Identity,
     registry: &Registry,
-    (traces, filter): (Traces, Option<FilterHandle>),
+    (traces, filter, secrets): (Traces, Option<FilterHandle>, Arc<SettingsSecrets>),
     config: Config<S>,
     flag_file: FlagFile,
     build: F,
@@ -133,10 +138,13 @@ where
         health,
         chaos: framework.chaos.enabled,
         flags: flag_file.flags().clone(),
+        secrets,
         filter,
     };
     config.register(registry);
     reload::check(&config, &run.health);
+    // Before all that uses them, so that it is closed after that.
+    secrets::watch(&run);
     let mut admin = match Admins::start(&identity, &framework, &run, &config).await {
         Ok(admin) => admin,
         Err(error) => return fatal("admin", "the admin port cannot start", &error),
@@ -170,7 +178,9 @@ where
 fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<Problem>() || error.is::<SettingsError>() {
+        let reference = error.downcast_ref::<SecretError>().map(SecretError::kind);
+        let wrong = [SecretErrorKind::NoProvider, SecretErrorKind::Invalid].map(Some);
+        if error.is::<Problem>() || error.is::<SettingsError>() || wrong.contains(&reference) {
             return true;
         }
         cause = error.source();
@@ -229,6 +239,7 @@ impl Admins {
     ) -> Result<Self, BoxError> {
         let metrics = run.metrics.clone();
         let (flags, shown) = (run.flags.clone(), run.flags.clone());
+        let secrets = run.secrets.clone();
         let admin = Admin::builder(identity, &run.registry, &run.lifecycle, &run.health)
             .config(framework.admin.clone())
             .tokens(reload::tokens(config))
@@ -238,7 +249,8 @@ impl Admins {
             .override_page("/flagz", "the feature flags", "flag", move |parts, key| {
                 Ok(flag_file::page(&shown, parts, key))
             })
-            .generation("flags", move || flags.generation());
+            .generation("flags", move || flags.generation())
+            .generation("secrets", move || secrets.generation());
         let admin = reload::pages(admin, config, &run.lifecycle)
             .build()
             .map_err(|problems| problems[0].clone())?;

@@ -1,48 +1,56 @@
-#[cfg(feature = "cli")]
-use crate::cli::{self, Arguments, Command};
-#[cfg(feature = "cli")]
-use crate::contract::check::{Check, Unreadable, manifests};
-#[cfg(feature = "cli")]
-use crate::contract::{Contract, Verdict};
-#[cfg(feature = "cli")]
-use crate::explain;
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
-use crate::{App, BoxError, Identity, NoRules, Problem, Rules, RulesFor, remotes, rules, run};
+use crate::{
+    App, BoxError, Identity, NoRules, Problem, Registry, Rules, RulesFor, remotes, rules, run,
+};
 use axum::Router;
 use octostack_core::config::Loader;
 use octostack_core::config::live::Live;
 use octostack_core::config::remote::Remote;
+use octostack_core::secret::provider::SecretProvider;
+use octostack_core::secret::{EnvProvider, SettingsSecrets};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::future::Future;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// Bad usage, as in `sysexits.h`.
-#[cfg(feature = "cli")]
-const EX_USAGE: u8 = 64;
+use std::sync::Arc;
 
 /// Bad config, as in `sysexits.h`.
 pub(crate) const EX_CONFIG: u8 = 78;
 
 /// A service about to run; made by [`service!`](crate::service).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a service does nothing until it runs"]
 pub struct Service<R = NoRules> {
-    identity: Identity,
+    pub(crate) identity: Identity,
     config_dir: Option<PathBuf>,
     remotes: Vec<Remote>,
+    providers: Vec<Arc<dyn SecretProvider>>,
     rules: R,
+}
+
+/// What a service begins with: everything that its sources say.
+pub(crate) struct Loaded<S> {
+    pub(crate) config: Config<S>,
+    pub(crate) flag_file: FlagFile,
+    secrets: Arc<SettingsSecrets>,
 }
 
 impl Service {
     /// A service with the given identity.
     pub const fn new(identity: Identity) -> Self {
-        Self { identity, config_dir: None, remotes: Vec::new(), rules: NoRules }
+        Self {
+            identity,
+            config_dir: None,
+            remotes: Vec::new(),
+            providers: Vec::new(),
+            rules: NoRules,
+        }
     }
 
     /// Checks settings beyond their types: what no single value shows. The rule returns everything
@@ -90,8 +98,8 @@ impl Service {
     where
         F: Fn(&S) -> Vec<Problem> + Send + Sync + 'static,
     {
-        let Self { identity, config_dir, remotes, rules: NoRules } = self;
-        Service { identity, config_dir, remotes, rules: RulesFor::new(rule) }
+        let Self { identity, config_dir, remotes, providers, rules: NoRules } = self;
+        Service { identity, config_dir, remotes, providers, rules: RulesFor::new(rule) }
     }
 }
 
@@ -144,6 +152,17 @@ impl<R> Service<R> {
         self
     }
 
+    /// Adds a store of secrets of your own: references with its
+    /// [scheme](SecretProvider::scheme) in the place of a secret are followed by it. It replaces one
+    /// of the same scheme.
+    ///
+    /// Variables, files and credentials of systemd need no code (`env://`, `file://`, `cred://`),
+    /// nor with feature `vault` does Vault.
+    pub fn secret_provider(mut self, provider: impl SecretProvider) -> Self {
+        self.providers.push(Arc::new(provider));
+        self
+    }
+
     /// Does what the command line says: serves what `build` makes, or checks the config. Without
     /// feature `cli` it serves.
     ///
@@ -166,53 +185,7 @@ impl<R> Service<R> {
         self.serve(build, |loader| loader, &[])
     }
 
-    #[cfg(feature = "cli")]
-    fn obey<S, F, Fut>(self, build: F) -> ExitCode
-    where
-        S: Settings,
-        F: FnOnce(App<S>) -> Fut,
-        Fut: Future<Output = Result<Router, BoxError>>,
-        R: Rules<S>,
-    {
-        let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
-            Ok(arguments) => arguments,
-            Err(error) => {
-                say_wrong(&format!("{}: {error}", self.identity.name));
-                return ExitCode::from(EX_USAGE);
-            }
-        };
-        match arguments.command {
-            Command::Help => say(&cli::help(&self.identity)),
-            Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
-            Command::Check => {
-                match self.load::<S>(|loader| arguments.configure(loader), &arguments.urls) {
-                    Ok((config, flag_file)) => {
-                        let warnings = config.warnings();
-                        let warnings = warnings.iter().chain(flag_file.warnings());
-                        warnings.for_each(|warning| say_wrong(warning));
-                        if let Some(problems) = flag_file.broken() {
-                            say_wrong(&format!("{}: {problems}", self.identity.name));
-                            return ExitCode::from(EX_CONFIG);
-                        }
-                        say(&summary(&config, &flag_file));
-                    }
-                    Err(code) => return code,
-                }
-            }
-            Command::Config(part) => return self.explain::<S>(&arguments, part),
-            Command::Contract(format) => match self.contract::<S>(&arguments) {
-                Ok(contract) => say(contract.render(format).trim_end()),
-                Err(code) => return code,
-            },
-            Command::ContractCheck => return self.check_manifests::<S>(&arguments),
-            Command::Run => {
-                return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
-            }
-        }
-        ExitCode::SUCCESS
-    }
-
-    fn serve<S, F, Fut>(
+    pub(crate) fn serve<S, F, Fut>(
         self,
         build: F,
         configure: impl FnOnce(Loader) -> Loader,
@@ -225,93 +198,15 @@ impl<R> Service<R> {
         R: Rules<S>,
     {
         match self.load(configure, urls) {
-            Ok((config, flag_file)) => run::run(self.identity, config, flag_file, build),
+            Ok(Loaded { config, flag_file, secrets }) => {
+                run::run(self.identity, config, flag_file, secrets, build)
+            }
             Err(code) => code,
         }
     }
 
-    /// Prints settings, or what can be set.
-    #[cfg(feature = "cli")]
-    fn explain<S: Settings>(&self, arguments: &Arguments, part: cli::Settings) -> ExitCode
-    where
-        R: Rules<S>,
-    {
-        let name = &self.identity.name;
-        let loader = self.loader(|loader| arguments.configure(loader));
-        let (in_columns, key) = (part == cli::Settings::InEffect, arguments.key.as_deref());
-        let said = match part {
-            cli::Settings::InEffect | cli::Settings::Json => {
-                let config = match self.load_config::<S>(loader, &arguments.urls) {
-                    Ok(config) => config,
-                    Err(code) => return code,
-                };
-                match explain::select(&config.report(), key) {
-                    Ok(settings) if in_columns => Ok(explain::columns(&settings)),
-                    Ok(settings) => Ok(explain::json(&settings)),
-                    Err(unknown) => {
-                        say_wrong(&format!("{name}: {unknown}"));
-                        return ExitCode::from(EX_USAGE);
-                    }
-                }
-            }
-            cli::Settings::Docs => loader
-                .reference::<Framework, S>()
-                .map(|reference| explain::markdown(name, &reference)),
-            cli::Settings::Schema => {
-                Ok(explain::pretty(&loader.json_schema::<Framework, S>().to_string()))
-            }
-            cli::Settings::Default => loader.default_file::<Framework, S>(),
-        };
-        match said {
-            Ok(text) => {
-                say(text.trim_end());
-                ExitCode::SUCCESS
-            }
-            Err(errors) => {
-                say_wrong(&format!("{name}: {errors}"));
-                ExitCode::from(EX_CONFIG)
-            }
-        }
-    }
-
-    /// What the service needs and offers, as far as that depends on the config as it is configured
-    /// here. What is wrong with it is for `check` to say.
-    #[cfg(feature = "cli")]
-    fn contract<S: Settings>(&self, arguments: &Arguments) -> Result<Contract, ExitCode> {
-        let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
-        let contract = Contract::of::<S>(&self.identity, &verdict.framework);
-        contract.map_err(|errors| self.wrong(&errors))
-    }
-
-    #[cfg(feature = "cli")]
-    fn check_manifests<S: Settings>(&self, arguments: &Arguments) -> ExitCode {
-        let contract = match Contract::of::<S>(&self.identity, &Framework::default()) {
-            Ok(contract) => contract,
-            Err(errors) => return self.wrong(&errors),
-        };
-        let container = arguments.container.as_deref();
-        let check = Check { contract: &contract, judge: &Verdict::of::<S>, container };
-        let found = manifests(&arguments.manifests).and_then(|files| check.run(&files));
-        match found {
-            Ok(found) => {
-                if !found.is_empty() {
-                    say_wrong(&found.to_string());
-                }
-                if !found.fit() {
-                    return ExitCode::FAILURE;
-                }
-                say(&found.summary());
-                ExitCode::SUCCESS
-            }
-            Err(Unreadable(why)) => {
-                say_wrong(&format!("{}: {why}", self.identity.name));
-                ExitCode::FAILURE
-            }
-        }
-    }
-
     /// What reads the settings of this process.
-    fn loader(&self, configure: impl FnOnce(Loader) -> Loader) -> Loader {
+    pub(crate) fn loader(&self, configure: impl FnOnce(Loader) -> Loader) -> Loader {
         let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
         let loader = configure(Framework::bare(loader));
         match &self.config_dir {
@@ -321,58 +216,70 @@ impl<R> Service<R> {
     }
 
     /// Loads the config and the flags; what is wrong is said on standard error.
-    fn load<S: Settings>(
+    pub(crate) fn load<S: Settings>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,
         urls: &[String],
-    ) -> Result<(Config<S>, FlagFile), ExitCode>
+    ) -> Result<Loaded<S>, ExitCode>
     where
         R: Rules<S>,
     {
-        let config = self.load_config(self.loader(configure), urls)?;
+        let (config, secrets) = self.load_config(self.loader(configure), urls)?;
         let flag_file = FlagFile::load(&config.framework().flags, &config.report());
-        Ok((config, flag_file.map_err(|error| self.wrong(&error))?))
+        let flag_file = flag_file.map_err(|error| self.wrong(&error))?;
+        Ok(Loaded { config, flag_file, secrets })
     }
 
     /// Loads the config alone.
-    fn load_config<S: Settings>(
+    pub(crate) fn load_config<S: Settings>(
         &self,
         loader: Loader,
         urls: &[String],
-    ) -> Result<Config<S>, ExitCode>
+    ) -> Result<(Config<S>, Arc<SettingsSecrets>), ExitCode>
     where
         R: Rules<S>,
     {
         let loader =
             remotes::add(loader, urls, &self.remotes).map_err(|error| self.wrong(&error))?;
+        let secrets = self.secrets(&loader);
+        let loader = loader.secrets(secrets.clone());
         let rules = self.rules.clone();
         let config = Live::start(loader, move |framework: &Framework, settings: &S| {
             rules::problems(framework, settings, &rules)
         });
-        config.map_err(|errors| self.wrong(&errors))
+        Ok((config.map_err(|errors| self.wrong(&errors))?, secrets))
+    }
+
+    /// What follows references to secrets.
+    fn secrets(&self, loader: &Loader) -> Arc<SettingsSecrets> {
+        let variables = EnvProvider::of(loader.variables());
+        let secrets = SettingsSecrets::new(&self.identity.name, Registry::global());
+        let secrets = secrets.with_environment(variables);
+        let providers = self.providers.iter().cloned();
+        Arc::new(providers.fold(secrets, SettingsSecrets::with_provider))
     }
 
     /// Says that the config is wrong.
-    fn wrong(&self, what: &dyn std::fmt::Display) -> ExitCode {
+    pub(crate) fn wrong(&self, what: &dyn fmt::Display) -> ExitCode {
         say_wrong(&format!("{}: {what}", self.identity.name));
         ExitCode::from(EX_CONFIG)
     }
 }
 
-#[cfg(feature = "cli")]
-fn summary<S>(config: &Config<S>, flag_file: &FlagFile) -> String {
-    let files: Vec<_> = config.files().iter().map(|file| file.display().to_string()).collect();
-    let files = if files.is_empty() { "no config files".into() } else { files.join(", ") };
-    format!("config is fine: environment {}, {files}, {flag_file}", config.environment())
-}
-
-/// The answer to a command. Whoever asked may have stopped reading, which is no error.
-#[cfg(feature = "cli")]
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+impl<R: fmt::Debug> fmt::Debug for Service<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schemes: Vec<_> = self.providers.iter().map(|provider| provider.scheme()).collect();
+        f.debug_struct("Service")
+            .field("identity", &self.identity)
+            .field("config_dir", &self.config_dir)
+            .field("remotes", &self.remotes)
+            .field("secret_providers", &schemes)
+            .field("rules", &self.rules)
+            .finish()
+    }
 }
 
 /// What is wrong is said on standard error, as no log is set up yet.
-fn say_wrong(text: &str) {
+pub(crate) fn say_wrong(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -9,6 +9,7 @@ use super::probes::Ports;
 use super::sources::{Search, Sources};
 use super::{Contract, Verdict, manifest, pod, probes};
 use octostack_core::config::{Document, Error, ErrorKind, Item, Loader, Origin};
+use octostack_core::secret::SecretRef;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -200,7 +201,8 @@ impl Check<'_> {
         let secret = self.contract.variables.iter().filter(|variable| variable.secret);
         for name in secret.flat_map(super::Variable::names) {
             let given = sources.variables.get(name);
-            if let Some(given) = given.filter(|given| given.value.is_some_and(|v| !v.is_empty())) {
+            let plain = |text: &str| !text.is_empty() && !SecretRef::is_meant(text, &[]);
+            if let Some(given) = given.filter(|given| given.value.is_some_and(plain)) {
                 let message = format!(
                     "{name} is a secret and stands here for all to read; mount a Secret and set \
                      {name}_FILE"

@@ -7,6 +7,7 @@ use axum::routing::get;
 use octostack_core::Registry;
 use octostack_core::health::{Health, Probes};
 use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+use octostack_core::secret::SettingsSecrets;
 use octostack_core::server::{Server, ServerConfig};
 use octostack_flags::{Flags, FlagsLayer};
 use octostack_telemetry::metrics::Metrics;
@@ -88,6 +89,7 @@ async fn a_route_that_panics_answers_500_and_its_connection_lives() {
         health: Health::new(&registry),
         chaos: false,
         flags: Flags::builder().registry(&registry).build(),
+        secrets: SettingsSecrets::new("test", &registry).into(),
         filter: None,
     };
     let probes = Probes::new(&run.lifecycle, &run.health);

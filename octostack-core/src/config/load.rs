@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::references::{Follower, plain_secrets};
 use super::refusal::{Screen, invalid, unique};
 use super::report::Report;
-use super::schema::{Kind, Schema};
+use super::schema::Schema;
 use super::source::{parse_file, read_file};
 use super::suggest::nearest;
 use super::text;
@@ -116,8 +116,8 @@ impl Pass<'_> {
         let screen = kept.map_or_else(Screen::default, |_| Screen::of(&pass.tree, schema));
         let kept = kept.map_or_else(|| Kept::of(&pass.tree, schema, &report), Kept::clone);
         let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
-        let loaded = Loaded { framework, settings, environment, report, warnings, files };
-        Ok(Reloading { loaded, kept, waiting, screen, sources })
+        let whole = Loaded { framework, settings, environment, report, warnings, files };
+        Ok(Reloading { loaded: whole, kept, waiting, screen, sources })
     }
 
     /// Lays all sources over each other.
@@ -157,9 +157,10 @@ impl Pass<'_> {
     /// else was asked.
     fn references(&mut self, variables: &Variables) -> Option<Node> {
         let source = self.loader.secrets.as_deref();
-        let follower = Follower { schema: self.schema, source, variables, disk: self.outside.disk };
+        let disk = self.outside.disk;
         let before = source.map(|_| self.tree.clone());
-        let followed = follower.follow(&mut self.tree);
+        let followed =
+            Follower { schema: self.schema, source, variables, disk }.follow(&mut self.tree);
         self.errors.extend(followed.errors);
         self.warnings.extend(followed.warnings);
         for name in followed.variables {
@@ -295,7 +296,7 @@ impl Pass<'_> {
             };
             return Err(error(ErrorKind::UnknownKey, format!("unknown key; {help}")));
         }
-        if schemas.iter().any(|schema| holds_secret(schema)) {
+        if schemas.iter().any(|schema| schema.holds_secret()) {
             let variable = self.names.variable(&path);
             let message = format!(
                 "a secret cannot be set on the command line, which other processes can read; \
@@ -384,20 +385,4 @@ impl Pass<'_> {
             }
         }
     }
-}
-
-/// Whether text for `schema` would hold a secret. Unlike [`Schema::may_hold_secret`] it does not
-/// count what is merely unknown, or free-form settings could not be set.
-fn holds_secret(schema: &Schema) -> bool {
-    schema.secret
-        || match &schema.kind {
-            Kind::List { .. } => schema.items().into_iter().any(holds_secret),
-            Kind::OneOf(forms) => forms.iter().any(holds_secret),
-            Kind::Table(table) => {
-                let others = table.others.as_deref();
-                let fields = table.fields.iter().map(|field| &field.schema);
-                fields.chain(others).any(holds_secret)
-            }
-            _ => false,
-        }
 }

@@ -39,6 +39,12 @@ impl Loader {
         own(&self.prefix, &variables, name).map(str::to_owned)
     }
 
+    /// All variables, those of a [`.env`](Self::dotenv) too where they count.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let variables = self.all_variables(&Disk::new(&self.hash), &mut Vec::new());
+        variables.iter().map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
+    }
+
     /// The variables of the process, and below them those of `.env`, if that counts.
     pub(super) fn all_variables(&self, disk: &Disk, errors: &mut Vec<Error>) -> Cow<'_, Variables> {
         let mut all = Cow::Borrowed(&self.variables);

@@ -211,16 +211,12 @@ impl Follower<'_> {
         };
         let schemas = self.schema.at(&found.path);
         let value = text::read(secret.expose(), &schemas, &origin);
-        match (value, tree.at_mut(&found.path)) {
-            (Some(value), Some(node)) => {
-                node.data = value.data;
-                node.origin = value.origin;
-            }
-            _ => {
-                let what =
-                    format!("{reference}: expected {}, got other text", text::expected(&schemas));
-                followed.errors.push(found.error(what));
-            }
+        if let (Some(value), Some(node)) = (value, tree.at_mut(&found.path)) {
+            (node.data, node.origin) = (value.data, value.origin);
+        } else {
+            let expected = text::expected(&schemas);
+            let what = format!("{reference}: expected {expected}, got other text");
+            followed.errors.push(found.error(what));
         }
     }
 }
@@ -273,9 +269,9 @@ pub(super) fn plain_secrets(
 ) -> Vec<(Vec<Step>, Origin)> {
     let mut found = Vec::new();
     walk(node, &[schema], &mut Vec::new(), false, &mut |path, node, secret| {
-        let schemas = schema.at(path);
+        let around = schema.at(path);
         // Parts of a binding are secrets that are marked so.
-        let secret = secret && schemas.iter().any(|schema| schema.is_secret());
+        let secret = secret && around.iter().any(|schema| schema.is_secret());
         let harmless = match &node.data {
             Data::Null => true,
             Data::Text(text) => {

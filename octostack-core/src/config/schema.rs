@@ -214,6 +214,22 @@ impl Schema {
             }
     }
 
+    /// Whether text for it would hold a secret. Unlike [`may_hold_secret`](Self::may_hold_secret)
+    /// it does not count what is merely unknown, or free-form settings could not be set.
+    pub(super) fn holds_secret(&self) -> bool {
+        self.secret
+            || match &self.kind {
+                Kind::List { .. } => self.items().into_iter().any(Self::holds_secret),
+                Kind::OneOf(forms) => forms.iter().any(Self::holds_secret),
+                Kind::Table(table) => {
+                    let others = table.others.as_deref();
+                    let fields = table.fields.iter().map(|field| &field.schema);
+                    fields.chain(others).any(Self::holds_secret)
+                }
+                _ => false,
+            }
+    }
+
     /// Whether a change of it, or of something in it, takes effect with a restart only.
     pub(super) fn needs_restart(&self) -> bool {
         self.restart

@@ -1,5 +1,6 @@
 use super::super::provider::{LeaseId, ProviderErrorKind as Kind};
 use super::*;
+use crate::{Clock, SystemClock};
 use proptest::prelude::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ fn is_valid(life: &Life, now: Instant) -> bool {
 
 #[test]
 fn a_lease_is_renewed_at_two_thirds_and_replaced_once_it_meets_a_limit() {
-    let start = Instant::now();
+    let start = SystemClock.now();
     let mut life = leased(start, MINUTE, OnError::default());
     assert_eq!(due(&life, start), (40.0, Task::Renew(MINUTE)));
 
@@ -45,7 +46,7 @@ fn a_lease_is_renewed_at_two_thirds_and_replaced_once_it_meets_a_limit() {
 
 #[test]
 fn without_a_lease_it_is_looked_at_again_or_never() {
-    let now = Instant::now();
+    let now = SystemClock.now();
     let life = Life::new(now, None, Some(MINUTE), OnError::default(), 0.0);
     assert_eq!(due(&life, now), (54.0, Task::Fetch));
     assert_eq!((life.expires(), is_valid(&life, now + 1000 * MINUTE)), (None, true));
@@ -54,7 +55,7 @@ fn without_a_lease_it_is_looked_at_again_or_never() {
 
 #[test]
 fn a_lease_that_cannot_be_renewed_is_replaced() {
-    let now = Instant::now();
+    let now = SystemClock.now();
     for lease in [Lease { renewable: false, ..lease(MINUTE) }, Lease { id: None, ..lease(MINUTE) }]
     {
         let life = Life::new(now, Some(&lease), None, OnError::default(), 0.5);
@@ -66,7 +67,7 @@ fn a_lease_that_cannot_be_renewed_is_replaced() {
 
 #[test]
 fn failures_leave_room_for_more_attempts_and_what_is_over_is_fetched() {
-    let start = Instant::now();
+    let start = SystemClock.now();
     let mut life = leased(start, MINUTE, OnError::default());
     let mut now = start + Duration::from_secs(40);
     let mut attempts = 0;
@@ -87,7 +88,7 @@ fn failures_leave_room_for_more_attempts_and_what_is_over_is_fetched() {
 
 #[test]
 fn what_becomes_of_it_after_an_error_is_as_chosen() {
-    let start = Instant::now();
+    let start = SystemClock.now();
     let now = start + Duration::from_secs(40);
     for (on_error, kind, valid) in [
         (OnError::Drop, Kind::Unavailable, false),
@@ -122,7 +123,7 @@ fn what_becomes_of_it_after_an_error_is_as_chosen() {
 
 #[test]
 fn whoever_asks_to_be_left_alone_is_but_not_for_ever() {
-    let now = Instant::now();
+    let now = SystemClock.now();
     let mut life = leased(now, 60 * MINUTE, OnError::default());
     life.fetch_failed(now, Kind::Unavailable, Some(Duration::from_secs(30)), 0.5);
     assert_eq!(due(&life, now), (30.0, Task::Fetch));
@@ -132,7 +133,7 @@ fn whoever_asks_to_be_left_alone_is_but_not_for_ever() {
 
 #[test]
 fn a_retired_one_is_kept_alive_and_not_replaced() {
-    let now = Instant::now();
+    let now = SystemClock.now();
     let mut life = leased(now, MINUTE, OnError::default());
     life.retire();
     assert_eq!(due(&life, now).1, Task::Renew(MINUTE));
@@ -171,7 +172,7 @@ proptest! {
         ttl in 1..10_000_u64,
         steps in prop::collection::vec((happens(), 0.0..1.0_f64), 1..30),
     ) {
-        let mut now = Instant::now();
+        let mut now = SystemClock.now();
         let mut life = leased(now, Duration::from_secs(ttl), OnError::RetainOnIoError);
         for (step, chance) in steps {
             let (at, task) = life.next().expect("a lease always has a next step");

@@ -63,13 +63,13 @@ pub use config::SecretsConfig;
 
 use super::local::{CredentialsProvider, EnvProvider, FileProvider};
 use super::provider::SecretProvider;
-use super::store::{Resolved, Secrets};
+use super::store::{Resolved, Secrets, SecretsBuilder};
 #[cfg(feature = "vault")]
 use super::vault::VaultProvider;
 use super::{Secret, SecretRef};
 use crate::config::{SecretSource, Wanted};
 use crate::inspect::{Problem, Registry};
-use crate::sync::lock;
+use crate::sync::{PoisonError, lock};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::fmt;
@@ -199,7 +199,9 @@ impl SettingsSecrets {
         #[cfg(feature = "vault")]
         let vault = config.vaults()?;
         #[cfg(feature = "vault")]
-        providers.extend(vault.iter().map(|it| -> Arc<dyn SecretProvider> { it.clone() }));
+        for vault in &vault {
+            providers.push(vault.clone());
+        }
         providers.extend(self.own.iter().cloned());
         let thread = Thread::start().map_err(|error| {
             vec![Problem::new("", format!("the thread of secrets cannot start: {error}"))]
@@ -209,9 +211,7 @@ impl SettingsSecrets {
             .on_error(config.on_error)
             .start_timeout(config.start_timeout)
             .timeout(config.timeout());
-        let builder = providers
-            .into_iter()
-            .fold(builder, |builder, provider| builder.shared_provider(provider));
+        let builder = providers.into_iter().fold(builder, SecretsBuilder::shared_provider);
         let secrets = thread.within(|| builder.build());
         Ok(Running {
             secrets,
@@ -341,11 +341,27 @@ impl SecretSource for SettingsSecrets {
     }
 }
 
+/// Ends as [`close`](SettingsSecrets::close) does, which waits for a moment: so that a command that
+/// only looks at the config leaves no lease behind.
+impl Drop for SettingsSecrets {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        (state.latest, state.current) = (Vec::new(), Vec::new());
+        if let Some(running) = state.running.take() {
+            let secrets = running.secrets.clone();
+            running.thread.wait_for(LAST_WORDS, async move { secrets.close().await });
+        }
+    }
+}
+
 impl fmt::Debug for SettingsSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SettingsSecrets").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+/// How long revoking may take where nobody waits for it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How long an old secret of the settings stays valid unless told otherwise.
 const DRAIN: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::mpsc;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -58,6 +59,19 @@ impl Thread {
             let _ = done.send(work.await);
         });
         result.recv().ok()
+    }
+
+    /// The same for so long at most.
+    pub(super) fn wait_for<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = mpsc::sync_channel(1);
+        self.spawn(async move {
+            let _ = done.send(work.await);
+        });
+        result.recv_timeout(limit).ok()
     }
 
     pub(super) fn stop(&self) {

@@ -191,7 +191,7 @@ async fn what_was_fetched_last_is_used_until_its_time_is_over_and_the_failure_sh
     assert!(secrets.standing().unwrap_err().contains("db://orders: not fresh since"));
     assert_eq!(kinds(&registry), ["secret_refresh_failed"], "once, not each time");
 
-    sleep(TTL - start.elapsed() + Duration::from_millis(1)).await;
+    tokio::time::sleep_until(start + TTL + Duration::from_millis(1)).await;
     let error = handle.load().unwrap_err();
     assert_eq!(error.kind(), SecretErrorKind::Expired);
     assert_eq!(
@@ -431,7 +431,7 @@ async fn users_of_a_rotating_secret_never_hold_one_that_is_not_valid() {
     users.join_all().await;
     sleep(Duration::from_millis(10)).await;
     let (fetches, revoked) = engine.with(|inner| (inner.fetches, inner.revoked.len() as u64));
-    println!("{} uses, {fetches} versions, {revoked} revoked", times.load(Ordering::Relaxed));
+    assert!(times.load(Ordering::Relaxed) > 1000);
     assert!(fetches >= 15, "{fetches}");
     assert_eq!(revoked, fetches - 1);
     assert!(!kinds(&registry).contains(&"secret_expired_in_use"));

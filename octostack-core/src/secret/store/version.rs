@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 pub struct Version {
     payload: Payload,
     number: u64,
-    provider_version: Option<String>,
+    /// What the provider calls it.
+    named: Option<String>,
     fetched_at: SystemTime,
     /// Renewals move it.
     expires: Arc<Mutex<Option<Instant>>>,
@@ -56,7 +57,7 @@ impl Version {
         let version = Arc::new(Self {
             payload,
             number,
-            provider_version,
+            named: provider_version,
             fetched_at: SystemTime::now(),
             expires,
             newest: newest.clone(),
@@ -86,7 +87,7 @@ impl Version {
 
     /// What the provider calls it, if it counts versions.
     pub fn provider_version(&self) -> Option<&str> {
-        self.provider_version.as_deref()
+        self.named.as_deref()
     }
 
     /// When it was fetched.
@@ -117,7 +118,7 @@ impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Version")
             .field("number", &self.number)
-            .field("provider_version", &self.provider_version)
+            .field("provider_version", &self.named)
             .field("payload", &self.payload)
             .finish_non_exhaustive()
     }

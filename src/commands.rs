@@ -1,0 +1,152 @@
+//! The commands: what a process does that was not started to serve.
+use crate::cli::{self, Arguments, Command};
+use crate::contract::check::{Check, Unreadable, manifests};
+use crate::contract::{Contract, Verdict};
+use crate::explain;
+use crate::flag_file::FlagFile;
+use crate::framework::Framework;
+use crate::reload::{Config, Settings};
+use crate::service::{EX_CONFIG, Loaded, say_wrong};
+use crate::{App, BoxError, Rules, Service};
+use axum::Router;
+use std::future::Future;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Bad usage, as in `sysexits.h`.
+const EX_USAGE: u8 = 64;
+
+impl<R> Service<R> {
+    pub(crate) fn obey<S, F, Fut>(self, build: F) -> ExitCode
+    where
+        S: Settings,
+        F: FnOnce(App<S>) -> Fut,
+        Fut: Future<Output = Result<Router, BoxError>>,
+        R: Rules<S>,
+    {
+        let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                say_wrong(&format!("{}: {error}", self.identity.name));
+                return ExitCode::from(EX_USAGE);
+            }
+        };
+        match arguments.command {
+            Command::Help => say(&cli::help(&self.identity)),
+            Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
+            Command::Check => {
+                match self.load::<S>(|loader| arguments.configure(loader), &arguments.urls) {
+                    Ok(Loaded { config, flag_file, .. }) => {
+                        let warnings = config.warnings();
+                        let warnings = warnings.iter().chain(flag_file.warnings());
+                        warnings.for_each(|warning| say_wrong(warning));
+                        if let Some(problems) = flag_file.broken() {
+                            say_wrong(&format!("{}: {problems}", self.identity.name));
+                            return ExitCode::from(EX_CONFIG);
+                        }
+                        say(&summary(&config, &flag_file));
+                    }
+                    Err(code) => return code,
+                }
+            }
+            Command::Config(part) => return self.explain::<S>(&arguments, part),
+            Command::Contract(format) => match self.contract::<S>(&arguments) {
+                Ok(contract) => say(contract.render(format).trim_end()),
+                Err(code) => return code,
+            },
+            Command::ContractCheck => return self.check_manifests::<S>(&arguments),
+            Command::Run => {
+                return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
+            }
+        }
+        ExitCode::SUCCESS
+    }
+
+    /// Prints settings, or what can be set.
+    fn explain<S: Settings>(&self, arguments: &Arguments, part: cli::Settings) -> ExitCode
+    where
+        R: Rules<S>,
+    {
+        let name = &self.identity.name;
+        let loader = self.loader(|loader| arguments.configure(loader));
+        let (in_columns, key) = (part == cli::Settings::InEffect, arguments.key.as_deref());
+        let said = match part {
+            cli::Settings::InEffect | cli::Settings::Json => {
+                let config = match self.load_config::<S>(loader, &arguments.urls) {
+                    Ok((config, _)) => config,
+                    Err(code) => return code,
+                };
+                match explain::select(&config.report(), key) {
+                    Ok(settings) if in_columns => Ok(explain::columns(&settings)),
+                    Ok(settings) => Ok(explain::json(&settings)),
+                    Err(unknown) => {
+                        say_wrong(&format!("{name}: {unknown}"));
+                        return ExitCode::from(EX_USAGE);
+                    }
+                }
+            }
+            cli::Settings::Docs => loader
+                .reference::<Framework, S>()
+                .map(|reference| explain::markdown(name, &reference)),
+            cli::Settings::Schema => {
+                Ok(explain::pretty(&loader.json_schema::<Framework, S>().to_string()))
+            }
+            cli::Settings::Default => loader.default_file::<Framework, S>(),
+        };
+        match said {
+            Ok(text) => {
+                say(text.trim_end());
+                ExitCode::SUCCESS
+            }
+            Err(errors) => {
+                say_wrong(&format!("{name}: {errors}"));
+                ExitCode::from(EX_CONFIG)
+            }
+        }
+    }
+
+    /// What the service needs and offers, as far as that depends on the config as it is configured
+    /// here. What is wrong with it is for `check` to say.
+    fn contract<S: Settings>(&self, arguments: &Arguments) -> Result<Contract, ExitCode> {
+        let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
+        let contract = Contract::of::<S>(&self.identity, &verdict.framework);
+        contract.map_err(|errors| self.wrong(&errors))
+    }
+
+    fn check_manifests<S: Settings>(&self, arguments: &Arguments) -> ExitCode {
+        let contract = match Contract::of::<S>(&self.identity, &Framework::default()) {
+            Ok(contract) => contract,
+            Err(errors) => return self.wrong(&errors),
+        };
+        let container = arguments.container.as_deref();
+        let check = Check { contract: &contract, judge: &Verdict::of::<S>, container };
+        let found = manifests(&arguments.manifests).and_then(|files| check.run(&files));
+        match found {
+            Ok(found) => {
+                if !found.is_empty() {
+                    say_wrong(&found.to_string());
+                }
+                if !found.fit() {
+                    return ExitCode::FAILURE;
+                }
+                say(&found.summary());
+                ExitCode::SUCCESS
+            }
+            Err(Unreadable(why)) => {
+                say_wrong(&format!("{}: {why}", self.identity.name));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn summary<S>(config: &Config<S>, flag_file: &FlagFile) -> String {
+    let files: Vec<_> = config.files().iter().map(|file| file.display().to_string()).collect();
+    let files = if files.is_empty() { "no config files".into() } else { files.join(", ") };
+    format!("config is fine: environment {}, {files}, {flag_file}", config.environment())
+}
+
+/// The answer to a command. Whoever asked may have stopped reading, which is no error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

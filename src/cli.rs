@@ -5,6 +5,7 @@ pub(crate) use help::help;
 
 use crate::contract::Format;
 use octostack_core::config::Loader;
+use octostack_core::secret::audit::Anchor;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Contract(Format),
     /// Say where manifests contradict it.
     ContractCheck,
+    /// Say whether an audit log is as it was written.
+    SecretsVerify,
     /// Print how to use it.
     Help,
     /// Print name and version.
@@ -57,6 +60,10 @@ pub(crate) struct Arguments {
     pub(crate) manifests: Vec<PathBuf>,
     /// The container to look at in them.
     pub(crate) container: Option<String>,
+    /// The audit log to verify.
+    pub(crate) log: Option<PathBuf>,
+    /// A line of it that is known from elsewhere.
+    pub(crate) head: Option<Anchor>,
     /// The setting or section to show.
     pub(crate) key: Option<String>,
 }
@@ -84,7 +91,7 @@ impl Arguments {
         let mut parser = lexopt::Parser::from_args(arguments);
         let mut understood = Self::default();
         let mut command = None;
-        let (mut format, mut part) = (None, None);
+        let (mut format, mut part, mut verb) = (None, None, None);
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => {
@@ -108,6 +115,10 @@ impl Arguments {
                         return Err(UsageError(message.into()));
                     }
                 }
+                Long("head") => {
+                    let head = parser.value()?.string()?;
+                    understood.head = Some(head.parse().map_err(UsageError)?);
+                }
                 Long("container") => understood.container = Some(parser.value()?.string()?),
                 Value(word) if command.is_none() => command = Some(command_of(&word)?),
                 Value(word) if command == Some(Command::ContractCheck) => {
@@ -115,6 +126,9 @@ impl Arguments {
                 }
                 Value(word) if word == "check" && matches!(command, Some(Command::Contract(_))) => {
                     command = Some(Command::ContractCheck);
+                }
+                Value(word) if command == Some(Command::SecretsVerify) => {
+                    understood.secrets(&word, &mut verb)?;
                 }
                 Value(word) if command == Some(Command::Config(Settings::InEffect)) => {
                     if understood.key.replace(word.string()?).is_some() {
@@ -157,6 +171,13 @@ impl Arguments {
     /// Looks whether `contract check` has what it needs.
     fn complete(self) -> Result<Self, UsageError> {
         let checks = self.command == Command::ContractCheck;
+        let verifies = self.command == Command::SecretsVerify;
+        if self.head.is_some() && !verifies {
+            return Err(UsageError("--head is for `secrets verify`".into()));
+        }
+        if verifies && self.log.is_none() {
+            return Err(UsageError("`secrets verify` needs the file of an audit log".into()));
+        }
         if self.container.is_some() && !checks {
             return Err(UsageError("--container is for `contract check`".into()));
         }
@@ -165,6 +186,22 @@ impl Arguments {
             return Err(UsageError(message.into()));
         }
         Ok(self)
+    }
+
+    /// Adds a word after `secrets`: what to do, and with which file.
+    fn secrets(&mut self, word: &OsStr, verb: &mut Option<OsString>) -> Result<(), UsageError> {
+        match verb {
+            None if word == "verify" => *verb = Some(word.to_owned()),
+            None => {
+                let word = word.to_string_lossy();
+                let word = word.escape_debug();
+                let what = format!("`secrets` has no command `{word}`; there is `secrets verify`");
+                return Err(UsageError(what));
+            }
+            Some(_) if self.log.is_none() => self.log = Some(word.into()),
+            Some(_) => return Err(UsageError("`secrets verify` takes one file".into())),
+        }
+        Ok(())
     }
 
     /// The config directory that is named, if one is.
@@ -208,10 +245,12 @@ fn command_of(word: &OsStr) -> Result<Command, UsageError> {
         Some("check") => Ok(Command::Check),
         Some("config") => Ok(Command::Config(Settings::InEffect)),
         Some("contract") => Ok(Command::Contract(Format::default())),
+        Some("secrets") => Ok(Command::SecretsVerify),
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
         _ => Err(UsageError(format!(
-            "there is no command `{}`; the commands are run, check, config and contract",
+            "there is no command `{}`; the commands are run, check, config, contract and \
+             secrets",
             word.to_string_lossy().escape_debug()
         ))),
     }
@@ -264,6 +303,11 @@ mod tests {
         assert_eq!(check.command, Command::ContractCheck);
         assert_eq!(check.manifests, ["a.yaml", "-"].map(std::path::PathBuf::from));
         assert_eq!(check.container.as_deref(), Some("web"));
+        let verify = parse("secrets verify audit.jsonl").unwrap();
+        assert_eq!(
+            (verify.command, verify.log),
+            (Command::SecretsVerify, Some("audit.jsonl".into()))
+        );
         assert_eq!(parse("check --help").unwrap().command, Command::Help);
         assert_eq!(parse("-V").unwrap().command, Command::Version);
     }
@@ -287,7 +331,19 @@ mod tests {
         for (line, error) in [
             (
                 "serve",
-                "there is no command `serve`; the commands are run, check, config and contract; see --help",
+                "there is no command `serve`; the commands are run, check, config, contract and secrets; \
+                 see --help",
+            ),
+            ("secrets", "`secrets verify` needs the file of an audit log; see --help"),
+            (
+                "secrets show",
+                "`secrets` has no command `show`; there is `secrets verify`; see --help",
+            ),
+            ("secrets verify a b", "`secrets verify` takes one file; see --help"),
+            (
+                "check --head 1:ab",
+                "an anchor is `number:hash`, as it stands on the status page and in \
+              the event `audit_opened`; see --help",
             ),
             ("check --format env", "--format is for `config` and `contract`; see --help"),
             ("run --docs", "--docs, --schema and --default are for `config`; see --help"),

@@ -7,10 +7,12 @@ use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
 use crate::service::{EX_CONFIG, Loaded, say_wrong};
-use crate::{App, BoxError, Rules, Service};
+use crate::{App, BoxError, Identity, Rules, Service};
 use axum::Router;
+use octostack_core::secret::audit::verify;
 use std::future::Future;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Bad usage, as in `sysexits.h`.
@@ -35,7 +37,7 @@ impl<R> Service<R> {
             Command::Help => say(&cli::help(&self.identity)),
             Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
             Command::Check => {
-                match self.load::<S>(|loader| arguments.configure(loader), &arguments.urls) {
+                match self.load::<S>(|loader| arguments.configure(loader), &arguments.urls, false) {
                     Ok(Loaded { config, flag_file, .. }) => {
                         let warnings = config.warnings();
                         let warnings = warnings.iter().chain(flag_file.warnings());
@@ -55,6 +57,7 @@ impl<R> Service<R> {
                 Err(code) => return code,
             },
             Command::ContractCheck => return self.check_manifests::<S>(&arguments),
+            Command::SecretsVerify => return verify_audit(&self.identity, &arguments),
             Command::Run => {
                 return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
             }
@@ -72,7 +75,7 @@ impl<R> Service<R> {
         let (in_columns, key) = (part == cli::Settings::InEffect, arguments.key.as_deref());
         let said = match part {
             cli::Settings::InEffect | cli::Settings::Json => {
-                let config = match self.load_config::<S>(loader, &arguments.urls) {
+                let config = match self.load_config::<S>(loader, &arguments.urls, false) {
                     Ok((config, _)) => config,
                     Err(code) => return code,
                 };
@@ -136,6 +139,21 @@ impl<R> Service<R> {
                 say_wrong(&format!("{}: {why}", self.identity.name));
                 ExitCode::FAILURE
             }
+        }
+    }
+}
+
+/// Says whether an audit log is as it was written.
+fn verify_audit(identity: &Identity, arguments: &Arguments) -> ExitCode {
+    let log = arguments.log.as_deref().unwrap_or_else(|| Path::new(""));
+    match verify(log, arguments.head) {
+        Ok(verified) => {
+            say(&verified.to_string());
+            ExitCode::SUCCESS
+        }
+        Err(tampered) => {
+            say_wrong(&format!("{}: {tampered}", identity.name));
+            ExitCode::FAILURE
         }
     }
 }

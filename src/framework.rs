@@ -135,6 +135,7 @@ mod tests {
             "admin.addr",
             "flags.bucketing",
             "flags.source",
+            "secrets.audit",
             "secrets.on_error",
             "secrets.start_timeout",
             "server.host",
@@ -148,7 +149,7 @@ mod tests {
             "telemetry.user_ids",
         ];
         if cfg!(feature = "otlp") {
-            expected.insert(12, "telemetry.otlp");
+            expected.insert(13, "telemetry.otlp");
         }
         assert_eq!(found, expected);
     }

@@ -197,7 +197,7 @@ impl<R> Service<R> {
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
     {
-        match self.load(configure, urls) {
+        match self.load(configure, urls, true) {
             Ok(Loaded { config, flag_file, secrets }) => {
                 run::run(self.identity, config, flag_file, secrets, build)
             }
@@ -220,11 +220,12 @@ impl<R> Service<R> {
         &self,
         configure: impl FnOnce(Loader) -> Loader,
         urls: &[String],
+        record: bool,
     ) -> Result<Loaded<S>, ExitCode>
     where
         R: Rules<S>,
     {
-        let (config, secrets) = self.load_config(self.loader(configure), urls)?;
+        let (config, secrets) = self.load_config(self.loader(configure), urls, record)?;
         let flag_file = FlagFile::load(&config.framework().flags, &config.report());
         let flag_file = flag_file.map_err(|error| self.wrong(&error))?;
         Ok(Loaded { config, flag_file, secrets })
@@ -235,13 +236,14 @@ impl<R> Service<R> {
         &self,
         loader: Loader,
         urls: &[String],
+        record: bool,
     ) -> Result<(Config<S>, Arc<SettingsSecrets>), ExitCode>
     where
         R: Rules<S>,
     {
         let loader =
             remotes::add(loader, urls, &self.remotes).map_err(|error| self.wrong(&error))?;
-        let secrets = self.secrets(&loader);
+        let secrets = self.secrets(&loader, record);
         let loader = loader.secrets(secrets.clone());
         let rules = self.rules.clone();
         let config = Live::start(loader, move |framework: &Framework, settings: &S| {
@@ -250,11 +252,12 @@ impl<R> Service<R> {
         Ok((config.map_err(|errors| self.wrong(&errors))?, secrets))
     }
 
-    /// What follows references to secrets.
-    fn secrets(&self, loader: &Loader) -> Arc<SettingsSecrets> {
+    /// What follows references to secrets, and keeps the record of that if it is to.
+    fn secrets(&self, loader: &Loader, record: bool) -> Arc<SettingsSecrets> {
         let variables = EnvProvider::of(loader.variables());
         let secrets = SettingsSecrets::new(&self.identity.name, Registry::global());
         let secrets = secrets.with_environment(variables);
+        let secrets = if record { secrets.with_record(&self.identity.instance) } else { secrets };
         let providers = self.providers.iter().cloned();
         Arc::new(providers.fold(secrets, SettingsSecrets::with_provider))
     }

@@ -1,5 +1,5 @@
 //! The client of Vault against a server of other people: RustyVault 0.2.1, which has KV version 1,
-//! AppRole and few of the answers' fields. `scripts/test --long` installs it and runs this:
+//! `AppRole` and few of the answers' fields. `scripts/test --long` installs it and runs this:
 //!
 //! ```console
 //! $ cargo install rusty_vault --version 0.2.1

@@ -35,7 +35,7 @@ pub(crate) fn help(me: &Identity) -> String {
         "\
 {name} {version}
 
-Usage: {name} [run | check | config | contract | contract check FILE] [options]
+Usage: {name} [COMMAND] [options]
 
 Commands:
   run      serve; the default
@@ -48,6 +48,8 @@ Commands:
            print what the service needs and offers: variables, ports, probes, its end
   contract check FILE
            say where a Kubernetes manifest contradicts that; FILE repeatable, - for standard input
+  secrets verify FILE
+           say whether an audit log of secrets is as it was written
 
 Options:
   -c, --config FILE       a config file (TOML, YAML, JSON) over those of the directory; repeatable
@@ -55,6 +57,7 @@ Options:
       --set KEY=VALUE     sets a key above all other sources; not for secrets; repeatable
 {config_url}      --format FORMAT     of config: text, the default, or json; of contract: json, env or k8s
       --container NAME    of contract check: the container to look at; default: {name}
+      --head NUMBER:HASH  of secrets verify: a line that is known from elsewhere
   -h, --help              prints this
   -V, --version           prints name and version
 

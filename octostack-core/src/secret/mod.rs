@@ -57,6 +57,8 @@
 //! What it does not do: it cannot reach copies made before the value came in (a read buffer, the
 //! environment of the process) or after it went out (a header, a connection string).
 #[cfg(feature = "secrets-live")]
+pub mod audit;
+#[cfg(feature = "secrets-live")]
 mod life;
 #[cfg(any(feature = "config", feature = "secrets-live"))]
 pub(crate) mod local;

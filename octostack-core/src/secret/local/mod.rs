@@ -15,6 +15,7 @@ mod providers;
 pub use providers::{CredentialsProvider, EnvProvider, FileProvider};
 
 /// Schemes that are followed on the machine itself.
+#[cfg(feature = "config")]
 pub(crate) const SCHEMES: [&str; 3] = ["env", "file", "cred"];
 
 /// The variable in which systemd says where the credentials of the unit are.

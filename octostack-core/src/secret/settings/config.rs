@@ -2,6 +2,7 @@
 
 use crate::inspect::Problem;
 use crate::secret::OnError;
+use crate::secret::audit::AuditConfig;
 #[cfg(feature = "vault")]
 use crate::secret::vault::{VaultConfig, VaultProvider};
 use schemars::JsonSchema;
@@ -28,6 +29,9 @@ pub struct SecretsConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub drain: Duration,
+    /// The record of all accesses.
+    #[schemars(extend("x-restart-required" = true))]
+    pub audit: AuditConfig,
     /// Vault or OpenBao.
     #[cfg(feature = "vault")]
     pub vault: VaultConfig,
@@ -39,6 +43,7 @@ impl Default for SecretsConfig {
             on_error: OnError::default(),
             start_timeout: Duration::from_secs(10),
             drain: super::DRAIN,
+            audit: AuditConfig::default(),
             #[cfg(feature = "vault")]
             vault: VaultConfig::default(),
         }
@@ -60,6 +65,7 @@ impl SecretsConfig {
             problems
                 .push(Problem::new("start_timeout", format!("{shown} is too long: at most 10m")));
         }
+        problems.extend(self.audit.validate().map_err(in_audit).err().into_iter().flatten());
         #[cfg(feature = "vault")]
         problems.extend(self.vault.validate().map_err(in_vault).err().into_iter().flatten());
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -84,6 +90,12 @@ impl SecretsConfig {
         let provider = || VaultProvider::new(self.vault.clone()).map_err(in_vault);
         Ok(vec![Arc::new(provider()?), Arc::new(provider()?.with_scheme("bao"))])
     }
+}
+
+/// Problems of the part `audit`, by keys of the whole section.
+fn in_audit(problems: Vec<Problem>) -> Vec<Problem> {
+    let within = |it: Problem| Problem::new(format!("audit.{}", it.key), it.message);
+    problems.into_iter().map(within).collect()
 }
 
 /// Problems of the part `vault`, by keys of the whole section.

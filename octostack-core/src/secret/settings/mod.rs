@@ -61,6 +61,7 @@ mod thread;
 
 pub use config::SecretsConfig;
 
+use super::audit::{Audit, AuditError};
 use super::local::{CredentialsProvider, EnvProvider, FileProvider};
 use super::provider::SecretProvider;
 use super::store::{Resolved, Secrets, SecretsBuilder};
@@ -85,6 +86,8 @@ pub struct SettingsSecrets {
     registry: Registry,
     environment: EnvProvider,
     own: Vec<Arc<dyn SecretProvider>>,
+    /// Who is on record. `None`: nothing is.
+    instance: Option<String>,
     state: Mutex<State>,
     /// Other secrets are in use, or for the first time some.
     moved: Notify,
@@ -118,6 +121,7 @@ impl SettingsSecrets {
             registry: registry.clone(),
             environment: EnvProvider::process(),
             own: Vec::new(),
+            instance: None,
             state: Mutex::default(),
             moved: Notify::new(),
         }
@@ -135,6 +139,15 @@ impl SettingsSecrets {
     #[must_use]
     pub fn with_environment(mut self, environment: EnvProvider) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// Keeps the [record of all accesses](super::audit) that settings may ask for, as this instance
+    /// of the service. Without it none is kept: for a command that only looks at the config, beside
+    /// a service that has the file open.
+    #[must_use]
+    pub fn with_record(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(instance.into());
         self
     }
 
@@ -203,6 +216,7 @@ impl SettingsSecrets {
             providers.push(vault.clone());
         }
         providers.extend(self.own.iter().cloned());
+        let audit = self.audit(config)?;
         let thread = Thread::start().map_err(|error| {
             vec![Problem::new("", format!("the thread of secrets cannot start: {error}"))]
         })?;
@@ -211,6 +225,7 @@ impl SettingsSecrets {
             .on_error(config.on_error)
             .start_timeout(config.start_timeout)
             .timeout(config.timeout());
+        let builder = audit.into_iter().fold(builder, SecretsBuilder::audit);
         let builder = providers.into_iter().fold(builder, SecretsBuilder::shared_provider);
         let secrets = thread.within(|| builder.build());
         Ok(Running {
@@ -219,6 +234,15 @@ impl SettingsSecrets {
             vault,
             thread,
         })
+    }
+
+    /// The record, if settings ask for it.
+    fn audit(&self, config: &SecretsConfig) -> Result<Option<Audit>, Vec<Problem>> {
+        let Some(instance) = self.instance.as_ref().filter(|_| config.audit.file.is_some()) else {
+            return Ok(None);
+        };
+        let wrong = |error: AuditError| vec![Problem::new("audit.file", error.to_string())];
+        Audit::open(&config.audit, &self.name, instance).map(Some).map_err(wrong)
     }
 
     /// Why nobody can follow `reference`, where more is known than that.
@@ -249,6 +273,7 @@ impl SecretSource for SettingsSecrets {
             SecretsConfig::deserialize(section).map_err(|_| Vec::new())?
         };
         config.validate()?;
+        let records = self.instance.is_some() && config.audit.file.is_some();
         let mut state = lock(&self.state);
         #[cfg(feature = "vault")]
         if let Some(running) = &state.running {
@@ -257,17 +282,29 @@ impl SecretSource for SettingsSecrets {
             }
         }
         state.config = config;
+        drop(state);
+        if records {
+            // A record that cannot be kept is told now, and what this machine has is on it too.
+            self.running()?;
+        }
         Ok(())
     }
 
     fn resolve(&self, wanted: &[Wanted]) -> Vec<Result<Secret<String>, String>> {
-        let found = |wanted: &Wanted| wanted.found.clone();
+        let keeper = lock(&self.state).running.clone();
+        let found = |it: &Wanted| {
+            let secret = it.found.clone()?;
+            let recorded = keeper
+                .as_ref()
+                .map_or(Ok(()), |running| running.secrets.record_read(&it.key, &it.reference));
+            Some(recorded.map(|()| secret).map_err(|error| error.message().to_owned()))
+        };
         let elsewhere = wanted.iter().any(|wanted| wanted.found.is_none());
         let running = match elsewhere.then(|| self.running()).transpose() {
             Ok(running) => running,
             Err(problems) => {
                 let what = problems.first().map(ToString::to_string).unwrap_or_default();
-                let answer = |it: &Wanted| found(it).ok_or_else(|| what.clone());
+                let answer = |it: &Wanted| found(it).unwrap_or_else(|| Err(what.clone()));
                 return wanted.iter().map(answer).collect();
             }
         };
@@ -286,8 +323,8 @@ impl SecretSource for SettingsSecrets {
         let mut latest = Vec::new();
         let mut answers = Vec::new();
         for (it, unreachable) in wanted.iter().zip(unreachable) {
-            answers.push(match (&it.found, unreachable) {
-                (Some(secret), _) => Ok(secret.clone()),
+            answers.push(match (found(it), unreachable) {
+                (Some(answer), _) => answer,
                 (None, Some(what)) => Err(what),
                 (None, None) => match resolved.next() {
                     Some(Ok(resolved)) => {

@@ -3,6 +3,7 @@
 use super::notes::Notes;
 use super::{Core, Secrets, Shared, status};
 use crate::inspect::Registry;
+use crate::secret::audit::Audit;
 use crate::secret::life::OnError;
 use crate::secret::provider::SecretProvider;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub struct SecretsBuilder {
     on_error: OnError,
     timeout: Duration,
     start_timeout: Duration,
+    audit: Option<Audit>,
 }
 
 impl SecretsBuilder {
@@ -32,6 +34,7 @@ impl SecretsBuilder {
             on_error: OnError::default(),
             timeout: Duration::from_secs(30),
             start_timeout: Duration::from_secs(10),
+            audit: None,
         }
     }
 
@@ -74,6 +77,13 @@ impl SecretsBuilder {
         self
     }
 
+    /// Puts every access on record: what is handed to whom, fetched, renewed, revoked, over. Without
+    /// it nothing is.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
     /// The secrets. They are kept fresh by tasks of the runtime that this is called in.
     ///
     /// # Panics
@@ -86,7 +96,7 @@ impl SecretsBuilder {
             timeout: self.timeout,
             start_timeout: self.start_timeout,
             closing: watch::Sender::new(false),
-            notes: Notes::new(self.name),
+            notes: Notes(self.audit),
             cells: Mutex::default(),
         });
         let secrets = Secrets {
@@ -98,6 +108,7 @@ impl SecretsBuilder {
             }),
         };
         status::register(&self.registry, &core);
+        core.anchor("audit_opened");
         for provider in &core.providers {
             let (core, provider) = (core.clone(), provider.clone());
             secrets.spawn(async move {

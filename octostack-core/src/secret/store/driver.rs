@@ -212,7 +212,7 @@ impl Driver {
         let Some(known) = known else { return };
         let note = Note::new("expire", &self.cell.source)
             .version(known.number, known.provider_version.as_deref())
-            .reason(&why);
+            .over(&why);
         self.core.notes.note(&note);
         self.core.emit("secret_expired", &self.cell.source, why);
     }

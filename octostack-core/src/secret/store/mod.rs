@@ -118,7 +118,7 @@ struct Core {
     /// How long the first fetch of a secret is tried.
     start_timeout: Duration,
     closing: watch::Sender<bool>,
-    /// What is on record, and where it is shown.
+    /// What is on record.
     notes: notes::Notes,
     cells: Mutex<Vec<Weak<Cell>>>,
 }
@@ -212,6 +212,7 @@ impl Secrets {
         for provider in &self.shared.core.providers {
             let _ = tokio::time::timeout(self.shared.core.timeout, provider.close()).await;
         }
+        self.shared.core.anchor("audit_closed");
     }
 }
 
@@ -235,6 +236,15 @@ impl Core {
         let mut closing = self.closing.subscribe();
         // The sender is ours.
         let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    /// Says which line of the record is the last one, so that it is in the logs of the platform too.
+    fn anchor(&self, kind: &'static str) {
+        if let Some(audit) = &self.notes.0 {
+            let head = audit.head();
+            let message = format!("the last line of the audit log is {head}");
+            self.registry.emit(Event::new(kind, "audit", message).with("head", head));
+        }
     }
 
     fn emit(&self, kind: &'static str, source: &SecretRef, message: String) {

@@ -1,84 +1,64 @@
 //! What is put on record of each secret.
 
 use crate::secret::SecretRef;
-use crate::secret::provider::{LeaseId, ProviderError};
+use crate::secret::audit::{Audit, Record};
+use crate::secret::provider::{LeaseId, ProviderError, ProviderErrorKind};
 
-/// The record.
-pub(super) struct Notes {
-    name: String,
-}
+/// The record, if there is one.
+pub(super) struct Notes(pub(super) Option<Audit>);
 
 /// One thing to be put on record.
-#[derive(Clone, Debug)]
-pub(super) struct Note<'a> {
-    action: &'static str,
-    reference: &'a SecretRef,
-    consumer: Option<&'a str>,
-    version: Option<(u64, Option<&'a str>)>,
-    lease: Option<&'a LeaseId>,
-    failed: Option<&'a ProviderError>,
-    reason: Option<&'a str>,
-    reads: Option<u64>,
-}
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Note<'a>(Record<'a>);
 
 impl Notes {
-    pub(super) const fn new(name: String) -> Self {
-        Self { name }
-    }
-
     /// Puts it on record before somebody gets the secret.
     pub(super) fn take(&self, note: &Note<'_>) -> Result<(), String> {
-        let _ = (note, &self.name);
-        Ok(())
+        let Some(audit) = &self.0 else { return Ok(()) };
+        audit.record(&note.0).map_err(|error| format!("the access is not on record: {error}"))
     }
 
-    /// Puts on record what has happened. That it could not be is visible elsewhere.
+    /// Puts on record what has happened. That it could not be is visible, and nobody gets a secret
+    /// by it.
     pub(super) fn note(&self, note: &Note<'_>) {
         let _ = self.take(note);
     }
 }
 
 impl<'a> Note<'a> {
-    pub(super) const fn new(action: &'static str, reference: &'a SecretRef) -> Self {
-        Self {
-            action,
-            reference,
-            consumer: None,
-            version: None,
-            lease: None,
-            failed: None,
-            reason: None,
-            reads: None,
-        }
+    pub(super) fn new(action: &'static str, reference: &'a SecretRef) -> Self {
+        Self(Record::new(action).reference(reference.as_str()))
     }
 
-    pub(super) const fn by(mut self, consumer: &'a str) -> Self {
-        self.consumer = Some(consumer);
-        self
+    pub(super) const fn by(self, consumer: &'a str) -> Self {
+        Self(self.0.consumer(consumer))
     }
 
-    pub(super) const fn version(mut self, number: u64, provider: Option<&'a str>) -> Self {
-        self.version = Some((number, provider));
-        self
+    pub(super) const fn version(self, number: u64, provider: Option<&'a str>) -> Self {
+        Self(self.0.version(number, provider))
     }
 
-    pub(super) const fn lease(mut self, lease: Option<&'a LeaseId>) -> Self {
-        self.lease = lease;
-        self
+    pub(super) const fn lease(self, lease: Option<&'a LeaseId>) -> Self {
+        Self(self.0.lease(lease))
     }
 
-    pub(super) const fn failed(mut self, error: &'a ProviderError) -> Self {
-        self.failed = Some(error);
-        self
+    pub(super) fn failed(self, error: &'a ProviderError) -> Self {
+        let outcome = match error.kind() {
+            ProviderErrorKind::Unavailable => "unavailable",
+            ProviderErrorKind::Refused => "refused",
+            ProviderErrorKind::Gone => "gone",
+            ProviderErrorKind::NotFound => "not_found",
+            ProviderErrorKind::Invalid => "invalid",
+        };
+        Self(self.0.outcome(outcome, Some(error.message())))
     }
 
-    pub(super) const fn reason(mut self, reason: &'a str) -> Self {
-        self.reason = Some(reason);
-        self
+    /// It is over, and why.
+    pub(super) const fn over(self, why: &'a str) -> Self {
+        Self(self.0.outcome("expired", Some(why)))
     }
 
-    pub(super) const fn reads(mut self, reads: u64) -> Self {
-        self.reads = Some(reads);
-        self
+    pub(super) const fn reads(self, reads: u64) -> Self {
+        Self(self.0.reads(reads))
     }
 }

@@ -1,7 +1,8 @@
 //! Several secrets at once, of one moment.
 
-use super::error::SecretError;
+use super::error::{SecretError, SecretErrorKind};
 use super::handle::Handle;
+use super::notes::Note;
 use super::version::Version;
 use super::{SecretRef, Secrets};
 use crate::secret::Secret;
@@ -23,6 +24,19 @@ pub struct Resolved {
 }
 
 impl Secrets {
+    /// Puts on record that `consumer` has read a secret that this machine has.
+    ///
+    /// # Errors
+    /// If it cannot be, and must.
+    pub fn record_read(&self, consumer: &str, reference: &SecretRef) -> Result<(), SecretError> {
+        let note = Note::new("read", reference).by(consumer);
+        self.shared
+            .core
+            .notes
+            .take(&note)
+            .map_err(|what| SecretError::new(reference, SecretErrorKind::NotRecorded, what))
+    }
+
     /// Opens all of `wanted`, each for the consumer that stands before it. Fields of one secret are
     /// of one version: a user name and its password go together.
     pub async fn resolve(

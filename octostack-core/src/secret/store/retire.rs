@@ -66,7 +66,7 @@ pub(super) async fn retire(
         revoke(&core, &cell, &*provider, &lease, version).await;
     } else {
         let what = format!("version {} has ended while somebody uses it still", known.number);
-        let note = Note::new("expire", &cell.source).version(version.0, version.1).reason(&what);
+        let note = Note::new("expire", &cell.source).version(version.0, version.1).over(&what);
         core.notes.note(&note);
         core.emit("secret_expired_in_use", &cell.source, what);
     }

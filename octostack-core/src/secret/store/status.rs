@@ -3,6 +3,7 @@
 use super::Core;
 use super::cell::{Cell, State};
 use crate::inspect::{Inspect, Metric, Registry, Sink, Value};
+use crate::secret::audit::Audit;
 use crate::secret::life::Task;
 use crate::time::rfc3339;
 use crate::{Clock, SystemClock};
@@ -20,6 +21,10 @@ static REFRESH: Metric = Metric::counter(
 static VERSION: Metric = Metric::gauge(
     "octostack_secret_version",
     "Which version of the secret is in use: counts up from 1 with each that is another one.",
+);
+static AUDITED: Metric = Metric::counter(
+    "octostack_secret_audit_lines_total",
+    "Lines of the audit log, by whether they could be written.",
 );
 static RETIRED: Metric =
     Metric::gauge("octostack_secret_retired_in_use", "Old versions that somebody uses still.");
@@ -41,7 +46,8 @@ impl Core {
         };
         let cells = self.cells().into_iter().filter_map(of_cell);
         let providers = self.providers.iter().filter_map(|provider| provider.abnormal());
-        let all: Vec<_> = cells.chain(providers).collect();
+        let audit = self.notes.0.as_ref().and_then(Audit::abnormal);
+        let all: Vec<_> = audit.into_iter().chain(cells).chain(providers).collect();
         let (first, more) = (all.first()?, all.len() - 1);
         Some(if more == 0 { first.clone() } else { format!("{first} (and {more} more)") })
     }
@@ -63,10 +69,19 @@ impl Inspect for Core {
         });
         let providers = self.providers.iter();
         let providers = providers.map(|it| (it.scheme().to_owned(), it.status()));
-        Value::map([("secrets", Value::map(secrets)), ("providers", Value::map(providers))])
+        Value::map([
+            ("secrets", Value::map(secrets)),
+            ("providers", Value::map(providers)),
+            ("audit", self.notes.0.as_ref().map(Audit::status).into()),
+        ])
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
+        if let Some(audit) = &self.notes.0 {
+            let (lines, failures) = audit.counts();
+            sink.sample(&AUDITED, &[("result", "written")], lines as f64);
+            sink.sample(&AUDITED, &[("result", "failed")], failures as f64);
+        }
         for cell in self.cells() {
             let secret = ("secret", cell.source.as_str());
             sink.sample(&VERSION, &[secret], cell.number() as f64);

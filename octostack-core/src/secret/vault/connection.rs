@@ -295,7 +295,7 @@ impl Connection {
         drop(seen);
         let login = self.session.current()?;
         let ends = login.ends().filter(|_| !self.replaceable())?;
-        let renewable = login.life(|life| life.renewable());
-        (!renewable).then(|| format!("the token ends at {ends} and cannot be renewed; replace it"))
+        let lasts = login.life(|life| life.lasts());
+        (!lasts).then(|| format!("the token ends at {ends} and cannot be renewed; replace it"))
     }
 }

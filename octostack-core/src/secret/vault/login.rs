@@ -21,7 +21,7 @@ const RENEW: &str = "auth/token/renew-self";
 const REVOKE: &str = "auth/token/revoke-self";
 
 /// Of a token of which the server says nothing.
-const UNKNOWN: Terms = Terms { ttl: None, renewable: false };
+const UNKNOWN: Terms = Terms { ttl: None, whole: None, renewable: false };
 
 /// What is shown to be let in. All that is secret in it.
 fn credential(config: &VaultConfig) -> Result<Secret<String>, ProviderError> {

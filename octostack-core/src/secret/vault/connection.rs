@@ -184,9 +184,7 @@ impl Connection {
         increment: Duration,
     ) -> Result<Renewed, ProviderError> {
         const ABOUT: &str = "the renewal of a lease";
-        // Whole seconds, upwards.
-        let seconds = increment.as_secs() + u64::from(increment.subsec_nanos() > 0);
-        let increment = Said::Number(seconds);
+        let increment = Said::seconds(increment);
         let (answer, login) =
             self.of_lease("renew", ABOUT, lease, Some(("increment", increment))).await?;
         let renewed = answer::renewed(&answer, ABOUT)?;

@@ -9,7 +9,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// After many.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// Servers count whole seconds.
+/// Servers count whole seconds. Of a life of a few seconds it is a tenth.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// The least that is between two tries.
@@ -83,7 +83,8 @@ impl Life {
     pub(super) fn renewed(&mut self, terms: Terms, now: Instant, chance: f64) {
         // What can be renewed has an end; nothing left of it is not for ever.
         let ttl = terms.ttl.unwrap_or_default();
-        self.capped = ttl.saturating_add(SLACK) < self.whole || ttl.is_zero();
+        let slack = SLACK.min(self.whole / 10);
+        self.capped = ttl.saturating_add(slack) < self.whole || ttl.is_zero();
         self.renewable = terms.renewable && !ttl.is_zero();
         self.failures = 0;
         self.last(Some(ttl), now, chance);

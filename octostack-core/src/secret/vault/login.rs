@@ -209,8 +209,7 @@ impl Connection {
     }
 
     async fn renew(&self, login: &Login) {
-        let increment = login.life(|life| life.whole()).as_secs().max(1);
-        let body = [("increment", Said::Number(increment))];
+        let body = [("increment", Said::seconds(login.life(|life| life.whole())))];
         let ask = Ask::put(RENEW, "the renewal of the token", &body);
         let result = self.send(&ask, Some(&login.token)).await;
         let (now, chance) = (SystemClock.now(), fastrand::f64());

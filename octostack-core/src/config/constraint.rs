@@ -46,6 +46,11 @@ impl Constraints {
         Self(all)
     }
 
+    /// Whether nothing stands twice in a list of it, as in a set.
+    pub(super) fn is_unique(&self) -> bool {
+        self.0.iter().any(|constraint| matches!(constraint, Constraint::Unique))
+    }
+
     /// What `node` should be and is not. Never shows its value.
     pub(super) fn broken_by(&self, node: &Node) -> Option<String> {
         self.0.iter().find_map(|constraint| constraint.broken_by(node))
@@ -54,7 +59,7 @@ impl Constraints {
     /// The first of `items` that stands there before too, and where: (again, before). Nothing
     /// where items may be alike.
     pub(super) fn repeated(&self, items: &[Node]) -> Option<(usize, usize)> {
-        if !self.0.iter().any(|constraint| matches!(constraint, Constraint::Unique)) {
+        if !self.is_unique() {
             return None;
         }
         let mut seen = HashMap::new();

@@ -62,6 +62,9 @@ pub(super) struct Consulted {
 enum Thing {
     /// Whether something is there; what is of no interest.
     Present(bool),
+    /// Something may be there that cannot be got at: a link that leads nowhere, a directory that
+    /// may not be searched.
+    Hidden(io::ErrorKind),
     /// Whether a directory is there.
     Directory(bool),
     /// The hash of the names in a directory; nothing if it cannot be read.
@@ -79,10 +82,37 @@ impl Disk {
     }
 
     /// Whether there is anything at `path`.
-    pub(super) fn exists(&self, path: &Path) -> bool {
-        let exists = self.resolve(path).exists();
-        self.note(path, Thing::Present(exists));
-        exists
+    ///
+    /// # Errors
+    /// If that cannot be told, or if it is a link that leads nowhere, in words that fit after the
+    /// name of the file. Neither is the same as nothing: settings would fall back to defaults.
+    pub(super) fn exists(&self, path: &Path) -> Result<bool, String> {
+        let presence = self.presence(path);
+        self.note(path, presence);
+        match presence {
+            Thing::Hidden(io::ErrorKind::PermissionDenied) => {
+                Err("this process may not look for it".to_owned())
+            }
+            Thing::Hidden(_) => Err("it is a link that leads nowhere".to_owned()),
+            presence => Ok(presence == Thing::Present(true)),
+        }
+    }
+
+    fn presence(&self, path: &Path) -> Thing {
+        match fs::metadata(self.resolve(path)) {
+            Ok(_) => Thing::Present(true),
+            Err(error) if !is_nothing(&error) => Thing::Hidden(error.kind()),
+            Err(error) if self.is_broken_link(path) => Thing::Hidden(error.kind()),
+            Err(_) => Thing::Present(false),
+        }
+    }
+
+    /// Whether a link at `path`, which leads to nothing, was meant to. Kubernetes removes the
+    /// links of files that are gone only after the exchange.
+    fn is_broken_link(&self, path: &Path) -> bool {
+        let Some(target) = self.link(path) else { return false };
+        let data = path.parent().unwrap_or(path).join(DATA);
+        !(target.starts_with(DATA) && data.exists())
     }
 
     /// Whether there is a directory at `path`.
@@ -178,7 +208,7 @@ impl Disk {
     fn note(&self, path: &Path, thing: Thing) {
         let mut paths = self.paths.borrow_mut();
         let known = paths.entry(path.to_owned()).or_insert(thing);
-        let content = !matches!(thing, Thing::Present(_) | Thing::Directory(_));
+        let content = matches!(thing, Thing::Names(_) | Thing::Content(_) | Thing::Unreadable(_));
         if content && matches!(known, Thing::Present(true) | Thing::Directory(_)) {
             *known = thing;
         }
@@ -264,6 +294,11 @@ fn names_in(dir: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// Whether there is certainly nothing.
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 fn is_hidden(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"..")
 }
@@ -292,7 +327,7 @@ impl Consulted {
         for (path, thing) in &self.paths {
             let resolved = disk.resolve(path);
             let thing = match thing {
-                Thing::Present(_) => Thing::Present(resolved.exists()),
+                Thing::Present(_) | Thing::Hidden(_) => disk.presence(path),
                 Thing::Directory(_) => Thing::Directory(resolved.is_dir()),
                 Thing::Names(_) => Thing::names(&disk.names_now(path), &self.hash),
                 Thing::Content(_) | Thing::Unreadable(_) => {

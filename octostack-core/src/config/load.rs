@@ -112,8 +112,7 @@ impl Pass<'_> {
             pass.warnings.pop();
         }
         let Built { framework, settings, report } = built;
-        // At the start nobody is asked but the rules.
-        let screen = kept.map_or_else(Screen::default, |_| Screen::of(&pass.tree, schema));
+        let screen = Screen::of(&pass.tree, schema);
         let kept = kept.map_or_else(|| Kept::of(&pass.tree, schema, &report), Kept::clone);
         let (environment, files, warnings) = (plan.environment, plan.files, pass.warnings);
         let whole = Loaded { framework, settings, environment, report, warnings, files };

@@ -49,7 +49,9 @@ impl Loader {
     pub(super) fn all_variables(&self, disk: &Disk, errors: &mut Vec<Error>) -> Cow<'_, Variables> {
         let mut all = Cow::Borrowed(&self.variables);
         let counts = self.runs_in() == DEFAULT_ENVIRONMENT;
-        if let Some(path) = self.dotenv.as_ref().filter(|path| counts && disk.exists(path)) {
+        if let Some(path) =
+            self.dotenv.as_ref().filter(|path| counts && disk.exists(path) == Ok(true))
+        {
             for (name, variable) in dotenv::read(path, disk, errors) {
                 let chooses = name == "APP_ENV" || name == format!("{}APP_ENV", self.prefix);
                 if chooses && variable.value != DEFAULT_ENVIRONMENT {

@@ -8,6 +8,9 @@ use crate::inspect::Problem;
 use crate::secret::Secret;
 use std::collections::HashSet;
 
+/// In the place of what repeats a secret.
+pub(super) const WITHHELD: &str = "refused by the service (details withheld: they repeat a secret)";
+
 /// Keeps secrets of a load out of what others say of it.
 #[derive(Default)]
 pub(super) struct Screen(Vec<Secret<String>>);
@@ -20,10 +23,12 @@ impl Screen {
 
     /// `message`, unless it repeats a secret.
     pub(super) fn clean(&self, message: String) -> String {
-        if self.0.iter().any(|secret| quotes(&message, secret.expose())) {
-            return "refused by the service (details withheld: they repeat a secret)".to_owned();
-        }
-        message
+        if self.repeats(&message) { WITHHELD.to_owned() } else { message }
+    }
+
+    /// Whether `text` repeats a secret.
+    pub(super) fn repeats(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| quotes(text, secret.expose()))
     }
 }
 

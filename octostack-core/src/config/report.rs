@@ -132,6 +132,8 @@ impl Report {
 
     fn walk(&mut self, json: &Json, place: &Place<'_>, key: &mut String, hash: &RandomState) {
         let secret = place.schemas.iter().any(|schema| schema.secret);
+        let ordered = place.ordered(json);
+        let json = ordered.as_ref().unwrap_or(json);
         match json {
             Json::Object(entries) if !secret && (!entries.is_empty() || key.is_empty()) => {
                 for (name, json) in entries {
@@ -207,6 +209,24 @@ impl Place<'_> {
             restart: self.restart || self.schemas.iter().any(|schema| schema.stays_whole()),
             schemas,
         }
+    }
+
+    /// The items of a set as its source has them, otherwise sorted: it may serialise in another order each time, and
+    /// that is no change.
+    fn ordered(&self, json: &Json) -> Option<Json> {
+        let Json::Array(items) = json else { return None };
+        let unique = |schema: &&Schema| schema.has_unique_items();
+        if items.len() < 2 || !self.schemas.iter().any(unique) {
+            return None;
+        }
+        // A default that is a set has no order either.
+        let source = self.node.filter(|node| node.origin != Origin::Default);
+        let written = source.map(Node::to_json);
+        let written = written.as_ref().and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+        let at = |item: &Json| written.iter().position(|other| other == item);
+        let mut items = items.clone();
+        items.sort_by_cached_key(|item| (at(item).unwrap_or(usize::MAX), item.to_string()));
+        Some(Json::Array(items))
     }
 
     fn setting(&self, key: String, json: &Json, secret: bool, hash: &RandomState) -> Setting {

@@ -172,6 +172,12 @@ impl Schema {
         }
     }
 
+    /// Whether nothing stands twice in it, as in a set, in one form at least.
+    pub(super) fn has_unique_items(&self) -> bool {
+        self.constraints.is_unique()
+            || matches!(&self.kind, Kind::OneOf(forms) if forms.iter().any(Self::has_unique_items))
+    }
+
     /// What item `index` of a list may be.
     pub(super) fn item(&self, index: usize) -> Vec<&Self> {
         match &self.kind {

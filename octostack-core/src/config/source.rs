@@ -40,10 +40,22 @@ fn unreadable(path: &Path, message: &str) -> Vec<Error> {
 /// The file `stem.*` in `dir`, if there is one.
 ///
 /// # Errors
-/// If there are several: which one would win is not to be guessed.
+/// If there are several: which one would win is not to be guessed. If it cannot be told whether
+/// there is one: a service must not go on with defaults because of that.
 pub(super) fn find(dir: &Path, stem: &str, disk: &Disk) -> Result<Option<PathBuf>, Error> {
     let paths = EXTENSIONS.map(|extension| dir.join(format!("{stem}.{extension}")));
-    let mut found = paths.into_iter().filter(|path| disk.exists(path));
+    let mut found = Vec::new();
+    for path in paths {
+        match disk.exists(&path) {
+            Ok(true) => found.push(path),
+            Ok(false) => {}
+            Err(why) => {
+                let message = format!("{}: {why}", path.display());
+                return Err(Error::new(ErrorKind::Unreadable, &[], message));
+            }
+        }
+    }
+    let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (Some(first), Some(second)) => {
             let message = format!(

@@ -305,3 +305,41 @@ async fn an_agent_on_the_way_adds_the_token_itself() {
     assert!(requests.iter().all(|request| !request.path.starts_with("auth/")), "{requests:?}");
     vault.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_that_names_the_token_needs_no_further_look_at_it() {
+    let script = started().await;
+    script.approle("orders", "s3cr3t-id", TokenSpec::renewable(SECONDS(600)));
+    let vault = provider(approle(&script));
+    reads(&vault).await.unwrap();
+    for _ in 0..2 {
+        let error = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
+        script.fault(Fault::Status(403, error));
+        assert_eq!(reads(&vault).await.unwrap(), "x");
+    }
+    assert_eq!(script.requests_to(LOGIN).len(), 3);
+    assert!(script.requests_to("auth/token").is_empty());
+}
+
+#[tokio::test]
+async fn whoever_is_logged_in_by_new_settings_is_kept_so() {
+    let script = started().await;
+    script.token("given", TokenSpec::renewable(SECONDS(1)));
+    let vault = running(root(&script));
+    reads(&vault).await.unwrap();
+    vault.reconfigure(VaultConfig::new(script.url()).with_token(secret("given"))).unwrap();
+    reads(&vault).await.unwrap();
+    within(script.asked("auth/token/renew-self", 3)).await;
+    assert_eq!(reads(&vault).await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn settings_that_are_the_same_change_nothing() {
+    let script = started().await;
+    let vault = provider(root(&script));
+    reads(&vault).await.unwrap();
+    let before = script.requests().len();
+    vault.reconfigure(root(&script)).unwrap();
+    reads(&vault).await.unwrap();
+    assert_eq!(script.requests().len(), before + 1, "the login and the mount are known");
+}

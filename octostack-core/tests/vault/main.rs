@@ -5,6 +5,7 @@
 mod faults;
 mod kv;
 mod leases;
+mod lives;
 mod logins;
 mod script;
 mod tls;

@@ -34,7 +34,9 @@ fn what_was_found_and_then_read_is_compared_by_content() {
     let path = dir.join("default.toml");
     fs::write(&path, "a = 1").unwrap();
     let disk = disk();
-    assert!(disk.exists(&path) && disk.read_text(&path).is_ok() && disk.exists(&path));
+    assert!(
+        disk.exists(&path).unwrap() && disk.read_text(&path).is_ok() && disk.exists(&path).unwrap()
+    );
     let consulted = disk.into_consulted();
     assert!(consulted.same(&consulted.look()));
     fs::write(&path, "a = 2").unwrap();
@@ -86,7 +88,7 @@ mod volumes {
     fn a_generation_that_goes_or_comes_during_a_look_tears_it() {
         let dir = temp_dir("torn");
         let disk = disk();
-        assert!(!disk.exists(&dir.join("a")));
+        assert!(!disk.exists(&dir.join("a")).unwrap());
         turn(&dir, "..1");
         assert_eq!(disk.read_text(&dir.join("b")).unwrap(), "..1");
         assert!(disk.torn(), "nothing, then something");
@@ -166,10 +168,33 @@ mod volumes {
         symlink("a", dir.join("b")).unwrap();
         symlink("nowhere", dir.join(DATA)).unwrap();
         let disk = disk();
-        assert!(!disk.exists(&dir.join("a")));
+        assert!(disk.exists(&dir.join("a")).is_err());
         assert!(disk.read_text(&dir.join("c")).is_err());
         assert!(!disk.torn(), "it stays so");
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// What was meant to be there is not the same as nothing, and both ends of that are a change.
+    #[test]
+    fn a_link_that_leads_nowhere_is_something() {
+        let dir = temp_dir("broken");
+        turn(&dir, "..1");
+        let look = || {
+            let disk = disk();
+            let found = disk.exists(&dir.join("a")).is_ok();
+            (found, disk.into_consulted())
+        };
+        // The file is gone from the volume, and kubelet has not yet removed its link.
+        fs::remove_file(dir.join("..1/a")).unwrap();
+        let (found, stale) = look();
+        assert!(found);
+        fs::remove_file(dir.join(DATA)).unwrap();
+        let (found, broken) = look();
+        assert!(!found && !stale.same(&stale.look()));
+        assert!(broken.same(&broken.look()));
+        fs::remove_file(dir.join("a")).unwrap();
+        assert!(look().0 && !broken.same(&broken.look()));
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

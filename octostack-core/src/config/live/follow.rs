@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -78,9 +79,20 @@ impl Remotes {
     async fn next(&mut self) -> (String, RemoteNews) {
         poll_fn(|cx| {
             for (remote, waiting) in self.all.iter().zip(&mut self.waiting) {
-                if let Poll::Ready(news) = waiting.as_mut().poll(cx) {
-                    *waiting = next(remote);
-                    return Poll::Ready((remote.name().to_owned(), news));
+                // A source may be the service's own. Its panic is no end of all that is followed.
+                match catch_unwind(AssertUnwindSafe(|| waiting.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => {}
+                    Ok(Poll::Ready(news)) => {
+                        *waiting = next(remote);
+                        return Poll::Ready((remote.name().to_owned(), news));
+                    }
+                    Err(_) => {
+                        *waiting = next(remote);
+                        if let Some(news) = remote.panicked() {
+                            return Poll::Ready((remote.name().to_owned(), news));
+                        }
+                        cx.waker().wake_by_ref(); // the new one has not been polled
+                    }
                 }
             }
             Poll::Pending
@@ -133,8 +145,9 @@ where
     F: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
     S: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static,
 {
-    /// As [`reload`](Self::reload), beside the threads of the runtime, as it reads files. Whoever
-    /// stops waiting does not stop it.
+    /// As [`reload`](Self::reload), beside the threads of the runtime, as it reads files. Those
+    /// that wait for another one take no thread. Whoever stops waiting does not stop one that has
+    /// begun.
     ///
     /// # Errors
     /// As `reload`.
@@ -143,7 +156,11 @@ where
     /// Outside of a tokio runtime.
     pub async fn reload_aside(&self, trigger: Trigger) -> Result<Reloaded, Arc<Refused>> {
         let live = self.clone();
-        let reload = tokio::task::spawn_blocking(move || live.reload(trigger));
+        let turn = self.shared.queue.clone().lock_owned().await;
+        let reload = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            live.reload(trigger)
+        });
         reload.await.unwrap_or_else(|_| Err(Arc::new(Refused::panicked())))
     }
 

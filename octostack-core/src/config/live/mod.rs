@@ -70,6 +70,7 @@ pub use subscribers::{Change, Commit, Side};
 
 use super::load::Reloading;
 use super::loader::Attempt;
+use super::refusal::Screen;
 use super::{Errors, Loaded, Loader, Report, Waiting};
 use crate::Dynamic;
 use crate::inspect::{Event, Problem, Registry};
@@ -105,6 +106,9 @@ struct Shared<F, S> {
     subscribers: Subscribers<F, S>,
     /// Held while a reload runs, so that there is one at a time. Code of subscribers runs under it.
     reloading: Mutex<()>,
+    /// Those that wait for it as tasks do so here: a reload that hangs must not take a thread of
+    /// the runtime for each of them.
+    queue: Arc<tokio::sync::Mutex<()>>,
     /// What pages show. Held for a moment each time.
     state: Mutex<State<F>>,
     base: Base,
@@ -114,6 +118,8 @@ struct Shared<F, S> {
 /// What is in effect, and what became of the last attempts.
 struct State<F> {
     framework: Arc<F>,
+    /// Keeps its secrets out of what subscribers say.
+    screen: Arc<Screen>,
     files: Vec<PathBuf>,
     warnings: Vec<String>,
     history: History,
@@ -160,13 +166,14 @@ where
         rules: impl Fn(&F, &S) -> Vec<Problem> + Send + Sync + 'static,
     ) -> Result<Self, Errors> {
         let Attempt { loaded, consulted, documents } = loader.attempt(&rules, None, None);
-        let Reloading { loaded: mut first, kept, sources, .. } = loaded?;
+        let Reloading { loaded: mut first, kept, sources, screen, .. } = loaded?;
         loader.accepted();
         first.warnings.extend(documents.accepted());
         let now = SystemTime::now();
         let history = History::new(Generation::first(now, first.report));
         let state = State {
             framework: Arc::new(first.framework),
+            screen: Arc::new(screen),
             files: first.files,
             warnings: first.warnings,
             history,
@@ -184,6 +191,7 @@ where
             settings: Dynamic::new(first.settings),
             subscribers: Subscribers::default(),
             reloading: Mutex::default(),
+            queue: Arc::default(),
             state: Mutex::new(state),
             base: Base::new(consulted, kept, sources),
             registry: Mutex::default(),
@@ -218,9 +226,10 @@ where
             Ok(reloading) => reloading,
             Err(errors) => return Err(self.refuse(trigger, Refused::of(&errors))),
         };
-        let (old_framework, old_report) = {
+        let (old_framework, old_screen, old_report) = {
             let state = lock(&shared.state);
-            (state.framework.clone(), state.history.current().report.clone())
+            let report = state.history.current().report.clone();
+            (state.framework.clone(), state.screen.clone(), report)
         };
         let changed = loaded.report.differing_keys(&old_report);
         let commits = if changed.is_empty() {
@@ -234,7 +243,10 @@ where
             };
             match shared.subscribers.prepare(&change) {
                 Ok(commits) => commits,
-                Err(refused) => return Err(self.refuse(trigger, refused.screened(&screen))),
+                Err(refused) => {
+                    let refused = refused.screened(&[&old_screen, &screen]);
+                    return Err(self.refuse(trigger, refused));
+                }
             }
         };
         let mut loaded = loaded;
@@ -243,7 +255,7 @@ where
             shared.base.said(said);
         }
         shared.loader.accepted();
-        let reloaded = self.apply(&trigger, loaded, changed, waiting);
+        let reloaded = self.apply(&trigger, (loaded, screen), changed, waiting);
         self.emit(subscribers::run(commits));
         Ok(reloaded)
     }
@@ -252,7 +264,7 @@ where
     fn apply(
         &self,
         trigger: &Trigger,
-        loaded: Loaded<F, S>,
+        (loaded, screen): (Loaded<F, S>, Screen),
         changed: Vec<String>,
         waiting: Vec<Waiting>,
     ) -> Reloaded {
@@ -262,15 +274,19 @@ where
             if applied { settings.store(loaded.settings) } else { settings.generation() };
         let reloaded = Reloaded { generation, changed, waiting };
         let mut state = lock(&self.shared.state);
-        let events = reloaded.events(trigger, &state.waiting);
+        let mut events = reloaded.events(trigger, &state.waiting);
         let now = SystemTime::now();
         state.succeed(now, trigger.clone(), &reloaded);
         if *trigger != Trigger::Secrets {
+            let known = |warning: &&String| !state.warnings.contains(warning);
+            let news = loaded.warnings.iter().filter(known);
+            events.extend(news.map(|text| Event::new("config_warning", "config", text.clone())));
             state.files = loaded.files;
             state.warnings = loaded.warnings;
         }
         if applied {
             state.framework = Arc::new(loaded.framework);
+            state.screen = Arc::new(screen);
             state.history.push(Generation {
                 number: generation,
                 at: now,
@@ -349,36 +365,6 @@ impl<F, S> Live<F, S> {
                 registry.emit(event);
             }
         }
-    }
-}
-
-impl<F> State<F> {
-    fn succeed(&mut self, now: SystemTime, trigger: Trigger, reloaded: &Reloaded) {
-        let result = if reloaded.changed.is_empty() { "unchanged" } else { "applied" };
-        self.counts.add(result);
-        self.secrets_failed = None;
-        // What the sources say by now was not looked at.
-        if trigger != Trigger::Secrets {
-            self.failed = None;
-            self.succeeded_at = now;
-            self.waiting.clone_from(&reloaded.waiting);
-        }
-        self.last = Some(LastReload { at: now, trigger, result });
-    }
-
-    fn fail(&mut self, at: SystemTime, trigger: Trigger, refused: &Arc<Refused>) {
-        let result = "refused";
-        self.counts.add(result);
-        self.last = Some(LastReload { at, trigger: trigger.clone(), result });
-        let by_secrets = trigger == Trigger::Secrets;
-        let failed = Failed { at, trigger, refused: refused.clone() };
-        let place = if by_secrets { &mut self.secrets_failed } else { &mut self.failed };
-        *place = Some(failed);
-    }
-
-    /// The reload that keeps the config from being as it should.
-    fn failed(&self) -> Option<&Failed> {
-        self.failed.as_ref().or(self.secrets_failed.as_ref())
     }
 }
 

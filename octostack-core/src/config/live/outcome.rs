@@ -1,6 +1,6 @@
 //! What asked for a reload, and what became of it.
 
-use crate::config::refusal::Screen;
+use crate::config::refusal::{Screen, WITHHELD};
 use crate::config::{Errors, Waiting};
 use crate::inspect::overrides::Actor;
 use crate::inspect::{Event, Problem, Value};
@@ -90,7 +90,7 @@ impl Reloaded {
             let what = format!(
                 "reloaded by {trigger}, generation {}: {}",
                 self.generation,
-                enumerated(&self.changed)
+                enumerated(&self.changed, ", ")
             );
             let event = Event::new("config_reloaded", "config", what)
                 .with("generation", self.generation)
@@ -99,7 +99,7 @@ impl Reloaded {
         }
         if !self.waiting.is_empty() && self.waiting != waited {
             let waiting: Vec<_> = self.waiting.iter().map(|waiting| waiting.key.clone()).collect();
-            let what = format!("needs a restart to take effect: {}", enumerated(&waiting));
+            let what = format!("needs a restart to take effect: {}", enumerated(&waiting, ", "));
             let event = Event::new("config_restart_required", "config", what);
             events.push(event.with("keys", keys(&waiting)));
         }
@@ -129,9 +129,16 @@ impl Refused {
         Self { problems: errors.iter().map(problem).collect() }
     }
 
-    /// Without the secrets that subscribers repeat.
-    pub(super) fn screened(self, screen: &Screen) -> Self {
-        let clean = |problem: Problem| Problem::new(problem.key, screen.clean(problem.message));
+    /// Without the secrets that subscribers repeat: those of the settings in effect, and those
+    /// that were to be.
+    pub(super) fn screened(self, screens: &[&Screen]) -> Self {
+        let clean = |problem: Problem| {
+            if screens.iter().any(|screen| screen.repeats(&problem.key)) {
+                return Problem::new("", WITHHELD);
+            }
+            let message = screens.iter().fold(problem.message, |text, screen| screen.clean(text));
+            Problem::new(problem.key, message)
+        };
         Self { problems: self.problems.into_iter().map(clean).collect() }
     }
 
@@ -142,7 +149,9 @@ impl Refused {
     }
 
     pub(super) fn event(&self, trigger: &Trigger) -> Event {
-        let what = format!("not reloaded, as {trigger} asked; the last good config stays: {self}");
+        let lines: Vec<_> = self.problems.iter().map(ToString::to_string).collect();
+        let what = enumerated(&lines, "; ");
+        let what = format!("not reloaded, as {trigger} asked; the last good config stays: {what}");
         trigger.on_record(Event::new("config_reload_failed", "config", what))
     }
 
@@ -194,10 +203,10 @@ pub(super) fn list(items: impl Iterator<Item = Value>) -> Value {
 }
 
 /// The first few, so that a message stays one.
-fn enumerated(keys: &[String]) -> String {
+fn enumerated(all: &[String], between: &str) -> String {
     const MOST: usize = 8;
-    let shown = keys[..keys.len().min(MOST)].join(", ");
-    match keys.len().saturating_sub(MOST) {
+    let shown = all[..all.len().min(MOST)].join(between);
+    match all.len().saturating_sub(MOST) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -248,6 +248,17 @@ impl Remote {
         lock(&shared.state).note(fetched, SystemTime::now())
     }
 
+    /// Its source has panicked: a failure as any other, which makes the next try wait. What there
+    /// is to know of it, if that is news.
+    pub(super) fn panicked(&self) -> Option<RemoteNews> {
+        let error = RemoteError::new("its source panicked; the log says where");
+        let mut state = lock(&self.shared.state);
+        let known = state.failing.is_some();
+        let _ = state.note(Err(error.clone()), SystemTime::now());
+        let news = format!("{}: {}", self.name(), error.message());
+        (!known).then_some(RemoteNews::Failed(news))
+    }
+
     /// The document that a load sees.
     pub(super) fn held(&self) -> Option<Held> {
         lock(&self.shared.state).held.clone()

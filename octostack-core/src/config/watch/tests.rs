@@ -29,7 +29,7 @@ impl Dir {
         for name in ["a", "b"] {
             let _ = disk.read_text(&self.0.join(name));
         }
-        disk.exists(&self.0.join("c"));
+        disk.exists(&self.0.join("c")).unwrap();
         Watch::new(disk.into_consulted(), &Watching::new().without_hints())
     }
 }
@@ -191,7 +191,7 @@ async fn a_look_that_began_before_another_load_says_nothing_of_what_is_after_it(
     turn("..1");
     let mut watch = dir.watch();
     assert!(timeout(Duration::ZERO, watch.changed()).await.is_err(), "it has begun to look");
-    while !watch.looking.as_ref().unwrap().is_finished() {
+    while watch.looking.as_ref().is_some_and(|looking| !looking.is_finished()) {
         tokio::task::yield_now().await;
     }
     turn("..2");

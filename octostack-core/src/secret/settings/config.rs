@@ -42,13 +42,16 @@ impl Default for SecretsConfig {
         Self {
             on_error: OnError::default(),
             start_timeout: Duration::from_secs(10),
-            drain: super::DRAIN,
+            drain: DRAIN,
             audit: AuditConfig::default(),
             #[cfg(feature = "vault")]
             vault: VaultConfig::default(),
         }
     }
 }
+
+/// How long an old secret of the settings stays valid unless told otherwise.
+const DRAIN: Duration = Duration::from_secs(60);
 
 /// Longer is a slip of the unit: the service would seem to hang.
 const LONGEST_START: Duration = Duration::from_secs(10 * 60);

@@ -20,8 +20,7 @@
 //! use serde::{Deserialize, Serialize};
 //! use std::sync::Arc;
 //!
-//! /// A store of your own.
-//! struct Mine;
+//! struct Mine; // a store of your own
 //!
 //! impl SecretProvider for Mine {
 //!     fn scheme(&self) -> &'static str {
@@ -44,8 +43,8 @@
 //!     password: Secret<String>,
 //! }
 //!
-//! let secrets = SettingsSecrets::new("orders", &Registry::new()).with_provider(Arc::new(Mine));
-//! let secrets = Arc::new(secrets);
+//! let secrets = SettingsSecrets::new("orders", &Registry::new());
+//! let secrets = Arc::new(secrets.with_provider(Arc::new(Mine)));
 //! let loader = Loader::new("ORDERS_")
 //!     .environment([("ORDERS_PASSWORD", "mine://database")])
 //!     .secrets(secrets.clone());
@@ -79,6 +78,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thread::Thread;
 use tokio::sync::Notify;
+
+/// How long revoking may take where nobody waits for it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The secrets of the settings of one service; see the [module docs](self).
 pub struct SettingsSecrets {
@@ -396,9 +398,3 @@ impl fmt::Debug for SettingsSecrets {
         f.debug_struct("SettingsSecrets").field("name", &self.name).finish_non_exhaustive()
     }
 }
-
-/// How long revoking may take where nobody waits for it.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// How long an old secret of the settings stays valid unless told otherwise.
-const DRAIN: Duration = Duration::from_secs(60);

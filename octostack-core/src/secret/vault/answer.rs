@@ -87,6 +87,8 @@ pub(super) struct Looked {
 #[derive(Deserialize)]
 pub(super) struct LookedData {
     ttl: Option<Seconds>,
+    creation_ttl: Option<Seconds>,
+    period: Option<Seconds>,
     renewable: Option<bool>,
 }
 
@@ -95,6 +97,8 @@ pub(super) struct LookedData {
 pub(super) struct Terms {
     /// From now on; `None`: for ever.
     pub(super) ttl: Option<Duration>,
+    /// How long it was given for, if that is not the same.
+    pub(super) whole: Option<Duration>,
     pub(super) renewable: bool,
 }
 
@@ -135,13 +139,16 @@ fn some(seconds: Option<Seconds>) -> Option<Duration> {
 
 impl Auth {
     pub(super) fn terms(&self) -> Terms {
-        Terms { ttl: some(self.lease_duration), renewable: self.renewable.unwrap_or_default() }
+        let renewable = self.renewable.unwrap_or_default();
+        Terms { ttl: some(self.lease_duration), whole: None, renewable }
     }
 }
 
 impl LookedData {
     pub(super) fn terms(&self) -> Terms {
-        Terms { ttl: some(self.ttl), renewable: self.renewable.unwrap_or_default() }
+        let whole = some(self.period).or(some(self.creation_ttl));
+        let renewable = self.renewable.unwrap_or_default();
+        Terms { ttl: some(self.ttl), whole, renewable }
     }
 }
 

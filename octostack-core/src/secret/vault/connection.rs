@@ -184,9 +184,7 @@ impl Connection {
         increment: Duration,
     ) -> Result<Renewed, ProviderError> {
         const ABOUT: &str = "the renewal of a lease";
-        // Whole seconds, upwards.
-        let seconds = increment.as_secs() + u64::from(increment.subsec_nanos() > 0);
-        let increment = Said::Number(seconds);
+        let increment = Said::seconds(increment);
         let (answer, login) =
             self.of_lease("renew", ABOUT, lease, Some(("increment", increment))).await?;
         let renewed = answer::renewed(&answer, ABOUT)?;
@@ -295,7 +293,7 @@ impl Connection {
         drop(seen);
         let login = self.session.current()?;
         let ends = login.ends().filter(|_| !self.replaceable())?;
-        let renewable = login.life(|life| life.renewable());
-        (!renewable).then(|| format!("the token ends at {ends} and cannot be renewed; replace it"))
+        let lasts = login.life(|life| life.lasts());
+        (!lasts).then(|| format!("the token ends at {ends} and cannot be renewed; replace it"))
     }
 }

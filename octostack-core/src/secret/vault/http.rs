@@ -46,6 +46,13 @@ pub(super) enum Said<'a> {
     Number(u64),
 }
 
+impl Said<'_> {
+    /// Whole seconds, upwards.
+    pub(super) fn seconds(of: Duration) -> Self {
+        Self::Number(of.as_secs().saturating_add(u64::from(of.subsec_nanos() > 0)))
+    }
+}
+
 impl Ask {
     pub(super) fn get(path: impl Into<String>, about: impl Into<String>) -> Self {
         let (path, about) = (path.into(), about.into());

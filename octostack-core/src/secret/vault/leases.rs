@@ -82,7 +82,7 @@ mod tests {
 
     fn login(ttl: Option<Duration>) -> Arc<Login> {
         let token = Secret::new("t".to_owned());
-        Arc::new(Login::new(token, true, Terms { ttl, renewable: true }))
+        Arc::new(Login::new(token, true, Terms { ttl, whole: None, renewable: true }))
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// After many.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// Servers count whole seconds.
+/// Servers count whole seconds. Of a life of a few seconds it is a tenth.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// The least that is between two tries.
@@ -19,7 +19,7 @@ const LEAST: Duration = Duration::from_millis(100);
 ///
 /// It is renewed at about two thirds of its life. A renewal that gives less than it was asked for
 /// was capped: the end of all renewals is near, so that the token is then replaced, with a third of
-/// its life left for failures.
+/// its life left for failures. One that cannot be replaced is renewed to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Life {
     /// `None`: never.
@@ -27,6 +27,7 @@ pub(super) struct Life {
     /// How long it was to live at first: what each renewal asks for.
     whole: Duration,
     renewable: bool,
+    capped: bool,
     /// When to act.
     due: Option<Instant>,
     failures: u32,
@@ -45,8 +46,9 @@ impl Life {
     pub(super) fn new(terms: Terms, now: Instant, chance: f64) -> Self {
         let mut life = Self {
             ends: None,
-            whole: terms.ttl.unwrap_or_default(),
+            whole: terms.whole.or(terms.ttl).unwrap_or_default(),
             renewable: terms.renewable,
+            capped: false,
             due: None,
             failures: 0,
         };
@@ -56,26 +58,36 @@ impl Life {
 
     fn last(&mut self, ttl: Option<Duration>, now: Instant, chance: f64) {
         self.ends = ttl.and_then(|ttl| now.checked_add(ttl));
-        self.due = self.ends.and(ttl).map(|ttl| now + ttl.mul_f64(part(chance)));
+        let wait = |ttl: Duration| ttl.mul_f64(part(chance)).max(LEAST);
+        self.due = self.ends.and(ttl).map(|ttl| now + wait(ttl));
     }
 
     /// What to do next and when, if anything can be done. What cannot be renewed is `replaceable`
     /// or not.
     pub(super) fn next(&self, replaceable: bool) -> Option<(Instant, Step)> {
         let due = self.due?;
-        match (self.renewable, replaceable) {
+        match (self.lasts(), replaceable) {
             (true, _) => Some((due, Step::Renew)),
             (false, true) => Some((due, Step::Replace)),
+            (false, false) if self.renewable => Some((due, Step::Renew)),
             (false, false) => None,
         }
     }
 
+    /// Whether renewals can go on as they did.
+    pub(super) const fn lasts(&self) -> bool {
+        self.renewable && !self.capped
+    }
+
     /// It was renewed.
     pub(super) fn renewed(&mut self, terms: Terms, now: Instant, chance: f64) {
-        let capped = terms.ttl.is_some_and(|ttl| ttl.saturating_add(SLACK) < self.whole);
-        self.renewable = terms.renewable && !capped;
+        // What can be renewed has an end; nothing left of it is not for ever.
+        let ttl = terms.ttl.unwrap_or_default();
+        let slack = SLACK.min(self.whole / 10);
+        self.capped = ttl.saturating_add(slack) < self.whole || ttl.is_zero();
+        self.renewable = terms.renewable && !ttl.is_zero();
         self.failures = 0;
-        self.last(terms.ttl, now, chance);
+        self.last(Some(ttl), now, chance);
     }
 
     /// It will not be renewed any more: it is time for another one.
@@ -100,10 +112,6 @@ impl Life {
 
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.left(now).is_some_and(|left| left.is_zero())
-    }
-
-    pub(super) const fn renewable(&self) -> bool {
-        self.renewable
     }
 
     /// What a renewal asks for.
@@ -134,7 +142,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     const fn terms(ttl: u64, renewable: bool) -> Terms {
-        Terms { ttl: Some(Duration::from_secs(ttl)), renewable }
+        Terms { ttl: Some(Duration::from_secs(ttl)), whole: None, renewable }
     }
 
     fn due(life: &Life, start: Instant) -> (f64, Step) {
@@ -150,7 +158,7 @@ mod tests {
     fn a_token_without_an_end_is_left_alone() {
         let now = SystemClock.now();
         for renewable in [false, true] {
-            let life = Life::new(Terms { ttl: None, renewable }, now, 0.5);
+            let life = Life::new(Terms { ttl: None, whole: None, renewable }, now, 0.5);
             assert_eq!(life.next(true), None);
             assert_eq!((life.left(now), life.is_over(now)), (None, false));
         }
@@ -172,8 +180,24 @@ mod tests {
         life.renewed(terms(90, true), at(500), 1.0);
         let (when, step) = due(&life, start);
         assert!(about(when, 560.0) && step == Step::Replace, "{when}");
-        assert_eq!(life.next(false), None, "a given token can only be told of");
+        assert_eq!(life.next(false).unwrap().1, Step::Renew, "one that cannot be replaced");
+        assert!(!life.lasts());
         assert!(!life.is_over(at(589)) && life.is_over(at(590)));
+    }
+
+    #[test]
+    fn a_token_that_was_found_late_in_its_life_is_renewed_for_all_of_it() {
+        let start = SystemClock.now();
+        let found = Terms { whole: Some(Duration::from_secs(3600)), ..terms(60, true) };
+        let mut life = Life::new(found, start, 1.0);
+        assert!(about(due(&life, start).0, 40.0));
+        assert_eq!(life.whole(), Duration::from_secs(3600));
+        life.renewed(terms(3600, true), start, 1.0);
+        assert!(life.lasts());
+        // Nothing left is not for ever.
+        life.renewed(Terms { ttl: None, whole: None, renewable: true }, start, 1.0);
+        assert!(!life.lasts() && life.is_over(start));
+        assert_eq!((life.next(true).unwrap().1, life.next(false)), (Step::Replace, None));
     }
 
     #[test]

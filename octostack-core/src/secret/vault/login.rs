@@ -21,7 +21,7 @@ const RENEW: &str = "auth/token/renew-self";
 const REVOKE: &str = "auth/token/revoke-self";
 
 /// Of a token of which the server says nothing.
-const UNKNOWN: Terms = Terms { ttl: None, renewable: false };
+const UNKNOWN: Terms = Terms { ttl: None, whole: None, renewable: false };
 
 /// What is shown to be let in. All that is secret in it.
 fn credential(config: &VaultConfig) -> Result<Secret<String>, ProviderError> {
@@ -209,8 +209,7 @@ impl Connection {
     }
 
     async fn renew(&self, login: &Login) {
-        let increment = login.life(|life| life.whole()).as_secs().max(1);
-        let body = [("increment", Said::Number(increment))];
+        let body = [("increment", Said::seconds(login.life(|life| life.whole())))];
         let ask = Ask::put(RENEW, "the renewal of the token", &body);
         let result = self.send(&ask, Some(&login.token)).await;
         let (now, chance) = (SystemClock.now(), fastrand::f64());

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Mutex as Gate, MutexGuard, watch};
 
-/// How soon after a login was doubted in vain the next may be.
+/// How soon after a login was doubted in vain the next may be. It is doubled each time, since each
+/// costs a login and what the login of before was given.
 const DOUBT: Duration = Duration::from_secs(30);
 
 /// A token, and how long it lives.
@@ -51,7 +52,7 @@ impl Login {
     pub(super) fn status(&self) -> Value {
         Value::map([
             ("ends", self.ends().map_or(Value::Null, Value::from)),
-            ("renewable", self.life(|life| life.renewable()).into()),
+            ("renewable", self.life(|life| life.lasts()).into()),
         ])
     }
 }
@@ -61,8 +62,8 @@ pub(super) struct Session {
     current: watch::Sender<Option<Arc<Login>>>,
     /// Held by who logs in.
     gate: Gate<Tries>,
-    /// When a login was doubted that may have been good.
-    doubted: Mutex<Option<Instant>>,
+    /// How often in a row a login was doubted in vain, and when it was last.
+    doubted: Mutex<(u32, Option<Instant>)>,
     /// What is wrong with the login, for operators.
     trouble: Mutex<Option<String>>,
 }
@@ -149,17 +150,18 @@ impl Session {
     /// Whether it is time to doubt the login again.
     pub(super) fn doubt(&self) -> bool {
         let now = SystemClock.now();
-        let mut doubted = lock(&self.doubted);
-        let soon = doubted.is_some_and(|at| now.saturating_duration_since(at) < DOUBT);
-        if !soon {
-            *doubted = Some(now);
+        let (times, last) = &mut *lock(&self.doubted);
+        let wait = DOUBT.saturating_mul(1 << times.saturating_sub(1).min(8));
+        if last.is_some_and(|last| now.saturating_duration_since(last) < wait) {
+            return false;
         }
-        !soon
+        (*times, *last) = (times.saturating_add(1), Some(now));
+        true
     }
 
     /// The doubt was right: a new login was the cure.
     pub(super) fn cured(&self) {
-        *lock(&self.doubted) = None;
+        *lock(&self.doubted) = (0, None);
     }
 
     pub(super) fn set_trouble(&self, what: impl Into<String>) {
@@ -173,7 +175,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::Tries;
+    use super::{DOUBT, Session, Tries};
     use crate::clock::{Clock, SystemClock};
     use crate::secret::Secret;
     use crate::secret::provider::ProviderError;
@@ -195,5 +197,18 @@ mod tests {
 
         tries.failed(old, &ProviderError::unavailable("down"), now, 1.0);
         assert!(tries.check(&new, now).is_err(), "a server that is down is left alone");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn doubts_in_vain_become_seldom() {
+        let session = Session::new(None);
+        assert!(session.doubt() && !session.doubt());
+        tokio::time::advance(DOUBT).await;
+        assert!(session.doubt());
+        tokio::time::advance(DOUBT).await;
+        assert!(!session.doubt(), "now it takes twice as long");
+        tokio::time::advance(DOUBT).await;
+        assert!(session.doubt());
+        session.cured();
+        assert!(session.doubt());
     }
 }

@@ -155,7 +155,11 @@ fn lookup(world: &World, token: &str, now: Instant) -> Value {
     let ttl = known.ends.map_or(Duration::ZERO, |ends| ends - now);
     // Rounded up: zero would be for ever.
     let ttl = if known.ends.is_some() { ttl.max(Duration::from_millis(1)) } else { ttl };
-    json!({ "data": { "id": token, "ttl": seconds(ttl), "renewable": known.spec.renewable } })
+    let whole = seconds(known.spec.ttl.unwrap_or_default());
+    let renewable = known.spec.renewable;
+    json!({
+        "data": { "id": token, "ttl": seconds(ttl), "creation_ttl": whole, "renewable": renewable }
+    })
 }
 
 fn increment(request: &Request) -> Option<Duration> {

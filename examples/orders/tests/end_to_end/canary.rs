@@ -52,11 +52,7 @@ impl Canary {
     }
 
     /// Runs `then` with the variables of the service.
-    fn with<T>(
-        &self,
-        more: &[(&str, &str)],
-        then: impl FnOnce(&Self, &[(&str, &str)]) -> T,
-    ) -> T {
+    fn with<T>(&self, more: &[(&str, &str)], then: impl FnOnce(&Self, &[(&str, &str)]) -> T) -> T {
         let headers = format!("authorization=Bearer {}", self.common[1].text);
         let (vault, collector) = (self.vault.url(), self.collector.endpoint());
         let (bindings, credentials) = (self.secrets.join("bindings"), self.secrets.path());
@@ -96,9 +92,7 @@ impl Canary {
             sinks.extend(pages(&orders).into_iter().map(|(path, text)| (path + " again", text)));
             let exit = orders.stop(Signal::TERM);
             assert_eq!(exit.code, Some(0), "{}", exit.errors);
-            let trace = |target: &str| {
-                exit.lines.iter().any(|line| line["level"] == target)
-            };
+            let trace = |target: &str| exit.lines.iter().any(|line| line["level"] == target);
             assert!(trace("trace") && trace("debug"), "the log is as talkative as can be");
             sinks.push(("the log".to_owned(), exit.text));
             sinks.push(("standard error".to_owned(), exit.errors));
@@ -236,8 +230,7 @@ fn serve(orders: &Orders, token: &Mark, wrong: &[&Mark]) -> Vec<(String, String)
 fn pages(orders: &Orders) -> Vec<(String, String)> {
     let index = get(orders.admin, "/").text();
     let paths = index.lines().filter_map(|line| line.split(' ').next());
-    let mut paths: Vec<_> =
-        paths.filter(|path| path.starts_with('/')).map(str::to_owned).collect();
+    let mut paths: Vec<_> = paths.filter(|path| path.starts_with('/')).map(str::to_owned).collect();
     for (list, member) in [("/policyz", "policies"), ("/flagz", "flags")] {
         let page = orders.page(list);
         let names = page[member].as_object().map(|all| all.keys().cloned().collect());

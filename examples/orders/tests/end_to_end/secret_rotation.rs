@@ -48,9 +48,8 @@ fn token_is(orders: &Orders, token: &str, before: &str) {
 /// Waits for the event of this kind about the secret.
 fn event(orders: &Orders, kind: &str) -> Value {
     orders.process.wait_for(kind, |lines| {
-        let is_it = |line: &&Value| {
-            line["context"]["kind"] == kind && line["context"]["subject"] == SECRET
-        };
+        let is_it =
+            |line: &&Value| line["context"]["kind"] == kind && line["context"]["subject"] == SECRET;
         lines.iter().rfind(is_it).cloned()
     })
 }
@@ -130,9 +129,8 @@ fn while_vault_is_away_the_last_secret_stays_in_use() {
     phase_is(&orders, "degraded");
     let degraded = get(orders.admin, "/readyz");
     assert_eq!(degraded.status, 200, "it gets traffic as before");
-    let check = |orders: &Orders| {
-        orders.metric("octostack_health_check_status", &[("check", "secrets")])
-    };
+    let check =
+        |orders: &Orders| orders.metric("octostack_health_check_status", &[("check", "secrets")]);
     assert_eq!(check(&orders), Some(0.0));
     let abnormal = orders.page("/statusz")["abnormal"].to_string();
     assert!(abnormal.contains(SECRET) && abnormal.contains("not fresh since"), "{abnormal}");

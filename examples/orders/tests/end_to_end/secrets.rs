@@ -55,7 +55,7 @@ fn what_vault_does_not_have_is_told_with_its_place() {
     has(&said, &[place, "vresion", "there are kv, mount and version"]);
     vault.revoke(TOKEN);
     let said = wrong("vault://kv/orders#admin", &url);
-    has(&said, &[place, "vault://kv/orders#admin: ", &url, "token"]);
+    has(&said, &[place, "vault://kv/orders#admin: ", &url, "the token is not valid", "replace it"]);
 }
 
 #[test]
@@ -66,7 +66,10 @@ fn a_vault_that_cannot_be_reached_is_named() {
     let said = wrong("vault://kv/orders#admin", &url);
     has(&said, &["ADMIN_TOKEN: admin.token: vault://kv/orders#admin: ", &url, "cannot be reached"]);
     let none = refused(&[], &[("ADMIN_TOKEN", "vault://kv/orders#admin")]);
-    has(&none, &["admin.token: vault://kv/orders#admin: ", "set secrets.vault.address", "VAULT_ADDR"]);
+    has(
+        &none,
+        &["admin.token: vault://kv/orders#admin: ", "set secrets.vault.address", "VAULT_ADDR"],
+    );
     let plain = wrong("vault://kv/orders#admin", "http://vault.example:8200");
     has(&plain, &["VAULT_ADDR: secrets.vault.address: ", "use https"]);
 }
@@ -80,7 +83,7 @@ fn a_reference_that_is_none_is_not_taken_for_the_secret() {
         ("ENV://ELSEWHERE", "env"),
     ] {
         let said = refused(&[], &[("ADMIN_TOKEN", reference)]);
-        has(&said, &["ADMIN_TOKEN: admin.token: ", &format!("`{meant}://`"), "ADMIN_TOKEN_FILE"]);
+        has(&said, &["ADMIN_TOKEN: admin.token: ", &format!("`{meant}://`"), "`_FILE`"]);
     }
     for (reference, problem) in [
         ("vault://", "it has no path"),

@@ -152,6 +152,8 @@ mod book {
     mod reload {}
     #[doc = include_str!("../docs/contract.md")]
     mod contract {}
+    #[doc = include_str!("../docs/secrets.md")]
+    mod secrets {}
     #[doc = include_str!("../docs/flags.md")]
     mod flags {}
     #[doc = include_str!("../docs/operating.md")]

@@ -71,7 +71,7 @@ where
     };
     let logs = logs::builder(&identity).config(telemetry.clone()).registry(&registry);
     let logs = traces.install(logs).init();
-    registry.observe(LogEvents);
+    registry.observe_all(LogEvents); // also of what has happened while the config was loaded
     for warning in config.warnings().iter().chain(flag_file.problems_and_warnings()) {
         tracing::warn!("{warning}");
     }

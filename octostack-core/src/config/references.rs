@@ -41,7 +41,7 @@ pub trait SecretSource: Send + Sync {
     fn configure(&self, section: &Json) -> Result<(), Vec<Problem>>;
 
     /// Follows all of `wanted`, in their order: each is the secret, or why it cannot be had.
-    /// What [`found`](Wanted::found) holds was read already, and is only put on record.
+    /// What [`found`](Wanted::found) tells was read already, and is only put on record.
     fn resolve(&self, wanted: &[Wanted]) -> Vec<Result<Secret<String>, String>>;
 
     /// The settings with what was resolved last are in effect now.
@@ -61,9 +61,12 @@ pub struct Wanted {
     pub key: String,
     /// Where it is.
     pub reference: SecretRef,
-    /// The secret, if this machine has it.
-    pub found: Option<Secret<String>>,
+    /// The secret if this machine should have it, or why it has not.
+    pub found: Option<Result<Secret<String>, String>>,
 }
+
+/// What has come of reading a secret that this machine should have.
+type Read = Result<Secret<String>, String>;
 
 /// A reference in the tree.
 struct Found {
@@ -115,14 +118,16 @@ impl Follower<'_> {
                 wanted.push((found, reference, None));
                 continue;
             }
-            match self.read(&reference, &mut followed) {
-                Ok(secret) => wanted.push((found, reference, Some(secret))),
-                Err(what) => followed.errors.push(found.error(format!("{reference}: {what}"))),
-            }
+            let read = self.read(&reference, &mut followed);
+            wanted.push((found, reference, Some(read)));
         }
-        for (found, reference, secret) in &wanted {
-            if let Some(secret) = secret {
-                self.put(tree, found, reference, secret, &mut followed);
+        for (found, reference, read) in &wanted {
+            match read {
+                Some(Ok(secret)) => self.put(tree, found, reference, secret, &mut followed),
+                Some(Err(what)) => {
+                    followed.errors.push(found.error(format!("{reference}: {what}")));
+                }
+                None => {} // is elsewhere
             }
         }
         self.elsewhere(tree, wanted, &mut followed);
@@ -150,7 +155,7 @@ impl Follower<'_> {
     fn elsewhere(
         &self,
         tree: &mut Node,
-        wanted: Vec<(Found, SecretRef, Option<Secret<String>>)>,
+        wanted: Vec<(Found, SecretRef, Option<Read>)>,
         followed: &mut Followed,
     ) {
         let Some(source) = self.source else {
@@ -193,13 +198,13 @@ impl Follower<'_> {
             .unzip();
         for ((found, wanted), answer) in places.iter().zip(&wanted).zip(source.resolve(&wanted)) {
             let reference = &wanted.reference;
-            match answer {
-                Ok(_) if wanted.found.is_some() => {}
-                Ok(secret) => {
+            match (&wanted.found, answer) {
+                (Some(Ok(_)), Ok(_)) | (Some(Err(_)), _) => {} // as it was
+                (None, Ok(secret)) => {
                     followed.asked = true;
                     self.put(tree, found, reference, &secret, followed);
                 }
-                Err(what) => followed.errors.push(found.error(format!("{reference}: {what}"))),
+                (_, Err(what)) => followed.errors.push(found.error(format!("{reference}: {what}"))),
             }
         }
     }

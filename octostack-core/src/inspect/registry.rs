@@ -116,6 +116,13 @@ impl Registry {
         lock(&self.shared.events).to_vec()
     }
 
+    /// Lets `observer` hear of every event from now on, and before that of the last ones that there
+    /// were. Called while nothing happens yet: an event of this moment may be told twice, or late.
+    pub fn observe_all(&self, observer: impl Observer + 'static) {
+        self.events().iter().for_each(|event| observer.observe(event));
+        self.observe(observer);
+    }
+
     /// Lets `observer` hear of every event from now on.
     pub fn observe(&self, observer: impl Observer + 'static) {
         lock(&self.shared.observers).push(Arc::new(observer));

@@ -53,7 +53,7 @@ impl SecretSource for Backwards {
             let had = if wanted.found.is_some() { " (had)" } else { "" };
             asked.push(format!("{} = {}{had}", wanted.key, wanted.reference));
             match &wanted.found {
-                Some(secret) => Ok(secret.clone()),
+                Some(read) => read.clone(),
                 None if wanted.reference.path() == "locked" => Err("permission denied".to_owned()),
                 None => Ok(Secret::new(wanted.reference.path().chars().rev().collect())),
             }

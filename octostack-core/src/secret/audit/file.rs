@@ -6,7 +6,7 @@ use super::error::AuditError;
 use super::head::{self, beside, open_private};
 use super::line::{self, Hash, Link, MAX_LINE, Writer};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -293,13 +293,14 @@ fn tail_of(file: &File, path: &Path) -> Result<Tail, AuditError> {
 
 /// The last line of the files before this one.
 fn last_of_older(path: &Path) -> Result<Option<Link>, AuditError> {
-    let Some((_, newest)) = older(path)?.pop() else { return Ok(None) };
+    let Some(newest) = older(path)?.pop() else { return Ok(None) };
     let file = File::open(&newest).map_err(|error| AuditError::io(&newest, "open it", &error))?;
     tail_of(&file, &newest).map(|tail| tail.last)
 }
 
-/// The files before the one at `path`, by the number of their last lines.
-pub(super) fn older(path: &Path) -> Result<Vec<(u64, PathBuf)>, AuditError> {
+/// The files before the one at `path`, in the order of their lines, whoever named them: the number
+/// of the last line is our ending, and others count backwards.
+pub(super) fn older(path: &Path) -> Result<Vec<PathBuf>, AuditError> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.unwrap_or(Path::new("."));
     let wrong = |error: io::Error| AuditError::io(dir, "read it", &error);
@@ -309,9 +310,18 @@ pub(super) fn older(path: &Path) -> Result<Vec<(u64, PathBuf)>, AuditError> {
         let entry = entry.map_err(wrong)?.file_name();
         let ending = entry.to_str().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.'));
         if let Some(number) = ending.and_then(|ending| ending.parse().ok()) {
-            found.push((number, path.with_file_name(&entry)));
+            let path = path.with_file_name(&entry);
+            found.push((first_of(&path).unwrap_or(number), path));
         }
     }
     found.sort_unstable();
-    Ok(found)
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The number of the first line of a file, if it is one of a log.
+fn first_of(path: &Path) -> Option<u64> {
+    let mut first = Vec::new();
+    let file = File::open(path).ok()?.take(MAX_LINE as u64);
+    BufReader::new(file).read_until(b'\n', &mut first).ok()?;
+    line::read(first.strip_suffix(b"\n")?).ok().map(|line| line.link.seq)
 }

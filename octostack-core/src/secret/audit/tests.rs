@@ -277,6 +277,24 @@ fn a_file_that_is_moved_away_is_noticed_and_nothing_is_lost() {
 }
 
 #[test]
+fn files_that_others_number_backwards_are_read_in_their_order() {
+    let dir = Dir::new("numbered");
+    let audit = written(&dir, 2);
+    let (first, second) = (dir.0.join("audit.jsonl.2"), dir.0.join("audit.jsonl.1"));
+    fs::rename(dir.file(), &first).unwrap();
+    audit.record(&read("b")).unwrap();
+    fs::rename(dir.file(), &second).unwrap();
+    audit.record(&read("c")).unwrap();
+    drop(audit);
+    assert_eq!(dir.verify().unwrap().files, 3);
+
+    let text = fs::read_to_string(&second).unwrap();
+    fs::write(&second, text.replace("\"b\"", "\"x\"")).unwrap();
+    let what = dir.verify().unwrap_err();
+    assert!(what.contains("audit.jsonl.1: line 2: it was changed"), "{what}");
+}
+
+#[test]
 fn a_log_that_somebody_cuts_or_adds_to_is_not_gone_on_with() {
     let dir = Dir::new("changed");
     let audit = written(&dir, 2);

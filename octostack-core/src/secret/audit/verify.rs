@@ -7,7 +7,7 @@ use super::line::{self, Link, MAX_LINE};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 /// A log that is as it was written.
@@ -59,7 +59,7 @@ impl FromStr for Anchor {
 /// The first thing that is not as it was written: which line of which file, and what is wrong.
 pub fn verify(path: &Path, anchor: Option<Anchor>) -> Result<Verified, Tampered> {
     let known = head::read(path)?;
-    let mut files: Vec<PathBuf> = older(path)?.into_iter().map(|(_, path)| path).collect();
+    let mut files = older(path)?;
     if path.exists() || files.is_empty() {
         files.push(path.to_owned());
     }
@@ -216,7 +216,9 @@ impl std::error::Error for Tampered {}
 
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} lines in {} files are as they were written", self.lines, self.files)?;
+        let (lines, files) = (self.lines, self.files);
+        let s = if files == 1 { "" } else { "s" };
+        write!(f, "{lines} lines in {files} file{s} are as they were written")?;
         if let Some((from, to)) = &self.from_to {
             write!(f, "\nfrom {from} to {to}")?;
         }

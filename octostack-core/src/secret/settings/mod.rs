@@ -295,11 +295,12 @@ impl SecretSource for SettingsSecrets {
     fn resolve(&self, wanted: &[Wanted]) -> Vec<Result<Secret<String>, String>> {
         let keeper = lock(&self.state).running.clone();
         let found = |it: &Wanted| {
-            let secret = it.found.clone()?;
-            let recorded = keeper
-                .as_ref()
-                .map_or(Ok(()), |running| running.secrets.record_read(&it.key, &it.reference));
-            Some(recorded.map(|()| secret).map_err(|error| error.message().to_owned()))
+            let read = it.found.clone()?;
+            let failure = read.as_ref().err().map(String::as_str);
+            let recorded = keeper.as_ref().map_or(Ok(()), |running| {
+                running.secrets.record_read(&it.key, &it.reference, failure)
+            });
+            Some(recorded.map_err(|error| error.message().to_owned()).and(read))
         };
         let elsewhere = wanted.iter().any(|wanted| wanted.found.is_none());
         let running = match elsewhere.then(|| self.running()).transpose() {

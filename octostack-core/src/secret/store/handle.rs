@@ -21,6 +21,8 @@ pub struct Handle {
     reference: SecretRef,
     /// Number of the last version that is on record as handed out here.
     recorded: Arc<AtomicU64>,
+    /// And of that which was over when somebody wanted it.
+    refused: Arc<AtomicU64>,
 }
 
 impl Handle {
@@ -30,7 +32,14 @@ impl Handle {
         consumer: Arc<str>,
         reference: SecretRef,
     ) -> Self {
-        Self { alive, secrets, consumer, reference, recorded: Arc::default() }
+        Self {
+            alive,
+            secrets,
+            consumer,
+            reference,
+            recorded: Arc::default(),
+            refused: Arc::default(),
+        }
     }
 
     /// The version of now: a short lock, and the first time that it is handed out a line on the
@@ -137,6 +146,11 @@ impl Handle {
 
     fn expired(&self) -> SecretError {
         let what = self.alive.cell.why_expired();
+        let number = self.alive.cell.number();
+        if self.refused.swap(number, Ordering::AcqRel) != number {
+            let note = Note::new("read", &self.reference).by(&self.consumer).version(number, None);
+            self.secrets.shared.core.notes.note(&note.over(&what));
+        }
         SecretError::new(&self.reference, SecretErrorKind::Expired, what)
     }
 }

@@ -55,7 +55,11 @@ impl<'a> Note<'a> {
 
     /// It is over, and why.
     pub(super) const fn over(self, why: &'a str) -> Self {
-        Self(self.0.outcome("expired", Some(why)))
+        self.ended("expired", why)
+    }
+
+    pub(super) const fn ended(self, outcome: &'static str, why: &'a str) -> Self {
+        Self(self.0.outcome(outcome, Some(why)))
     }
 
     pub(super) const fn reads(self, reads: u64) -> Self {

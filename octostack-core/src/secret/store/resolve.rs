@@ -24,12 +24,18 @@ pub struct Resolved {
 }
 
 impl Secrets {
-    /// Puts on record that `consumer` has read a secret that this machine has.
+    /// Puts on record that `consumer` has read a secret that this machine has, or why it could not.
     ///
     /// # Errors
     /// If it cannot be, and must.
-    pub fn record_read(&self, consumer: &str, reference: &SecretRef) -> Result<(), SecretError> {
+    pub fn record_read(
+        &self,
+        consumer: &str,
+        reference: &SecretRef,
+        failure: Option<&str>,
+    ) -> Result<(), SecretError> {
         let note = Note::new("read", reference).by(consumer);
+        let note = failure.map_or(note, |why| note.ended("failed", why));
         self.shared
             .core
             .notes

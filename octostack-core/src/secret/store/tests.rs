@@ -1,6 +1,7 @@
 use super::*;
 use crate::inspect::{Metric, Sink};
 use crate::secret::Secret;
+use crate::secret::audit::{Audit, AuditConfig, AuditMode, verify};
 use crate::secret::provider::{Answer, Fetched, Lease, LeaseId, ProviderError, Renewed};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -435,4 +436,81 @@ async fn users_of_a_rotating_secret_never_hold_one_that_is_not_valid() {
     assert!(fetches >= 15, "{fetches}");
     assert_eq!(revoked, fetches - 1);
     assert!(!kinds(&registry).contains(&"secret_expired_in_use"));
+}
+
+/// An audit log in a folder of its own, and what its lines say: action, version, outcome.
+struct Log(std::path::PathBuf);
+
+impl Log {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("octostack-store-{name}"));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir.join("audit.jsonl"))
+    }
+
+    fn secrets(&self, engine: &Engine, mode: AuditMode) -> Secrets {
+        let audit = Audit::open(&AuditConfig::new(&self.0).with_mode(mode), "orders", "1").unwrap();
+        let builder = Secrets::builder("orders").registry(&Registry::new());
+        builder.provider(engine.clone()).audit(audit).build()
+    }
+
+    fn said(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.0).unwrap();
+        let said = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let of = |name: &str| line[name].to_string().trim_matches('"').to_owned();
+            format!("{} {} {} {}", of("action"), of("consumer"), of("version"), of("outcome"))
+        };
+        text.lines().map(said).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_access_is_on_record_with_its_outcome_and_no_secret() {
+    let (engine, log) = (Engine::new(), Log::new("record"));
+    engine.with(|inner| inner.most = Some(TTL));
+    let secrets = log.secrets(&engine, AuditMode::Block);
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    for _ in 0..3 {
+        handle.load().unwrap();
+    }
+    handle.changed(1).await;
+    engine.fail(1000);
+    sleep(2 * TTL).await;
+    for _ in 0..3 {
+        handle.load().unwrap_err();
+    }
+    drop(handle);
+    secrets.close().await;
+    let said = log.said();
+    let first = ["open null null ok", "fetch null 1 ok", "read pool 1 ok", "renew null null ok"];
+    assert_eq!(said[..4], first);
+    assert_eq!(said.iter().filter(|line| *line == "read pool 1 ok").count(), 1);
+    for line in ["retire null 1 ok", "revoke null 1 ok", "fetch null 2 ok", "read pool 2 expired"] {
+        assert_eq!(said.iter().filter(|said| *said == line).count(), 1, "{line}: {said:#?}");
+    }
+    assert!(said.contains(&"fetch null null unavailable".to_owned()), "{said:#?}");
+    let text = std::fs::read_to_string(&log.0).unwrap();
+    assert!(!text.contains("password-") && !text.contains("lease-"), "{text}");
+    assert!(text.contains(r#""action":"retire""#) && text.contains(r#""reads":3"#), "{text}");
+    assert!(verify(&log.0, None).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_put_on_record_nobody_gets_unless_it_is_best_effort() {
+    for (mode, refused) in [(AuditMode::Block, true), (AuditMode::BestEffort, false)] {
+        let (engine, log) = (Engine::new(), Log::new(mode.as_str()));
+        let secrets = log.secrets(&engine, mode);
+        let handle = secrets.open("pool", &reference()).await.unwrap();
+        // Somebody else writes into the file.
+        std::fs::write(&log.0, "another\n").unwrap();
+        let got = handle.load();
+        assert_eq!(got.is_err(), refused, "{mode:?}: {got:?}");
+        if let Err(error) = got {
+            assert_eq!(error.kind(), SecretErrorKind::NotRecorded);
+            assert!(error.to_string().contains("the access is not on record"), "{error}");
+        }
+        assert!(secrets.standing().unwrap_err().contains("audit"), "{mode:?}");
+    }
 }

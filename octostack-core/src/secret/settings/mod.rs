@@ -54,6 +54,7 @@
 //! ```
 
 mod config;
+mod status;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -61,6 +62,7 @@ mod thread;
 pub use config::SecretsConfig;
 
 use super::audit::{Audit, AuditError};
+use super::life::pause;
 use super::local::{CredentialsProvider, EnvProvider, FileProvider};
 use super::provider::SecretProvider;
 use super::store::{Resolved, Secrets, SecretsBuilder};
@@ -72,7 +74,6 @@ use crate::inspect::{Problem, Registry};
 use crate::sync::{PoisonError, lock};
 use serde::Deserialize;
 use serde_json::Value as Json;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,6 +103,8 @@ struct State {
     closed: bool,
     /// What the last load resolved, whether or not it came into effect.
     latest: Vec<Resolved>,
+    /// How many loads in a row could not resolve all.
+    failures: u32,
     /// What is in effect.
     current: Vec<Resolved>,
 }
@@ -160,21 +163,6 @@ impl SettingsSecrets {
     /// What is wrong with the section `secrets`, or that the system has no thread to give.
     pub fn secrets(&self) -> Result<Secrets, Vec<Problem>> {
         self.running().map(|running| running.secrets.clone())
-    }
-
-    /// Whether all secrets are as fresh as they should be: for a health check that warns.
-    ///
-    /// # Errors
-    /// What is not, in short. No secret.
-    pub fn standing(&self) -> Result<(), String> {
-        let running = lock(&self.state).running.clone();
-        running.map_or(Ok(()), |running| running.secrets.standing())
-    }
-
-    /// A number that changes whenever a secret does.
-    pub fn generation(&self) -> u64 {
-        let running = lock(&self.state).running.clone();
-        running.map_or(1, |running| running.secrets.generation())
     }
 
     /// Ends: revokes what is leased, logs out, ends the thread. Afterwards nothing is resolved any
@@ -340,7 +328,15 @@ impl SecretSource for SettingsSecrets {
                 },
             });
         }
-        lock(&self.state).latest = latest;
+        // What this machine should have and has not is watched by the load itself.
+        let failed = |(it, answer): (&Wanted, &Result<_, _>)| {
+            answer.is_err() && !matches!(it.found, Some(Err(_)))
+        };
+        let failed = wanted.iter().zip(&answers).any(failed);
+        let mut state = lock(&self.state);
+        state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
+        state.latest = latest;
+        drop(state);
         self.moved.notify_waiters();
         answers
     }
@@ -365,7 +361,12 @@ impl SecretSource for SettingsSecrets {
         Box::pin(async move {
             loop {
                 let moved = self.moved.notified();
-                let latest = lock(&self.state).latest.clone();
+                let (latest, failures) = {
+                    let state = lock(&self.state);
+                    (state.latest.clone(), state.failures)
+                };
+                // Nothing else would tell that what could not be had can be had now.
+                let again = pause(failures, fastrand::f64());
                 let numbers = latest.iter().map(|it| (it.handle.clone(), it.version.number()));
                 let mut waiting = tokio::task::JoinSet::new();
                 for (handle, number) in numbers.collect::<Vec<_>>() {
@@ -374,6 +375,7 @@ impl SecretSource for SettingsSecrets {
                 drop(latest); // whoever waits does not use it
                 tokio::select! {
                     Some(_) = waiting.join_next() => return,
+                    () = tokio::time::sleep(again), if failures > 0 => return,
                     () = moved => {}
                 }
             }
@@ -391,11 +393,5 @@ impl Drop for SettingsSecrets {
             let secrets = running.secrets.clone();
             running.thread.wait_for(LAST_WORDS, async move { secrets.close().await });
         }
-    }
-}
-
-impl fmt::Debug for SettingsSecrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SettingsSecrets").field("name", &self.name).finish_non_exhaustive()
     }
 }

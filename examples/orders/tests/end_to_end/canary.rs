@@ -219,7 +219,7 @@ fn serve(orders: &Orders, token: &Mark, wrong: &[&Mark]) -> Vec<(String, String)
         (orders.page("/configz")["last_reload"]["by"] == "SIGHUP").then_some(())
     });
     let shown = pages(orders);
-    for page in ["/configz", "/metrics", "/statusz", "/policyz/inventory.breaker", "/flagz"] {
+    for page in ["/configz", "/metrics", "/statusz", "/secretz", "/policyz/inventory.breaker"] {
         assert!(shown.iter().any(|(path, _)| path == page), "{page}: {shown:?}");
     }
     sinks.extend(shown);

@@ -153,6 +153,13 @@ impl Process {
         })
     }
 
+    /// Waits for an event of this kind.
+    pub fn event_of(&self, kind: &str) -> Value {
+        self.wait_for(kind, |lines| {
+            lines.iter().find(|line| line["context"]["kind"] == kind).cloned()
+        })
+    }
+
     fn address(&self, listener: &str) -> SocketAddr {
         let line = self.event("listening", listener);
         let addr = line["context"]["addr"].as_str().expect("listening says where");

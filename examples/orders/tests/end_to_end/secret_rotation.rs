@@ -63,7 +63,7 @@ fn phase_is(orders: &Orders, phase: &str) {
 
 /// Ends it, and looks whether it has told a secret.
 fn end(orders: Orders) {
-    let pages = ["/configz", "/configz/diff", "/statusz", "/policyz/secrets", "/metrics"];
+    let pages = ["/configz", "/configz/diff", "/statusz", "/secretz", "/metrics"];
     let shown: String = pages.into_iter().map(|page| get(orders.admin, page).text()).collect();
     let exit = orders.stop(Signal::TERM);
     assert_eq!(exit.code, Some(0), "{}", exit.errors);
@@ -149,6 +149,24 @@ fn while_vault_is_away_the_last_secret_stays_in_use() {
     phase_is(&orders, "ready");
     assert_eq!(check(&orders), Some(1.0));
     assert_eq!(orders.page("/statusz")["abnormal"], serde_json::json!([]));
+    end(orders);
+}
+
+#[test]
+fn a_new_secret_that_cannot_be_used_leaves_the_old_one_in_use_until_it_is_put_right() {
+    let vault = Vault::start(VAULT_TOKEN, &[("admin", FIRST)]);
+    let orders = start(&vault, &[("VAULT_TOKEN", VAULT_TOKEN)]);
+    vault.put(&[("amdin", SECOND)]);
+    let error = orders.process.eventually("the refusal", || {
+        let error = orders.page("/configz")["last_error"].to_string();
+        error.contains("admin.token").then_some(error)
+    });
+    assert!(error.contains(REFERENCE), "{error}");
+    assert!(lets_in(&orders, FIRST), "the last good one");
+    phase_is(&orders, "degraded");
+    vault.put(&[("admin", SECOND)]);
+    token_is(&orders, SECOND, FIRST);
+    phase_is(&orders, "ready");
     end(orders);
 }
 

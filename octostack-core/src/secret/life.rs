@@ -193,6 +193,7 @@ impl Life {
 }
 
 /// How long to wait after so many failures in a row.
+#[cfg(feature = "config")]
 pub(super) fn pause(failures: u32, chance: f64) -> Duration {
     doubled(failures).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }

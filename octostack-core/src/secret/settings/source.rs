@@ -1,6 +1,5 @@
 //! What a load asks of the secrets of its settings.
 
-use super::config;
 use super::{SecretsConfig, SettingsSecrets};
 use crate::config::{SecretSource, Wanted};
 use crate::inspect::Problem;
@@ -29,7 +28,7 @@ impl SecretSource for SettingsSecrets {
         #[cfg(feature = "vault")]
         if let Some(running) = &state.running {
             for vault in &running.vault {
-                vault.reconfigure(config.vault.clone()).map_err(config::in_vault)?;
+                vault.reconfigure(config.vault.clone()).map_err(super::config::in_vault)?;
             }
         }
         state.config = config;

@@ -239,13 +239,14 @@ impl Admins {
     ) -> Result<Self, BoxError> {
         let metrics = run.metrics.clone();
         let (flags, shown) = (run.flags.clone(), run.flags.clone());
-        let secrets = run.secrets.clone();
+        let (secrets, kept) = (run.secrets.clone(), run.secrets.clone());
         let admin = Admin::builder(identity, &run.registry, &run.lifecycle, &run.health)
             .config(framework.admin.clone())
             .tokens(reload::tokens(config))
             .page("/metrics", "numbers, as Prometheus reads them", Access::Collectors, move |_| {
                 metrics_page(&metrics)
             })
+            .status_page("/secretz", "the secrets, by reference", move || kept.status())
             .override_page("/flagz", "the feature flags", "flag", move |parts, key| {
                 Ok(flag_file::page(&shown, parts, key))
             })

@@ -8,10 +8,12 @@ use super::disk::Disk;
 use super::env::Variables;
 use super::error::{Error, ErrorKind, Origin};
 use super::schema::Schema;
+use super::suggest::nearest;
 use super::text;
 use super::tree::{Data, Node, Step, display};
 use crate::inspect::Problem;
 use crate::secret::local::{self, Machine, Place};
+use crate::secret::reference::SCHEMES;
 use crate::secret::{Secret, SecretRef};
 use serde_json::Value as Json;
 use std::future::Future;
@@ -97,6 +99,12 @@ impl Follower<'_> {
     pub(super) fn follow(&self, tree: &mut Node) -> Followed {
         let mut followed = Followed::default();
         let schemes = self.source.map(SecretSource::schemes).unwrap_or_default();
+        for (found, meant) in misspelt(tree, self.schema, &schemes) {
+            followed.errors.push(found.error(format!(
+                "begins almost like a reference; was `{meant}://` meant? If it is the secret \
+                 itself, give it in a file, by the variable that ends with `_FILE`"
+            )));
+        }
         let mut wanted = Vec::new();
         for found in references(tree, self.schema, &schemes) {
             let reference: SecretRef = match found.text.parse() {
@@ -254,16 +262,40 @@ impl Machine for Follower<'_> {
 /// written so by somebody who could have written a reference. What a file of a variable or of a
 /// binding holds is the secret itself.
 fn references(tree: &Node, schema: &Schema, schemes: &[&str]) -> Vec<Found> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
+    secrets(tree, schema, |found| {
+        if SecretRef::is_meant(&found.text, schemes) {
+            all.push(found);
+        }
+    });
+    all
+}
+
+/// Texts that are no references by a slip, such as `valt://kv/orders`, and the scheme that was
+/// meant: taken for the secret itself, the secret would be what anybody can read in the config.
+fn misspelt<'a>(tree: &Node, schema: &Schema, schemes: &'a [&'a str]) -> Vec<(Found, &'a str)> {
+    let mut all = Vec::new();
+    secrets(tree, schema, |found| {
+        let written = found.text.split_once("://").map(|(scheme, _)| scheme);
+        let written = written.filter(|_| !SecretRef::is_meant(&found.text, schemes));
+        let known = SCHEMES.into_iter().chain(schemes.iter().copied());
+        if let Some(meant) = written.and_then(|written| nearest(written, known)) {
+            all.push((found, meant));
+        }
+    });
+    all
+}
+
+/// Shows `see` each text in the place of a secret that could be a reference.
+fn secrets(tree: &Node, schema: &Schema, mut see: impl FnMut(Found)) {
     walk(tree, &[schema], &mut Vec::new(), false, &mut |path, node, secret| {
         let Data::Text(text) = &node.data else { return };
         let itself = matches!(node.origin, Origin::VariableFile { .. } | Origin::Binding { .. });
-        if secret && !itself && SecretRef::is_meant(text, schemes) {
+        if secret && !itself {
             let (path, text, origin) = (path.to_vec(), text.clone(), node.origin.clone());
-            found.push(Found { path, text, origin });
+            see(Found { path, text, origin });
         }
     });
-    found
 }
 
 /// The secrets that `node` holds in plain text, each with its place.

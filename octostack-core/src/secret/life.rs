@@ -183,14 +183,23 @@ impl Life {
 
     /// Doubled with each failure, and spread; several attempts fit into what is left.
     fn pause(&self, now: Instant, wanted: Option<Duration>, chance: f64) -> Duration {
-        let doublings = self.failures.saturating_sub(1).min(16);
-        let doubled = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+        let doubled = doubled(self.failures);
         let left = self.expires.map(|expires| expires.saturating_duration_since(now));
         let most = left.filter(|left| !left.is_zero()).map_or(LONGEST_PAUSE, |left| left / 4);
         let pause = doubled.min(most).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0);
         // Whoever asks to be left alone is, but not for ever.
         pause.max(SHORTEST_PAUSE).max(wanted.unwrap_or_default().min(LONGEST_PAUSE))
     }
+}
+
+/// How long to wait after so many failures in a row.
+pub(super) fn pause(failures: u32, chance: f64) -> Duration {
+    doubled(failures).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+}
+
+fn doubled(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 
 /// `task` after `pause`; never, if no clock counts that far.

@@ -190,3 +190,32 @@ fn what_a_file_of_a_variable_holds_is_the_secret_itself() {
     assert_eq!((settings.key.expose().as_str(), settings.pin.unwrap().expose()), ("87654321", &1));
     assert_eq!(settings.plain.as_deref(), Some("vault://x"));
 }
+
+#[test]
+fn what_is_no_reference_by_a_slip_is_not_taken_for_the_secret() {
+    for (text, meant) in [
+        ("valt://kv/orders#key", "vault"),
+        ("Vault://kv/orders#key", "vault"),
+        ("flie:///run/secrets/key", "file"),
+        ("creds://key-of-orders", "cred"),
+        ("aws_sm://orders/key", "aws-sm"),
+    ] {
+        let from = Loader::new("T_").environment([("T_KEY", text)]);
+        let errors = from.load::<Framework, Settings>().unwrap_err();
+        let shown = errors.to_string();
+        assert_eq!(errors.iter().next().unwrap().kind, ErrorKind::Reference, "{shown}");
+        assert!(shown.contains(&format!(
+            "T_KEY: key: begins almost like a reference; was `{meant}://` meant?"
+        )));
+        assert!(!shown.contains("orders") && !shown.contains("secrets/key"), "{shown}");
+        // It may be the secret, if somebody says so.
+        let path = file("slip", text);
+        let itself = Loader::new("T_").environment([("T_KEY_FILE", path.display().to_string())]);
+        assert_eq!(itself.load::<(), Settings>().unwrap().settings.key.expose(), text);
+    }
+    // A secret may be an address.
+    for text in ["https://hooks.example/T0", "amqps://a:b@c", "s3://bucket", "vault:12345678"] {
+        let from = Loader::new("T_").environment([("T_KEY", text)]);
+        assert_eq!(from.load::<(), Settings>().unwrap().settings.key.expose(), text);
+    }
+}

@@ -1,42 +1,11 @@
 //! What is wrong with the config or the command line is said at once, all of it, and never with a
 //! secret in it.
+use crate::directory::Directory;
 use crate::process::{Exit, Orders, Process};
 use rustix::process::Signal;
-use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
 
 const SECRET: &str = "s3cr3t-hunter2";
-
-/// A directory that is gone when its test is over.
-struct Directory(PathBuf);
-
-impl Directory {
-    /// A directory with these files in it.
-    fn with(name: &str, files: &[(&str, &str)]) -> Self {
-        let name = format!("{name}-{}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&path).unwrap();
-        for (file, text) in files {
-            fs::write(path.join(file), text).unwrap();
-        }
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
-    fn join(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Runs a command to its end.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Exit {

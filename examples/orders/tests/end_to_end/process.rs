@@ -89,6 +89,11 @@ pub struct Process {
 impl Process {
     /// Starts `orders` with these arguments and variables, and none that the test itself has.
     pub fn spawn(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::spawn_in(env!("CARGO_MANIFEST_DIR"), arguments, environment)
+    }
+
+    /// The same in this working directory.
+    pub fn spawn_in(dir: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
         command
             .args(arguments)
@@ -97,7 +102,7 @@ impl Process {
             .env("PORT", "0")
             .env("ADMIN_ADDR", "127.0.0.1:0")
             .envs(environment.iter().copied())
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -145,6 +150,13 @@ impl Process {
         self.wait_for(&format!("{message} of {subject}"), |lines| {
             let is_it = |l: &&Value| l["message"] == message && l["context"]["subject"] == subject;
             lines.iter().find(is_it).cloned()
+        })
+    }
+
+    /// Waits for an event of this kind.
+    pub fn event_of(&self, kind: &str) -> Value {
+        self.wait_for(kind, |lines| {
+            lines.iter().find(|line| line["context"]["kind"] == kind).cloned()
         })
     }
 

@@ -55,6 +55,7 @@
 
 mod config;
 mod source;
+mod status;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -70,7 +71,6 @@ use super::store::{Resolved, Secrets, SecretsBuilder};
 use super::vault::VaultProvider;
 use crate::inspect::{Problem, Registry};
 use crate::sync::{PoisonError, lock};
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thread::Thread;
@@ -99,6 +99,8 @@ struct State {
     closed: bool,
     /// What the last load resolved, whether or not it came into effect.
     latest: Vec<Resolved>,
+    /// How many loads in a row could not resolve all.
+    failures: u32,
     /// What is in effect.
     current: Vec<Resolved>,
 }
@@ -157,21 +159,6 @@ impl SettingsSecrets {
     /// What is wrong with the section `secrets`, or that the system has no thread to give.
     pub fn secrets(&self) -> Result<Secrets, Vec<Problem>> {
         self.running().map(|running| running.secrets.clone())
-    }
-
-    /// Whether all secrets are as fresh as they should be: for a health check that warns.
-    ///
-    /// # Errors
-    /// What is not, in short. No secret.
-    pub fn standing(&self) -> Result<(), String> {
-        let running = lock(&self.state).running.clone();
-        running.map_or(Ok(()), |running| running.secrets.standing())
-    }
-
-    /// A number that changes whenever a secret does.
-    pub fn generation(&self) -> u64 {
-        let running = lock(&self.state).running.clone();
-        running.map_or(1, |running| running.secrets.generation())
     }
 
     /// Ends: revokes what is leased, logs out, ends the thread. Afterwards nothing is resolved any
@@ -269,11 +256,5 @@ impl Drop for SettingsSecrets {
             let secrets = running.secrets.clone();
             running.thread.wait_for(LAST_WORDS, async move { secrets.close().await });
         }
-    }
-}
-
-impl fmt::Debug for SettingsSecrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SettingsSecrets").field("name", &self.name).finish_non_exhaustive()
     }
 }

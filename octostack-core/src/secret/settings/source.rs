@@ -4,6 +4,7 @@ use super::{SecretsConfig, SettingsSecrets};
 use crate::config::{SecretSource, Wanted};
 use crate::inspect::Problem;
 use crate::secret::Secret;
+use crate::secret::life::pause;
 use crate::sync::lock;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -88,7 +89,15 @@ impl SecretSource for SettingsSecrets {
                 },
             });
         }
-        lock(&self.state).latest = latest;
+        // What this machine should have and has not is watched by the load itself.
+        let failed = |(it, answer): (&Wanted, &Result<_, _>)| {
+            answer.is_err() && !matches!(it.found, Some(Err(_)))
+        };
+        let failed = wanted.iter().zip(&answers).any(failed);
+        let mut state = lock(&self.state);
+        state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
+        state.latest = latest;
+        drop(state);
         self.moved.notify_waiters();
         answers
     }
@@ -113,7 +122,12 @@ impl SecretSource for SettingsSecrets {
         Box::pin(async move {
             loop {
                 let moved = self.moved.notified();
-                let latest = lock(&self.state).latest.clone();
+                let (latest, failures) = {
+                    let state = lock(&self.state);
+                    (state.latest.clone(), state.failures)
+                };
+                // Nothing else would tell that what could not be had can be had now.
+                let again = pause(failures, fastrand::f64());
                 let numbers = latest.iter().map(|it| (it.handle.clone(), it.version.number()));
                 let mut waiting = tokio::task::JoinSet::new();
                 for (handle, number) in numbers.collect::<Vec<_>>() {
@@ -122,6 +136,7 @@ impl SecretSource for SettingsSecrets {
                 drop(latest); // whoever waits does not use it
                 tokio::select! {
                     Some(_) = waiting.join_next() => return,
+                    () = tokio::time::sleep(again), if failures > 0 => return,
                     () = moved => {}
                 }
             }

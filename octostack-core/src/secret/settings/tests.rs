@@ -19,6 +19,7 @@ struct Inner {
     revoked: Vec<String>,
     down: bool,
     bad: bool,
+    lacks: bool,
     look_again: Option<Duration>,
 }
 
@@ -44,11 +45,13 @@ impl SecretProvider for Pairs {
                 let name = if inner.bad { "x".to_owned() } else { format!("user-{number}") };
                 let fields = [("username", name), ("password", format!("word-{number}"))];
                 let fields = fields.map(|(name, text)| (name.to_owned(), Secret::new(text)));
+                let fields = fields.into_iter().take(if inner.lacks { 0 } else { 2 });
+                let fields = fields.collect();
                 let id = Some(LeaseId::new(format!("lease-{number}")));
                 // About two thirds of it.
                 let ttl = inner.look_again.unwrap_or(Duration::from_secs(3600));
                 let lease = Lease { id, ttl, renewable: false };
-                Ok(Fetched::fields(fields.into()).with_lease(lease))
+                Ok(Fetched::fields(fields).with_lease(lease))
             })
         })
     }
@@ -177,6 +180,31 @@ async fn a_new_secret_that_does_not_fit_leaves_the_old_one_in_use() {
     tokio::task::block_in_place(|| live.reload(Trigger::Secrets)).unwrap();
     assert_eq!(pair(&live.settings().load().value), "user-3 word-3");
     assert_eq!(live.standing(), Ok(()));
+    service.secrets.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_that_lacks_its_fields_is_tried_again_until_it_is_whole() {
+    let service = Service::new("lacks");
+    let live = tokio::task::block_in_place(|| service.start());
+    service.pairs.with(|inner| inner.lacks = true);
+    let secrets = service.secrets.secrets().unwrap();
+    let handle = secrets.open("test", &"pair://db".parse().unwrap()).await.unwrap();
+    handle.refresh().await.unwrap();
+    service.secrets.changed().await;
+    let refused = tokio::task::block_in_place(|| live.reload(Trigger::Secrets)).unwrap_err();
+    assert!(refused.to_string().contains("password"), "{refused}");
+    assert_eq!(pair(&live.settings().load().value), "user-1 word-1");
+
+    service.pairs.with(|inner| inner.lacks = false);
+    handle.refresh().await.unwrap();
+    service.secrets.changed().await; // nothing in the settings is of the version that lacks it
+    tokio::task::block_in_place(|| live.reload(Trigger::Secrets)).unwrap();
+    assert_eq!(pair(&live.settings().load().value), "user-3 word-3");
+    let again = tokio::time::timeout(Duration::from_millis(50), service.secrets.changed()).await;
+    assert!(again.is_err(), "all is well");
+    let status = service.secrets.status().to_string();
+    assert!(status.contains("pair://db") && !status.contains("word-"), "{status}");
     service.secrets.close().await;
 }
 

@@ -80,7 +80,7 @@ pub use version::Version;
 use super::SecretRef;
 use super::life::OnError;
 use super::provider::SecretProvider;
-use crate::inspect::{Event, Registry};
+use crate::inspect::{Event, Inspect, Registry, Value};
 use crate::sync::lock;
 use crate::{Clock, SystemClock};
 use cell::{Alive, Cell};
@@ -196,6 +196,11 @@ impl Secrets {
     /// What is not, in short. No secret.
     pub fn standing(&self) -> Result<(), String> {
         self.shared.core.reason().map_or(Ok(()), Err)
+    }
+
+    /// Each secret by its reference, who provides them, and the record: for a page. No secret.
+    pub fn status(&self) -> Value {
+        self.shared.core.status()
     }
 
     /// How often any secret was replaced, and one: a number that changes whenever one does.

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Connection {
     pub(super) config: VaultConfig,
     pub(super) session: Session,
-    transport: Transport,
+    pub(super) transport: Transport,
     leases: Arc<Leases>,
     seen: Mutex<Seen>,
 }

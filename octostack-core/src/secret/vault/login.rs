@@ -110,8 +110,12 @@ impl Connection {
         }
         if self.config.auth == VaultAuth::Token {
             if stale.is_some_and(|stale| stale.token == *credential) {
-                let what = "the token has ended, or is about to, and there is no other; replace it";
-                return Err(ProviderError::refused(what));
+                let (server, file) = (self.transport.address(), self.config.token_file.as_deref());
+                let place = file.map(|file| format!(" in {}", file.display())).unwrap_or_default();
+                return Err(ProviderError::refused(format!(
+                    "{server}: the token{place} is not valid, or about to end, and there is no \
+                     other; replace it"
+                )));
             }
             return self.look(credential).await;
         }

@@ -25,12 +25,21 @@ const CONFIG_URL: &str = "  \
 #[cfg(not(feature = "config-http"))]
 const CONFIG_URL: &str = "";
 
+/// Where secrets are.
+#[cfg(feature = "vault")]
+const VAULT: &str = "  \
+  VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE, VAULT_CACERT
+                          where secrets of vault:// are, and who we are there
+";
+#[cfg(not(feature = "vault"))]
+const VAULT: &str = "";
+
 /// What `--help` prints.
 pub(crate) fn help(me: &Identity) -> String {
     let (name, version, prefix) = (&me.name, &me.version, me.env_prefix());
     let key = format!("{prefix}SOME_KEY");
     let traces = TRACES;
-    let config_url = CONFIG_URL;
+    let (config_url, vault) = (CONFIG_URL, VAULT);
     format!(
         "\
 {name} {version}
@@ -68,7 +77,7 @@ Environment:
   ADMIN_TOKEN             may read and change at the admin port; ADMIN_READ_TOKEN may read
   APP_ENV                 development unless told otherwise
   RUST_LOG, LOG_FORMAT    what is logged, and how: json, pretty or auto
-{traces}
+{vault}{traces}
 Exit codes:
   0 clean end   1 failed   3 requests were cut at the drain's deadline   64 bad usage
   78 bad config   128+n ended at once by a second signal n"
@@ -86,5 +95,6 @@ mod tests {
         assert!(text.starts_with("price-feed 1.2.3\n"));
         assert!(text.contains("PRICE_FEED_SOME_KEY_FILE"));
         assert!(text.contains("\n  OTEL_TRACES_SAMPLER, "), "{text}");
+        assert_eq!(text.contains("\n  VAULT_ADDR, "), cfg!(feature = "vault"), "{text}");
     }
 }

@@ -82,6 +82,8 @@ pub mod vault;
 pub use life::OnError;
 #[cfg(feature = "secrets-live")]
 pub use local::{CredentialsProvider, EnvProvider, FileProvider};
+#[cfg(any(feature = "config", feature = "secrets-live"))]
+pub use payload::Payload;
 pub use reference::{InvalidReference, SecretRef};
 #[cfg(all(feature = "config", feature = "secrets-live"))]
 pub use settings::{SecretsConfig, SettingsSecrets};

@@ -53,6 +53,9 @@ impl Default for SecretsConfig {
 /// How long an old secret of the settings stays valid unless told otherwise.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// The most that one request to a provider may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Longer is a slip of the unit: the service would seem to hang.
 const LONGEST_START: Duration = Duration::from_secs(10 * 60);
 
@@ -74,14 +77,17 @@ impl SecretsConfig {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// The most that one request to a provider may take.
+    /// The most that one request to a provider may take. Vault has a limit of its own, and says more
+    /// when that is over.
+    #[cfg(feature = "vault")]
     pub(super) fn timeout(&self) -> Duration {
-        let usual = Duration::from_secs(30);
-        #[cfg(feature = "vault")]
-        // It has a limit of its own, and says more when that is over.
-        return usual.max(self.vault.timeout + Duration::from_secs(1));
-        #[cfg(not(feature = "vault"))]
-        usual
+        TIMEOUT.max(self.vault.timeout + Duration::from_secs(1))
+    }
+
+    #[cfg(not(feature = "vault"))]
+    #[allow(clippy::unused_self, reason = "with other features it is used")]
+    pub(super) const fn timeout(&self) -> Duration {
+        TIMEOUT
     }
 
     /// The providers of Vault, if one is named.

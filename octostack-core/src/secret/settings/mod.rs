@@ -54,6 +54,7 @@
 //! ```
 
 mod config;
+mod source;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -61,20 +62,15 @@ mod thread;
 
 pub use config::SecretsConfig;
 
+use super::SecretRef;
 use super::audit::{Audit, AuditError};
-use super::life::pause;
 use super::local::{CredentialsProvider, EnvProvider, FileProvider};
 use super::provider::SecretProvider;
 use super::store::{Resolved, Secrets, SecretsBuilder};
 #[cfg(feature = "vault")]
 use super::vault::VaultProvider;
-use super::{Secret, SecretRef};
-use crate::config::{SecretSource, Wanted};
 use crate::inspect::{Problem, Registry};
 use crate::sync::{PoisonError, lock};
-use serde::Deserialize;
-use serde_json::Value as Json;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thread::Thread;
@@ -247,139 +243,6 @@ impl SettingsSecrets {
         });
         #[cfg(not(feature = "vault"))]
         Some("this service is built without the feature `vault`".to_owned())
-    }
-}
-
-impl SecretSource for SettingsSecrets {
-    fn schemes(&self) -> Vec<&'static str> {
-        self.own.iter().map(|provider| provider.scheme()).collect()
-    }
-
-    fn configure(&self, section: &Json) -> Result<(), Vec<Problem>> {
-        let config = if section.is_null() {
-            SecretsConfig::default()
-        } else {
-            // What is wrong with a type is told by the load, with its place.
-            SecretsConfig::deserialize(section).map_err(|_| Vec::new())?
-        };
-        config.validate()?;
-        let records = self.instance.is_some() && config.audit.file.is_some();
-        let mut state = lock(&self.state);
-        #[cfg(feature = "vault")]
-        if let Some(running) = &state.running {
-            for vault in &running.vault {
-                vault.reconfigure(config.vault.clone()).map_err(config::in_vault)?;
-            }
-        }
-        state.config = config;
-        drop(state);
-        if records {
-            // A record that cannot be kept is told now, and what this machine has is on it too.
-            self.running()?;
-        }
-        Ok(())
-    }
-
-    fn resolve(&self, wanted: &[Wanted]) -> Vec<Result<Secret<String>, String>> {
-        let keeper = lock(&self.state).running.clone();
-        let found = |it: &Wanted| {
-            let read = it.found.clone()?;
-            let failure = read.as_ref().err().map(String::as_str);
-            let recorded = keeper.as_ref().map_or(Ok(()), |running| {
-                running.secrets.record_read(&it.key, &it.reference, failure)
-            });
-            Some(recorded.map_err(|error| error.message().to_owned()).and(read))
-        };
-        let elsewhere = wanted.iter().any(|wanted| wanted.found.is_none());
-        let running = match elsewhere.then(|| self.running()).transpose() {
-            Ok(running) => running,
-            Err(problems) => {
-                let what = problems.first().map(ToString::to_string).unwrap_or_default();
-                let answer = |it: &Wanted| found(it).unwrap_or_else(|| Err(what.clone()));
-                return wanted.iter().map(answer).collect();
-            }
-        };
-        let unreachable: Vec<_> = wanted
-            .iter()
-            .map(|it| it.found.is_none().then(|| self.unreachable(&it.reference)).flatten())
-            .collect();
-        let asked = wanted.iter().zip(&unreachable);
-        let asked = asked.filter(|(it, unreachable)| it.found.is_none() && unreachable.is_none());
-        let asked: Vec<_> = asked.map(|(it, _)| (it.key.clone(), it.reference.clone())).collect();
-        let resolved = running.map_or_else(Vec::new, |running| {
-            let secrets = running.secrets.clone();
-            running.thread.wait(async move { secrets.resolve(asked).await }).unwrap_or_default()
-        });
-        let mut resolved = resolved.into_iter();
-        let mut latest = Vec::new();
-        let mut answers = Vec::new();
-        for (it, unreachable) in wanted.iter().zip(unreachable) {
-            answers.push(match (found(it), unreachable) {
-                (Some(answer), _) => answer,
-                (None, Some(what)) => Err(what),
-                (None, None) => match resolved.next() {
-                    Some(Ok(resolved)) => {
-                        let value = resolved.value.clone();
-                        latest.push(resolved);
-                        Ok(value)
-                    }
-                    Some(Err(error)) => Err(error.message().to_owned()),
-                    None => Err("the thread of secrets has ended".to_owned()),
-                },
-            });
-        }
-        // What this machine should have and has not is watched by the load itself.
-        let failed = |(it, answer): (&Wanted, &Result<_, _>)| {
-            answer.is_err() && !matches!(it.found, Some(Err(_)))
-        };
-        let failed = wanted.iter().zip(&answers).any(failed);
-        let mut state = lock(&self.state);
-        state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
-        state.latest = latest;
-        drop(state);
-        self.moved.notify_waiters();
-        answers
-    }
-
-    fn accepted(&self) {
-        let (old, drain, running) = {
-            let mut state = lock(&self.state);
-            let latest = state.latest.clone();
-            let old = std::mem::replace(&mut state.current, latest);
-            (old, state.config.drain, state.running.clone())
-        };
-        if let Some(running) = running.filter(|_| !old.is_empty()) {
-            // Copies of them may be in use for a while.
-            running.thread.spawn(async move {
-                tokio::time::sleep(drain).await;
-                drop(old);
-            });
-        }
-    }
-
-    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async move {
-            loop {
-                let moved = self.moved.notified();
-                let (latest, failures) = {
-                    let state = lock(&self.state);
-                    (state.latest.clone(), state.failures)
-                };
-                // Nothing else would tell that what could not be had can be had now.
-                let again = pause(failures, fastrand::f64());
-                let numbers = latest.iter().map(|it| (it.handle.clone(), it.version.number()));
-                let mut waiting = tokio::task::JoinSet::new();
-                for (handle, number) in numbers.collect::<Vec<_>>() {
-                    waiting.spawn(async move { handle.changed(number).await });
-                }
-                drop(latest); // whoever waits does not use it
-                tokio::select! {
-                    Some(_) = waiting.join_next() => return,
-                    () = tokio::time::sleep(again), if failures > 0 => return,
-                    () = moved => {}
-                }
-            }
-        })
     }
 }
 

@@ -1,9 +1,11 @@
 use super::*;
 use crate::config::Loader;
+use crate::config::SecretSource as _;
 use crate::config::live::{Commit, Hangups, Live, Trigger, Watching};
+use crate::secret::Secret;
 use crate::secret::provider::{Answer, Fetched, Lease, LeaseId, ProviderError};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::mpsc;
 

@@ -33,10 +33,12 @@ pub(super) struct Cell {
     numbers: watch::Sender<u64>,
     pub(super) newest: Arc<AtomicU64>,
     /// How many attempts to fetch it have ended, and how the last one did.
-    attempts: watch::Sender<(u64, Option<ProviderError>)>,
-    /// Somebody wants it fetched now.
-    pub(super) wanted: Notify,
+    attempts: watch::Sender<Attempts>,
+    /// Calls who fetches it.
+    called: Notify,
 }
+
+type Attempts = (u64, Option<ProviderError>);
 
 /// Held for a moment each time, never while a provider works.
 pub(super) struct State {
@@ -51,6 +53,8 @@ pub(super) struct State {
     pub(super) retired: usize,
     /// The last version has ended without another one in its place.
     pub(super) expired: bool,
+    /// Somebody wants it fetched now.
+    wanted: bool,
 }
 
 /// The current version, and by what it is looked after.
@@ -79,6 +83,7 @@ impl Cell {
             consumers: BTreeSet::new(),
             retired: 0,
             expired: false,
+            wanted: false,
         };
         Self {
             source,
@@ -86,7 +91,7 @@ impl Cell {
             numbers: watch::Sender::new(0),
             newest: Arc::default(),
             attempts: watch::Sender::new((0, None)),
-            wanted: Notify::new(),
+            called: Notify::new(),
         }
     }
 
@@ -122,12 +127,36 @@ impl Cell {
         self.with(|state| state.life.next())
     }
 
-    /// An attempt to fetch it has ended.
+    /// An attempt to fetch it has ended. It is the answer for all who have asked until now.
     pub(super) fn attempted(&self, error: Option<ProviderError>) {
-        self.attempts.send_modify(|(count, last)| {
-            *count += 1;
-            *last = error;
+        self.with(|state| {
+            state.wanted = false;
+            self.attempts.send_modify(|(count, last)| {
+                *count += 1;
+                *last = error;
+            });
         });
+    }
+
+    /// Wants it fetched, and gives what tells of the end of that, unless there is a newer version
+    /// than the one of this number by now. In one step, so that no answer comes in between.
+    fn want(&self, known: Option<u64>) -> Option<watch::Receiver<Attempts>> {
+        let attempts = self.with(|state| {
+            if known.is_some_and(|known| known != self.number()) {
+                return None;
+            }
+            state.wanted = true;
+            Some(self.attempts.subscribe())
+        })?;
+        self.called.notify_one();
+        Some(attempts)
+    }
+
+    /// Waits until somebody wants it fetched.
+    pub(super) async fn wanted(&self) {
+        while !self.with(|state| state.wanted) {
+            self.called.notified().await;
+        }
     }
 
     /// Waits for the first version, for as long as it may come within `limit`.
@@ -139,7 +168,8 @@ impl Cell {
         }
         // Somebody was here before, and it failed: it may be well by now.
         if attempts.borrow_and_update().0 > 0 {
-            self.wanted.notify_one();
+            let Some(again) = self.want(Some(0)) else { return Ok(()) };
+            attempts = again;
         }
         let deadline = tokio::time::Instant::now().checked_add(limit);
         loop {
@@ -161,10 +191,10 @@ impl Cell {
         }
     }
 
-    /// Has it fetched, and waits for what comes of it.
-    pub(super) async fn refresh(&self, core: &Core) -> Result<(), SecretError> {
-        let mut attempts = self.attempts.subscribe();
-        self.wanted.notify_one();
+    /// Has it fetched, and waits for what comes of it; unless there is a newer version than the one
+    /// of the number `known`.
+    pub(super) async fn refresh(&self, core: &Core, known: Option<u64>) -> Result<(), SecretError> {
+        let Some(mut attempts) = self.want(known) else { return Ok(()) };
         tokio::select! {
             changed = attempts.changed() => {
                 let error = attempts.borrow().1.clone();

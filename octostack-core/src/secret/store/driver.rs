@@ -74,7 +74,7 @@ impl Driver {
             () = until(expires) => Due::Expired,
             () = until(next.map(|(at, _)| at)) => Due::Task(next.map_or(Task::Fetch, |it| it.1)),
             () = async {
-                self.cell.wanted.notified().await;
+                self.cell.wanted().await;
                 if let Some(rest) = rest {
                     until(Some(rest)).await;
                 }

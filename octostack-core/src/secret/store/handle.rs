@@ -87,6 +87,11 @@ impl Handle {
         value.map_err(|what| SecretError::new(&self.reference, SecretErrorKind::Invalid, what))
     }
 
+    /// The number of the newest version, for [`changed`](Self::changed). It is not put on record.
+    pub fn number(&self) -> u64 {
+        self.alive.cell.number()
+    }
+
     /// Waits until there is another version than the one of this number. Cancel safe.
     pub async fn changed(&self, number: u64) {
         let mut numbers = self.alive.cell.numbers();
@@ -101,7 +106,7 @@ impl Handle {
     /// # Errors
     /// Why it could not be fetched. What there was before is used until its time is over.
     pub async fn refresh(&self) -> Result<(), SecretError> {
-        self.alive.cell.refresh(&self.secrets.shared.core).await
+        self.alive.cell.refresh(&self.secrets.shared.core, None).await
     }
 
     /// What to use after somebody has refused `version`, such as a database that says that the
@@ -111,10 +116,7 @@ impl Handle {
     /// # Errors
     /// Why there is none.
     pub async fn rejected(&self, version: &Version) -> Result<Arc<Version>, SecretError> {
-        let newer = self.alive.cell.current().is_some_and(|now| now.number() != version.number());
-        if !newer {
-            self.refresh().await?;
-        }
+        self.alive.cell.refresh(&self.secrets.shared.core, Some(version.number())).await?;
         self.load()
     }
 

@@ -22,6 +22,9 @@ struct Inner {
     revoke_faults: VecDeque<ProviderError>,
     /// Without an answer while this is set.
     hangs: bool,
+    /// How long an answer takes.
+    slow: Duration,
+    ttl: Option<Duration>,
     valid: BTreeSet<String>,
     revoked: Vec<String>,
     /// The most that a lease may last from its creation, by id.
@@ -63,6 +66,7 @@ impl SecretProvider for Engine {
             if self.with(|inner| inner.hangs) {
                 std::future::pending::<()>().await;
             }
+            sleep(self.with(|inner| inner.slow)).await;
             self.with(|inner| {
                 if let Some(error) = inner.faults.pop_front() {
                     return Err(error);
@@ -77,7 +81,8 @@ impl SecretProvider for Engine {
                     inner.valid.insert(id.clone());
                     inner.born.insert(id.clone(), Instant::now());
                     let id = Some(LeaseId::new(id));
-                    fetched = fetched.with_lease(Lease { id, ttl: TTL, renewable: true });
+                    let ttl = inner.ttl.unwrap_or(TTL);
+                    fetched = fetched.with_lease(Lease { id, ttl, renewable: true });
                 }
                 Ok(fetched)
             })
@@ -247,6 +252,43 @@ async fn many_who_ask_at_once_are_one_request_and_a_storm_is_one_a_second() {
     assert!(numbers.iter().all(|number| *number == 2), "{numbers:?}");
     assert_eq!(engine.with(|inner| inner.fetches), 2);
     assert!(start.elapsed() <= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_while_it_is_fetched_has_that_answer_and_no_other_is_asked_for() {
+    let engine = Engine::new();
+    let (secrets, _) = engine.secrets();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    engine.with(|inner| inner.slow = Duration::from_secs(5));
+    sleep(Duration::from_secs(2)).await;
+    let late = async {
+        sleep(Duration::from_secs(2)).await;
+        handle.refresh().await
+    };
+    let (one, two) = tokio::join!(handle.refresh(), late);
+    assert_eq!((one, two), (Ok(()), Ok(())));
+    let old = handle.load().unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(engine.with(|inner| inner.fetches), 2);
+
+    // Both were refused with the same version; one is answered before the other asks.
+    let one = handle.rejected(&old).await.unwrap();
+    let two = handle.rejected(&old).await.unwrap();
+    assert_eq!((one.number(), two.number()), (3, 3));
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(engine.with(|inner| inner.fetches), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_does_not_make_it_forget_who_has_asked() {
+    let engine = Engine::new();
+    engine.with(|inner| inner.ttl = Some(Duration::from_millis(1200)));
+    let (secrets, _) = engine.secrets();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    // Less than a second after the last fetch it waits; the renewal is at 0.8 s, give or take.
+    let refreshed = tokio::time::timeout(Duration::from_millis(1100), handle.refresh()).await;
+    assert_eq!(refreshed, Ok(Ok(())));
+    assert_eq!(engine.with(|inner| (inner.renewals, inner.fetches)), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]

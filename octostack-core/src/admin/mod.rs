@@ -68,6 +68,7 @@ mod listener;
 mod override_page;
 mod page;
 mod policyz;
+mod probes;
 mod service;
 mod statusz;
 mod wish;

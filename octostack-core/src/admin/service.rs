@@ -2,7 +2,7 @@ use super::access::{self, Access, Facts, Token};
 use super::action::Action;
 use super::override_page::{OverridePage, Place};
 use super::page::{self, Content, Page, Render};
-use super::{Admin, Shared, policyz, statusz};
+use super::{Admin, Shared, policyz, probes, statusz};
 use crate::health::Probe;
 use crate::inspect::overrides::Actor;
 use crate::server::Peer;
@@ -32,7 +32,7 @@ const MAX_ACTOR: usize = 128;
 
 /// What a path leads to.
 enum Route<'a> {
-    Probe(Probe),
+    Probe(Probe, Option<String>),
     Index,
     Status,
     Policies,
@@ -46,7 +46,11 @@ enum Route<'a> {
 impl<'a> Route<'a> {
     fn of(admin: &'a Shared, path: &str) -> Self {
         if let Some(probe) = Probe::at(path) {
-            return Self::Probe(probe);
+            return Self::Probe(probe, None);
+        }
+        if let Some(name) = path.strip_prefix("/readyz/").filter(|name| !name.is_empty()) {
+            let check = page::percent_decoded(name);
+            return check.map_or(Self::Nothing, |name| Self::Probe(Probe::Ready, Some(name)));
         }
         match path {
             "/" => return Self::Index,
@@ -70,7 +74,7 @@ impl<'a> Route<'a> {
 
     const fn access(&self) -> Access {
         match self {
-            Self::Probe(_) => Access::Anyone,
+            Self::Probe(..) => Access::Anyone,
             Self::Page(page, _) | Self::Overrides(page, ..) | Self::Action(page, _) => page.access,
             // What is not there is told only to those who may see what is.
             Self::Index | Self::Status | Self::Policies | Self::Policy(_) | Self::Nothing => {
@@ -122,6 +126,8 @@ impl Shared {
         let route = Route::of(self, parts.uri.path());
         let facts = Facts::of(parts, !body.is_end_stream());
         let tokens = self.tokens.load();
+        // Also where anybody gets an answer, not everybody is told why it is so.
+        let reasons = access::decide(&facts, Access::Operators, self.setting, &tokens).is_ok();
         let token = match access::decide(&facts, route.access(), self.setting, &tokens) {
             Ok(token) => token,
             Err(no) => return page::refusal(no.status, no.detail, &[]),
@@ -140,7 +146,7 @@ impl Shared {
         }
         // A page asks items of other crates. One that panics must not hide why the service fails
         // behind a closed connection.
-        let look = AssertUnwindSafe(|| self.respond(&route, parts, &body, token));
+        let look = AssertUnwindSafe(|| self.respond(&route, parts, &body, (token, reasons)));
         catch_unwind(look).unwrap_or_else(|_| {
             let detail = "the page panicked; the log says where";
             page::refusal(StatusCode::INTERNAL_SERVER_ERROR, detail, &[])
@@ -152,11 +158,13 @@ impl Shared {
         route: &Route<'_>,
         parts: &Parts,
         body: &[u8],
-        token: Option<Token>,
+        (token, reasons): (Option<Token>, bool),
     ) -> Response<Bytes> {
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         match route {
-            Route::Probe(probe) => self.probes.answer(*probe, &parts.method),
+            Route::Probe(probe, check) => {
+                probes::answer(self, (*probe, check.as_deref()), parts, reasons)
+            }
             Route::Nothing => {
                 page::refusal(StatusCode::NOT_FOUND, "no such page; `/` lists them", &[])
             }
@@ -187,7 +195,7 @@ impl Shared {
     fn index(&self) -> String {
         let own = [
             ("/livez", "does the process work"),
-            ("/readyz", "should it get traffic"),
+            ("/readyz", "should it get traffic; ?verbose, ?exclude={check}, /readyz/{check}"),
             ("/startupz", "has it started"),
             ("/statusz", "who this is, what is abnormal, the last events"),
             ("/policyz", "the policies; /policyz/{name} shows and changes one"),

@@ -45,6 +45,9 @@
 mod check;
 #[cfg(feature = "server")]
 mod probe;
+mod pulse;
+#[cfg(feature = "server")]
+mod report;
 mod runner;
 mod schedule;
 mod standing;
@@ -54,13 +57,16 @@ mod tests;
 
 #[cfg(feature = "server")]
 pub use probe::{Probe, Probes};
+#[cfg(feature = "server")]
+pub use report::Report;
 pub use schedule::{Initial, Schedule};
 pub use standing::{CheckKind, Standing};
 
-use crate::inspect::{Problem, Registry};
+use crate::inspect::{Event, Problem, Registry};
 use crate::sync::lock;
 use crate::{Clock, SystemClock};
 use check::Check;
+use pulse::{BEAT, Verdict};
 use runner::{Shared, repeat};
 use standing::Status;
 use std::fmt::{self, Display};
@@ -145,6 +151,13 @@ impl Health {
     pub async fn run(&self) {
         let _only_one = self.shared.running.lock().await;
         let mut tasks = JoinSet::new();
+        let pulse = self.shared.clone();
+        tasks.spawn(async move {
+            loop {
+                pulse.pulse.beat();
+                tokio::time::sleep(BEAT).await;
+            }
+        });
         let mut started = 0;
         loop {
             let new = lock(&self.shared.checks)[started..].to_vec();
@@ -157,6 +170,36 @@ impl Health {
                 () = self.shared.stale() => {}
             }
         }
+    }
+
+    /// Judges whether the runtime of [`run`](Self::run) still gets to run tasks, for as long as the
+    /// future is polled: in a runtime in a thread of its own, since one that is blocked does not
+    /// notice. While there was none for `limit`, [liveness](Probe::Live) fails: a restart helps.
+    ///
+    /// Zero judges nobody. A process that stood still as a whole is not blamed.
+    pub async fn judge(&self, limit: std::time::Duration) {
+        loop {
+            let (what, message) = match self.shared.pulse.listen(SystemClock.now(), limit) {
+                Verdict::Same => {
+                    tokio::time::sleep(BEAT).await;
+                    continue;
+                }
+                Verdict::Stalled(time) => {
+                    let time = crate::duration::format(time);
+                    ("runtime_stalled", format!("no task got to run for {time}: something blocks"))
+                }
+                Verdict::Recovered(time) => {
+                    let time = crate::duration::format(time);
+                    ("runtime_recovered", format!("tasks run again, after {time}"))
+                }
+            };
+            self.shared.registry.emit(Event::new(what, "runtime", message));
+        }
+    }
+
+    /// Whether [`judge`](Self::judge) has found that no task gets to run.
+    pub fn is_stalled(&self) -> bool {
+        self.shared.pulse.is_stalled()
     }
 
     /// What all checks together say now.
@@ -175,6 +218,13 @@ impl Health {
             }
             change.await;
         }
+    }
+
+    #[cfg(feature = "server")]
+    fn checks(&self) -> Vec<Arc<Check>> {
+        // Those of which nothing is heard any more have failed.
+        self.standing();
+        lock(&self.shared.checks).clone()
     }
 
     /// The names of the local and shared checks that fail.

@@ -1,3 +1,4 @@
+use super::report::Report;
 use super::{Health, Standing};
 use crate::lifecycle::{Lifecycle, Phase};
 use http::header::{self, HeaderValue};
@@ -26,10 +27,20 @@ impl Probe {
         }
     }
 
-    /// The answer for a service in `phase` whose checks say `standing`.
-    pub const fn passes(self, phase: Phase, standing: Standing) -> bool {
+    /// Its path without the slash.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Live => true, // whoever can answer lives, also while it drains
+            Self::Live => "livez",
+            Self::Ready => "readyz",
+            Self::Startup => "startupz",
+        }
+    }
+
+    /// The answer for a service in `phase` whose checks say `standing`, and whose runtime is
+    /// [`stalled`](Health::is_stalled) or not.
+    pub const fn passes(self, phase: Phase, standing: Standing, stalled: bool) -> bool {
+        match self {
+            Self::Live => !stalled, // also while it drains
             Self::Ready => phase.is_ready() && !matches!(standing, Standing::Unready),
             Self::Startup => !matches!(phase, Phase::Starting),
         }
@@ -73,7 +84,18 @@ impl Probes {
 
     /// Whether `probe` passes now.
     pub fn passes(&self, probe: Probe) -> bool {
-        probe.passes(self.phase(), self.standing())
+        probe.passes(self.phase(), self.standing(), self.health.is_stalled())
+    }
+
+    /// What `probe` says and why, without the checks of the names `excluded`.
+    pub fn report(&self, probe: Probe, excluded: &[&str]) -> Report {
+        let checks = self.health.checks();
+        Report::new(probe, self.phase(), self.health.is_stalled(), &checks, excluded)
+    }
+
+    /// What the check `name` says. `None`: there is no such check.
+    pub fn report_of(&self, name: &str) -> Option<Report> {
+        self.report(Probe::Ready, &[]).of_check(name)
     }
 
     /// The answer of the public port, if `path` is `/livez` or `/readyz`; else `None`, and the
@@ -128,7 +150,7 @@ mod tests {
     #[test]
     fn answers_as_the_contract_says() {
         let ask = |phase, standing| {
-            let passes = |probe: Probe| probe.passes(phase, standing);
+            let passes = |probe: Probe| probe.passes(phase, standing, false);
             [Probe::Live, Probe::Ready, Probe::Startup].map(passes)
         };
         assert_eq!(ask(Starting, Standing::Good), [true, false, false]);

@@ -1,5 +1,6 @@
 //! What is behind a [`Health`](super::Health): the sum of the checks, and the loop of each.
 use super::check::Check;
+use super::pulse::Pulse;
 use super::standing::Standing;
 use super::state::Change;
 use crate::inspect::{Event, Registry};
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) changed: Notify,
     pub(super) added: Notify,
     pub(super) running: tokio::sync::Mutex<()>,
+    pub(super) pulse: Pulse,
 }
 
 impl Shared {
@@ -36,6 +38,7 @@ impl Shared {
             changed: Notify::new(),
             added: Notify::new(),
             running: tokio::sync::Mutex::default(),
+            pulse: Pulse::default(),
         }
     }
 

@@ -6,6 +6,7 @@ mod actions;
 mod changes;
 mod overrides;
 mod pages;
+mod probes;
 mod sockets;
 
 use bytes::Bytes;

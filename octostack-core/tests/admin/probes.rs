@@ -1,0 +1,123 @@
+use super::*;
+use octostack_core::health::CheckKind;
+use std::time::Duration;
+
+/// Checks of each kind, of which the names in `failing` fail, after their first results.
+async fn setup(failing: &'static [&'static str]) -> Setup {
+    let setup = Setup::new();
+    for (name, kind) in [
+        ("disk", CheckKind::Local),
+        ("inventory", CheckKind::Shared),
+        ("mirror of b", CheckKind::Informational),
+    ] {
+        let look = move || {
+            let fails = failing.contains(&name);
+            if fails { Err(format!("{name} of host-7 is wrong")) } else { Ok(()) }
+        };
+        setup.health.passive(name, kind, look);
+    }
+    let health = setup.health.clone();
+    tokio::spawn(async move { health.run().await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    setup.lifecycle.ready();
+    setup
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_is_well_and_told_at_length_if_asked() {
+    let setup = setup(&[]).await;
+    let admin = setup.admin();
+    assert_eq!(get(&admin, "/readyz?exclude=disk").await.text, "ok");
+    let answer = get(&admin, "/readyz?verbose&exclude=disk&exclude=disc").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(
+        answer.text,
+        "warn: there is no check `disc` to exclude\n[+]lifecycle ok\n[+]disk excluded: ok\n\
+         [+]inventory ok\n[+]mirror of b ok\nreadyz check passed\n"
+    );
+    assert_eq!(get(&admin, "/livez?verbose").await.text, "[+]runtime ok\nlivez check passed\n");
+    let startup = get(&admin, "/startupz?verbose&exclude=disk").await.text;
+    assert_eq!(startup, "[+]lifecycle ok\nstartupz check passed\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_told_and_counts_by_its_kind() {
+    let setup = setup(&["inventory", "mirror of b"]).await;
+    let admin = setup.admin();
+    assert_eq!(get(&admin, "/readyz").await.text, "ok", "a warning");
+    let text = get(&admin, "/readyz?verbose").await.text;
+    assert!(text.contains(
+        "[!]inventory failed, which is a warning: inventory of host-7 is wrong\n\
+         [!]mirror of b failed, which is a warning: mirror of b of host-7 is wrong\n\
+         readyz check passed\n"
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_here_is_told_unasked_and_can_be_left_out() {
+    let setup = setup(&["disk"]).await;
+    let admin = setup.admin();
+    let answer = get(&admin, "/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text.contains("[-]disk failed: disk of host-7 is wrong\n"), "unasked");
+    assert!(answer.text.ends_with("readyz check failed\n"));
+    let answer = get(&admin, "/readyz?exclude=disk").await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "ok"));
+    assert_eq!(get(&admin, "/livez").await.status, 200, "a restart does not help");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_check_has_a_path_of_its_own() {
+    let setup = setup(&["disk", "mirror of b"]).await;
+    let admin = setup.admin();
+    let answer = get(&admin, "/readyz/disk").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.text, "[-]disk failed: disk of host-7 is wrong\nreadyz check failed\n");
+    assert_eq!(get(&admin, "/readyz/inventory").await.text, "ok");
+    let informs = get(&admin, "/readyz/mirror%20of%20b?verbose").await;
+    assert_eq!(informs.status, 200);
+    assert!(informs.text.starts_with("[!]mirror of b failed"), "{}", informs.text);
+    assert_eq!(get(&admin, "/readyz/lifecycle").await.text, "ok");
+    let answer = get(&admin, "/readyz/nobody").await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.text.contains("no such check"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_are_told_what_fails_and_not_why() {
+    let setup = setup(&["disk"]).await;
+    let admin = setup.exposed();
+    for path in ["/readyz", "/readyz?verbose", "/readyz/disk"] {
+        let answer = get(&admin, path).await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.text.contains("[-]disk failed: reason withheld\n"), "{}", answer.text);
+        let answer =
+            ask(&admin, &format!("GET {path}"), &[("authorization", "Bearer r")], "").await;
+        assert!(answer.text.contains("[-]disk failed: disk of host-7 is wrong\n"));
+    }
+    let json = ask_json(&admin, "/readyz").await;
+    assert_eq!(json.json()["checks"]["disk"][0]["output"], "reason withheld");
+}
+
+async fn ask_json(admin: &Admin, path: &str) -> Answer {
+    let accept = "text/html;q=0.1, application/health+json";
+    ask(admin, &format!("GET {path}"), &[("accept", accept)], "").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn tools_get_health_json() {
+    let setup = setup(&["inventory"]).await;
+    let answer = ask_json(&setup.admin(), "/readyz?exclude=nobody").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "application/health+json");
+    let json = answer.json();
+    assert_eq!(json["status"], "warn");
+    assert_eq!((&json["releaseId"], &json["serviceId"]), (&"1.4.2".into(), &"orders".into()));
+    let check = &json["checks"]["inventory"][0];
+    assert_eq!((&check["status"], &check["kind"]), (&"warn".into(), &"shared".into()));
+    assert_eq!(check["output"], "inventory of host-7 is wrong");
+    assert!(check["time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(json["checks"]["disk"][0]["status"], "pass");
+    assert_eq!(json["notes"][0], "there is no check `nobody` to exclude");
+}

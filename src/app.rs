@@ -283,6 +283,10 @@ pub(crate) mod testing {
     }
 
     impl<S: Settings> Source<S> {
+        pub(crate) const fn config(&self) -> &Config<S> {
+            &self.config
+        }
+
         /// Writes the file anew and loads it, or says what is wrong.
         pub(crate) fn reload(&self, config: &Json) -> Result<(), Vec<String>> {
             std::fs::write(self.dir.join("default.json"), config.to_string()).unwrap();

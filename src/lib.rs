@@ -54,6 +54,7 @@
 //! | `config-http` | no | `--config https://…` and `CONFIG_URL`: settings from a server, with a cache for when it is down |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admin_port;
 mod app;
 mod attached;
 #[cfg(feature = "tonic")]

@@ -1,20 +1,18 @@
 //! From loaded settings to the exit code: everything that happens while a service runs.
-use crate::flag_file::{self, FlagFile};
+use crate::admin_port::AdminPort;
+use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{self, Config, Settings};
 use crate::service::EX_CONFIG;
 use crate::traces::Traces;
 use crate::{App, BoxError, Identity, LimitPer, inbound, secrets};
 use axum::Router;
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use octostack_core::Registry;
-use octostack_core::admin::{Access, Admin};
 use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
-use octostack_core::lifecycle::{Lifecycle, Signals, Step, Stopper};
+use octostack_core::lifecycle::{Lifecycle, Signals};
 use octostack_core::secret::{SecretError, SecretErrorKind, SettingsSecrets};
 use octostack_core::server::Server;
 use octostack_flags::{Flags, FlagsLayer};
@@ -28,10 +26,6 @@ use std::io::Write as _;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long the admin port gets to finish its last answers.
-pub(crate) const ADMIN_END: Duration = Duration::from_secs(1);
 
 /// The parts that run for the service, shared with its [`App`].
 pub(crate) struct Runtime {
@@ -145,7 +139,7 @@ where
     reload::check(&config, &run.health);
     // Before all that uses them, so that it is closed after that.
     secrets::watch(&run);
-    let mut admin = match Admins::start(&identity, &framework, &run, &config).await {
+    let admin = match AdminPort::open(&identity, &framework, &run, &config).await {
         Ok(admin) => admin,
         Err(error) => return fatal("admin", "the admin port cannot start", &error),
     };
@@ -170,7 +164,7 @@ where
         }
     };
     background.abort();
-    admin.end().await;
+    admin.close().await;
     ExitCode::from(code)
 }
 
@@ -224,65 +218,10 @@ where
     }
 }
 
-/// The admin port, which outlives the service's own.
-struct Admins {
-    stopper: Stopper,
-    serving: tokio::task::JoinHandle<()>,
-}
-
-impl Admins {
-    async fn start<S: Settings>(
-        identity: &Identity,
-        framework: &Framework,
-        run: &Runtime,
-        config: &Config<S>,
-    ) -> Result<Self, BoxError> {
-        let metrics = run.metrics.clone();
-        let (flags, shown) = (run.flags.clone(), run.flags.clone());
-        let (secrets, kept) = (run.secrets.clone(), run.secrets.clone());
-        let admin = Admin::builder(identity, &run.registry, &run.lifecycle, &run.health)
-            .config(framework.admin.clone())
-            .tokens(reload::tokens(config))
-            .page("/metrics", "numbers, as Prometheus reads them", Access::Collectors, move |_| {
-                metrics_page(&metrics)
-            })
-            .status_page("/secretz", "the secrets, by reference", move || kept.status())
-            .override_page("/flagz", "the feature flags", "flag", move |parts, key| {
-                Ok(flag_file::page(&shown, parts, key))
-            })
-            .generation("flags", move || flags.generation())
-            .generation("secrets", move || secrets.generation());
-        let admin = reload::pages(admin, config, &run.lifecycle)
-            .build()
-            .map_err(|problems| problems[0].clone())?;
-        let listener = admin.bind().await?;
-        let stopper = Stopper::new();
-        let stop = stopper.stop();
-        let serving = tokio::spawn(async move {
-            listener.serve(stop).await;
-        });
-        Ok(Self { stopper, serving })
-    }
-
-    async fn end(&mut self) {
-        self.stopper.advance(Step::Drain);
-        if tokio::time::timeout(ADMIN_END, &mut self.serving).await.is_err() {
-            self.stopper.advance(Step::Cut);
-        }
-    }
-}
-
 /// The request id of an answer that the server gives itself, such as 413.
 fn mark_request_id(from: &HeaderMap, to: &mut HeaderMap) {
     let id = RequestId::from_headers(from).unwrap_or_else(RequestId::random);
     to.insert(X_REQUEST_ID, id.as_header().clone());
-}
-
-fn metrics_page(metrics: &Metrics) -> Response<Bytes> {
-    let mut response = Response::new(metrics.encode().into());
-    let content_type = HeaderValue::from_static(octostack_telemetry::metrics::CONTENT_TYPE);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
 }
 
 /// What ends the process before it served: one event of level fatal.

@@ -14,8 +14,8 @@ mod probes;
 mod sources;
 mod verdict;
 
+use crate::admin_port::ADMIN_END;
 use crate::framework::Framework;
-use crate::run::ADMIN_END;
 use octostack_core::Identity;
 use octostack_core::config::{Errors, Key, Loader};
 use octostack_core::health::Probe;

@@ -6,12 +6,15 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use std::future::Future;
 use std::pin::Pin;
+use tokio::runtime::Handle;
 
 type Doing = Pin<Box<dyn Future<Output = Result<Value, Declined>> + Send>>;
 
 /// What is done, and how.
 pub(super) struct Action {
     act: Box<dyn Fn(Actor) -> Doing + Send + Sync>,
+    /// Where it was made: what it begins belongs to the service, and not to the admin port.
+    runtime: Option<Handle>,
 }
 
 /// Why an action was not done; nothing has changed.
@@ -29,7 +32,8 @@ impl Action {
         F: Fn(Actor) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Value, Declined>> + Send + 'static,
     {
-        Self { act: Box::new(move |actor| Box::pin(act(actor))) }
+        let runtime = Handle::try_current().ok();
+        Self { act: Box::new(move |actor| Box::pin(act(actor))), runtime }
     }
 
     /// `POST`.
@@ -39,7 +43,8 @@ impl Action {
             return page::refusal(StatusCode::BAD_REQUEST, detail, &[]);
         }
         // A task of its own: who hangs up does not leave it half done.
-        match tokio::spawn((self.act)(actor)).await {
+        let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
+        match runtime.spawn((self.act)(actor)).await {
             Ok(Ok(value)) => page::status(&value),
             // The request is right; it is the state of things that is not.
             Ok(Err(Declined { detail, problems })) => {

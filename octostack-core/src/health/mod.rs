@@ -71,6 +71,7 @@ use runner::{Shared, repeat};
 use standing::Status;
 use std::fmt::{self, Display};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// The checks of a service. Clones are cheap and share them.
@@ -174,12 +175,13 @@ impl Health {
 
     /// Judges whether the runtime of [`run`](Self::run) still gets to run tasks, for as long as the
     /// future is polled: in a runtime in a thread of its own, since one that is blocked does not
-    /// notice. While there was none for `limit`, [liveness](Probe::Live) fails: a restart helps.
+    /// notice. While there was none for `limit`, liveness fails: a restart helps.
     ///
-    /// Zero judges nobody. A process that stood still as a whole is not blamed.
-    pub async fn judge(&self, limit: std::time::Duration) {
+    /// `limit` is asked each time; zero judges nobody. A process that stood still as a whole is not
+    /// blamed.
+    pub async fn judge(&self, limit: impl Fn() -> Duration) {
         loop {
-            let (what, message) = match self.shared.pulse.listen(SystemClock.now(), limit) {
+            let (what, message) = match self.shared.pulse.listen(SystemClock.now(), limit()) {
                 Verdict::Same => {
                     tokio::time::sleep(BEAT).await;
                     continue;

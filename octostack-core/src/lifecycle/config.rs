@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Time limits of the end: section `lifecycle` of the config.
+/// Time limits of the end, and of silence: section `lifecycle` of the config.
 ///
 /// With the defaults the longest possible end takes 29.2 s under Kubernetes, which kills after 30 s.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,11 @@ pub struct LifecycleConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub flush_timeout: Duration,
+    /// For how long no task may get to run before `/livez` fails, so that a process whose threads
+    /// are all blocked is restarted. At least 1s; 0s: it never fails.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub stall_timeout: Duration,
 }
 
 impl Default for LifecycleConfig {
@@ -46,6 +51,7 @@ impl Default for LifecycleConfig {
             task_timeout: Duration::from_secs(2),
             close_timeout: Duration::from_secs(1),
             flush_timeout: Duration::from_secs(1),
+            stall_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -58,6 +64,9 @@ pub(super) const CUT_GRACE: Duration = Duration::from_millis(200);
 
 /// More than any orchestrator waits. A longer limit is a slip of the unit.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// A busy machine makes shorter pauses.
+const SHORTEST_STALL: Duration = Duration::from_secs(1);
 
 impl LifecycleConfig {
     /// The lame-duck time in force: as configured, else by whether this is Kubernetes.
@@ -102,12 +111,18 @@ impl LifecycleConfig {
             ("task_timeout", self.task_timeout),
             ("close_timeout", self.close_timeout),
             ("flush_timeout", self.flush_timeout),
+            ("stall_timeout", self.stall_timeout),
         ];
         for (key, value) in limits {
             if value > LONGEST {
                 let shown = crate::duration::format(value);
                 problems.push(Problem::new(key, format!("{shown} is too long: at most 1h")));
             }
+        }
+        if !self.stall_timeout.is_zero() && self.stall_timeout < SHORTEST_STALL {
+            let shown = crate::duration::format(self.stall_timeout);
+            let message = format!("{shown} is no more than a pause: at least 1s, or 0s for never");
+            problems.push(Problem::new("stall_timeout", message));
         }
         if self.idle_grace > self.drain_timeout {
             let (grace, limit) = (self.idle_grace, self.drain_timeout);
@@ -181,6 +196,7 @@ mod tests {
         let config = LifecycleConfig {
             idle_grace: 30 * SECOND,
             flush_timeout: 7200 * SECOND,
+            stall_timeout: SECOND / 2,
             ..LifecycleConfig::default()
         };
         let problems = config.validate().unwrap_err();
@@ -189,6 +205,7 @@ mod tests {
             texts,
             [
                 "flush_timeout: 2h is too long: at most 1h",
+                "stall_timeout: 500ms is no more than a pause: at least 1s, or 0s for never",
                 "idle_grace: 30s is longer than drain_timeout (20s), which would cut it off; \
                  lower it or raise drain_timeout",
             ]

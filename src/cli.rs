@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Contract(Format),
     /// Say where manifests contradict it.
     ContractCheck,
+    /// Ask a running instance whether it is ready.
+    Health,
     /// Say whether an audit log is as it was written.
     SecretsVerify,
     /// Print how to use it.
@@ -60,6 +62,8 @@ pub(crate) struct Arguments {
     pub(crate) manifests: Vec<PathBuf>,
     /// The container to look at in them.
     pub(crate) container: Option<String>,
+    /// Where the instance is that is to be asked.
+    pub(crate) url: Option<String>,
     /// The audit log to verify.
     pub(crate) log: Option<PathBuf>,
     /// A line of it that is known from elsewhere.
@@ -119,6 +123,7 @@ impl Arguments {
                     let head = parser.value()?.string()?;
                     understood.head = Some(head.parse().map_err(UsageError)?);
                 }
+                Long("url") => understood.url = Some(parser.value()?.string()?),
                 Long("container") => understood.container = Some(parser.value()?.string()?),
                 Value(word) if command.is_none() => command = Some(command_of(&word)?),
                 Value(word) if command == Some(Command::ContractCheck) => {
@@ -177,6 +182,9 @@ impl Arguments {
         }
         if verifies && self.log.is_none() {
             return Err(UsageError("`secrets verify` needs the file of an audit log".into()));
+        }
+        if self.url.is_some() && self.command != Command::Health {
+            return Err(UsageError("--url is for `health`".into()));
         }
         if self.container.is_some() && !checks {
             return Err(UsageError("--container is for `contract check`".into()));
@@ -245,12 +253,13 @@ fn command_of(word: &OsStr) -> Result<Command, UsageError> {
         Some("check") => Ok(Command::Check),
         Some("config") => Ok(Command::Config(Settings::InEffect)),
         Some("contract") => Ok(Command::Contract(Format::default())),
+        Some("health") => Ok(Command::Health),
         Some("secrets") => Ok(Command::SecretsVerify),
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
         _ => Err(UsageError(format!(
-            "there is no command `{}`; the commands are run, check, config, contract and \
-             secrets",
+            "there is no command `{}`; the commands are run, check, config, contract, health \
+             and secrets",
             word.to_string_lossy().escape_debug()
         ))),
     }
@@ -308,6 +317,9 @@ mod tests {
             (verify.command, verify.log),
             (Command::SecretsVerify, Some("audit.jsonl".into()))
         );
+        let health = parse("health --url http://a/readyz").unwrap();
+        assert_eq!(health.command, Command::Health);
+        assert_eq!(health.url.as_deref(), Some("http://a/readyz"));
         assert_eq!(parse("check --help").unwrap().command, Command::Help);
         assert_eq!(parse("-V").unwrap().command, Command::Version);
     }
@@ -331,8 +343,8 @@ mod tests {
         for (line, error) in [
             (
                 "serve",
-                "there is no command `serve`; the commands are run, check, config, contract and secrets; \
-                 see --help",
+                "there is no command `serve`; the commands are run, check, config, contract, health and \
+                 secrets; see --help",
             ),
             ("secrets", "`secrets verify` needs the file of an audit log; see --help"),
             (
@@ -345,6 +357,7 @@ mod tests {
                 "an anchor is `number:hash`, as it stands on the status page and in \
               the event `audit_opened`; see --help",
             ),
+            ("check --url a", "--url is for `health`; see --help"),
             ("check --format env", "--format is for `config` and `contract`; see --help"),
             ("run --docs", "--docs, --schema and --default are for `config`; see --help"),
             (

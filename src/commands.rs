@@ -7,7 +7,7 @@ use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
 use crate::service::{EX_CONFIG, Loaded, say_wrong};
-use crate::{App, BoxError, Identity, Rules, Service};
+use crate::{App, BoxError, Identity, Rules, Service, health_command};
 use axum::Router;
 use octostack_core::secret::audit::verify;
 use std::future::Future;
@@ -57,6 +57,7 @@ impl<R> Service<R> {
                 Err(code) => return code,
             },
             Command::ContractCheck => return self.check_manifests::<S>(&arguments),
+            Command::Health => return self.health::<S>(&arguments),
             Command::SecretsVerify => return verify_audit(&self.identity, &arguments),
             Command::Run => {
                 return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
@@ -114,6 +115,26 @@ impl<R> Service<R> {
         let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
         let contract = Contract::of::<S>(&self.identity, &verdict.framework);
         contract.map_err(|errors| self.wrong(&errors))
+    }
+
+    /// Asks a running instance. Its config is only read for where that is: what is wrong with it is
+    /// for `check` to say, and secrets are not fetched for each probe.
+    fn health<S: Settings>(&self, arguments: &Arguments) -> ExitCode {
+        let own = || {
+            let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
+            health_command::own_url(&verdict.framework.server.listener)
+        };
+        let url = arguments.url.clone().map_or_else(own, Ok);
+        match url.and_then(|url| health_command::ask(&url)) {
+            Ok(answer) => {
+                say(&answer);
+                ExitCode::SUCCESS
+            }
+            Err(what) => {
+                say_wrong(&format!("{}: {what}", self.identity.name));
+                ExitCode::FAILURE
+            }
+        }
     }
 
     fn check_manifests<S: Settings>(&self, arguments: &Arguments) -> ExitCode {

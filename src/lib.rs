@@ -70,6 +70,8 @@ mod endpoint;
 mod explain;
 mod flag_file;
 mod framework;
+#[cfg(feature = "cli")]
+mod health_command;
 mod inbound;
 mod live;
 pub mod prelude;
@@ -157,6 +159,8 @@ mod book {
     mod secrets {}
     #[doc = include_str!("../docs/flags.md")]
     mod flags {}
+    #[doc = include_str!("../docs/health.md")]
+    mod health {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
     #[doc = include_str!("../docs/policies.md")]

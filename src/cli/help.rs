@@ -57,6 +57,7 @@ Commands:
            print what the service needs and offers: variables, ports, probes, its end
   contract check FILE
            say where a Kubernetes manifest contradicts that; FILE repeatable, - for standard input
+  health   ask the instance on this machine whether it is ready; for containers without curl
   secrets verify FILE
            say whether an audit log of secrets is as it was written
 
@@ -66,6 +67,7 @@ Options:
       --set KEY=VALUE     sets a key above all other sources; not for secrets; repeatable
 {config_url}      --format FORMAT     of config: text, the default, or json; of contract: json, env or k8s
       --container NAME    of contract check: the container to look at; default: {name}
+      --url URL           of health: another address, such as http://host:8080/readyz
       --head NUMBER:HASH  of secrets verify: a line that is known from elsewhere
   -h, --help              prints this
   -V, --version           prints name and version

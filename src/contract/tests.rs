@@ -227,6 +227,11 @@ fn each_contradiction_of_settings_is_found_at_its_place() {
     one(url, &with(&number), "RETRIES", "put it into quotes", true);
     one("retries = 3", "retrys = 3", "retrys", "default.toml:1:1: retrys: unknown key", true);
     one("retries = 3", "signing_key = 's'", "signing_key", "stands in a ConfigMap", true);
+    let elsewhere = "signing_key = 'vault://kv/feed#key'";
+    assert!(!check(&GOOD.replace("retries = 3", elsewhere)).0.contains("stands in a ConfigMap"));
+    let token = "            - {name: ADMIN_READ_TOKEN, value: vault://kv/feed#token}\n";
+    let (found, _) = check(&GOOD.replace(url, &with(token)));
+    assert!(!found.contains("ADMIN_READ_TOKEN"), "{found}");
     let host = "            - {name: HOST, value: localhost}\n";
     one(url, &with(host), "HOST", "server.host is loopback", true);
     let arguments = "          args: [serve]\n          ports:\n            - {name: http";

@@ -1,6 +1,6 @@
 //! What the service itself says of sources that are not its own.
 use crate::framework::Framework;
-use octostack_core::config::{Error, ErrorKind, Loader, Origin};
+use octostack_core::config::{Error, Loader, Origin};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ impl Verdict {
     where
         S: Serialize + DeserializeOwned + JsonSchema,
     {
+        // Whether a secret is where a reference leads shows only where the service runs.
+        let sources = sources.clone().unfollowed();
         let loaded = sources.load_with(|framework: &Framework, _: &S| framework.problems());
         match loaded {
             Ok(loaded) => {
@@ -52,12 +54,7 @@ impl Verdict {
                 let sections = sources.load::<Framework, Anything>();
                 Self {
                     framework: sections.map(|loaded| loaded.framework).unwrap_or_default(),
-                    // Whether a secret is where a reference leads shows only where the service runs.
-                    errors: errors
-                        .iter()
-                        .filter(|error| error.kind != ErrorKind::Reference)
-                        .cloned()
-                        .collect(),
+                    errors: errors.iter().cloned().collect(),
                     warnings: errors.warnings().to_vec(),
                     secrets: Vec::new(),
                 }

@@ -155,11 +155,11 @@ impl Pass<'_> {
     /// Puts secrets in the place of references to them. Returns what the sources said, if somebody
     /// else was asked.
     fn references(&mut self, variables: &Variables) -> Option<Node> {
-        let source = self.loader.secrets.as_deref();
+        let (source, unfollowed) = (self.loader.secrets.as_deref(), self.loader.unfollowed);
         let disk = self.outside.disk;
         let before = source.map(|_| self.tree.clone());
-        let followed =
-            Follower { schema: self.schema, source, variables, disk }.follow(&mut self.tree);
+        let followed = Follower { schema: self.schema, source, unfollowed, variables, disk }
+            .follow(&mut self.tree);
         self.errors.extend(followed.errors);
         self.warnings.extend(followed.warnings);
         for name in followed.variables {

@@ -50,6 +50,7 @@ pub struct Loader {
     #[cfg(feature = "reload")]
     pub(super) remotes: Vec<Remote>,
     pub(super) secrets: Option<Arc<dyn SecretSource>>,
+    pub(super) unfollowed: bool,
     /// In place of all files on disk.
     pub(super) texts: Option<Vec<(PathBuf, String)>>,
     pub(super) environment_name: Option<String>,
@@ -123,6 +124,7 @@ impl Loader {
             #[cfg(feature = "reload")]
             remotes: Vec::new(),
             secrets: None,
+            unfollowed: false,
             texts: None,
             environment_name: None,
             hash: RandomState::new(),
@@ -219,6 +221,14 @@ impl Loader {
     /// Lets `source` follow the references to secrets that this machine does not have.
     pub fn secrets(mut self, source: Arc<dyn SecretSource>) -> Self {
         self.secrets = Some(source);
+        self
+    }
+
+    /// Follows no references to secrets: each secret is then the text of its reference. For tools that
+    /// have no use for secrets, and must not fail for want of one.
+    #[must_use]
+    pub fn unfollowed(mut self) -> Self {
+        self.unfollowed = true;
         self
     }
 

@@ -79,6 +79,8 @@ struct Found {
 pub(super) struct Follower<'a> {
     pub(super) schema: &'a Schema,
     pub(super) source: Option<&'a dyn SecretSource>,
+    /// References stay as they are.
+    pub(super) unfollowed: bool,
     pub(super) variables: &'a Variables,
     pub(super) disk: &'a Disk,
 }
@@ -114,6 +116,12 @@ impl Follower<'_> {
                     continue;
                 }
             };
+            if self.unfollowed {
+                if let Some(node) = tree.at_mut(&found.path) {
+                    node.origin = found.leads(&reference);
+                }
+                continue;
+            }
             if !local::SCHEMES.contains(&reference.scheme()) {
                 wanted.push((found, reference, None));
                 continue;
@@ -218,10 +226,7 @@ impl Follower<'_> {
         secret: &Secret<String>,
         followed: &mut Followed,
     ) {
-        let origin = Origin::Reference {
-            reference: reference.as_str().into(),
-            at: Arc::new(found.origin.clone()),
-        };
+        let origin = found.leads(reference);
         let schemas = self.schema.at(&found.path);
         let value = text::read(secret.expose(), &schemas, &origin);
         if let (Some(value), Some(node)) = (value, tree.at_mut(&found.path)) {
@@ -235,6 +240,14 @@ impl Follower<'_> {
 }
 
 impl Found {
+    /// Where a secret is from that `reference` leads to.
+    fn leads(&self, reference: &SecretRef) -> Origin {
+        Origin::Reference {
+            reference: reference.as_str().into(),
+            at: Arc::new(self.origin.clone()),
+        }
+    }
+
     fn error(&self, what: String) -> Error {
         Error::new(ErrorKind::Reference, &self.path, what).with_origin(self.origin.clone())
     }

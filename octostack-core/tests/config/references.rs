@@ -219,3 +219,15 @@ fn what_is_no_reference_by_a_slip_is_not_taken_for_the_secret() {
         assert_eq!(from.load::<(), Settings>().unwrap().settings.key.expose(), text);
     }
 }
+
+#[test]
+fn who_has_no_use_for_secrets_does_not_need_them() {
+    let loader =
+        || Loader::new("T_").environment([("T_KEY", "vault://kv/orders#key"), ("T_PLAIN", "x")]);
+    assert!(loader().load::<(), Settings>().is_err());
+    let settings = loader().unfollowed().load::<(), Settings>().unwrap().settings;
+    assert_eq!(settings.key.expose(), "vault://kv/orders#key");
+    assert_eq!(settings.plain.as_deref(), Some("x"));
+    let wrong = Loader::new("T_").environment([("T_KEY", "vault://")]).unfollowed();
+    assert!(wrong.load::<(), Settings>().unwrap_err().to_string().contains("no reference"));
+}

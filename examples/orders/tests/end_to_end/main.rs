@@ -13,6 +13,7 @@ mod directory;
 mod drain;
 mod drain_load;
 mod flags;
+mod health;
 mod http;
 mod inventory;
 mod marks;

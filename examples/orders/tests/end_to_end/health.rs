@@ -1,0 +1,42 @@
+//! Whether an instance is well, as containers and operators ask it.
+use crate::http::{ask, get};
+use crate::process::{Orders, Process};
+use rustix::process::Signal;
+
+#[test]
+fn a_container_without_a_client_asks_the_service_itself() {
+    let orders = Orders::start(&[]);
+    let (host, port) = (orders.public.ip().to_string(), orders.public.port().to_string());
+    let at = [("HOST", host.as_str()), ("PORT", port.as_str())];
+    // A secret that is not there is of no interest to a probe.
+    let more = [("ADMIN_TOKEN", "vault://kv/orders#token")];
+    let well = Process::spawn(&["health"], &[at.as_slice(), &more].concat()).end();
+    assert_eq!((well.code, well.text.as_str(), well.errors.as_str()), (Some(0), "ok", ""));
+
+    let url = format!("http://{}/readyz/nobody", orders.admin);
+    let asked = Process::spawn(&["health", "--url", &url], &[]).end();
+    assert_eq!(asked.code, Some(1));
+    assert!(asked.errors.starts_with(&format!("orders: {url}: 404\n")), "{}", asked.errors);
+
+    assert_eq!(orders.stop(Signal::TERM).code, Some(0));
+    let gone = Process::spawn(&["health"], &at).end();
+    assert_eq!((gone.code, gone.text.as_str()), (Some(1), ""));
+    assert!(gone.errors.contains("refused"), "{}", gone.errors);
+    let unknown = Process::spawn(&["health"], &[]).end();
+    assert!(unknown.errors.contains("server.port is 0"), "{}", unknown.errors);
+}
+
+#[test]
+fn probes_say_what_they_looked_at() {
+    let orders = Orders::start(&[]);
+    let text = get(orders.admin, "/readyz?verbose&exclude=inventory").text();
+    for line in ["[+]lifecycle ok", "[+]config ok", "[+]inventory excluded: ok"] {
+        assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+    assert_eq!(get(orders.admin, "/livez?verbose").text(), "[+]runtime ok\nlivez check passed\n");
+    assert_eq!(get(orders.public, "/readyz?verbose").text(), "ok", "for everybody");
+    let json = [("accept", "application/health+json")];
+    let answer = ask(orders.admin, "GET", "/readyz/inventory", &json, "");
+    assert_eq!(answer.header("content-type"), Some("application/health+json"));
+    assert_eq!(answer.json()["checks"]["inventory"][0]["status"], "pass");
+}

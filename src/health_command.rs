@@ -1,0 +1,133 @@
+//! The command `health`: asks a running instance, for containers without a client of HTTP.
+use http::Uri;
+use http::uri::Authority;
+use octostack_core::server::ServerConfig;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// Who probes waits no longer than this for each step.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// As much of an answer as anybody reads.
+const MOST: u64 = 16 * 1024;
+
+/// Where an instance with these settings answers on this machine.
+///
+/// # Errors
+/// If that cannot be told.
+pub(crate) fn own_url(server: &ServerConfig) -> Result<String, String> {
+    if server.port == 0 {
+        return Err("server.port is 0, so that the port is not known; give --url".to_owned());
+    }
+    let host = server.host.as_deref().unwrap_or("127.0.0.1");
+    let host = match host.trim_matches(['[', ']']).parse() {
+        // It listens on all of them.
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => "127.0.0.1".to_owned(),
+        Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => "[::1]".to_owned(),
+        Ok(IpAddr::V6(addr)) => format!("[{addr}]"),
+        _ => host.to_owned(),
+    };
+    Ok(format!("http://{host}:{}/readyz", server.port))
+}
+
+/// Asks `url`. What it answers if that is good.
+///
+/// # Errors
+/// What it answers otherwise, or why there is no answer.
+pub(crate) fn ask(url: &str) -> Result<String, String> {
+    let wrong = |what: &str| format!("{url}: {what}");
+    let uri: Uri =
+        url.parse().map_err(|_| wrong("is no address; such as http://host:8080/readyz"))?;
+    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"));
+    let authority = authority.ok_or_else(|| wrong("must be an address with http://"))?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: {}/{}\r\nconnection: close\r\n\r\n",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION"),
+    );
+    let answer = exchange(authority, &head).map_err(|error| wrong(&error.to_string()))?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status =
+        answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse::<u16>().ok());
+    let status = status.ok_or_else(|| wrong("answers something that is no HTTP"))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
+    match status {
+        200..300 => Ok(body.to_owned()),
+        _ => Err(wrong(&format!("{status}\n{body}")).trim_end().to_owned()),
+    }
+}
+
+fn exchange(authority: &Authority, head: &str) -> std::io::Result<Vec<u8>> {
+    let host = authority.host().trim_matches(['[', ']']);
+    let mut last = None;
+    for address in (host, authority.port_u16().unwrap_or(80)).to_socket_addrs()? {
+        let mut socket = match TcpStream::connect_timeout(&address, LIMIT) {
+            Ok(socket) => socket,
+            Err(error) => {
+                last = Some(error);
+                continue;
+            }
+        };
+        socket.set_read_timeout(Some(LIMIT))?;
+        socket.set_write_timeout(Some(LIMIT))?;
+        socket.write_all(head.as_bytes())?;
+        let mut answer = Vec::new();
+        socket.take(MOST).read_to_end(&mut answer)?;
+        return Ok(answer);
+    }
+    Err(last.unwrap_or_else(|| std::io::Error::other("the host has no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// Answers one request with this; returns where.
+    fn serve(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/readyz?verbose", listener.local_addr().unwrap());
+        let served = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut asked = [0; 1024];
+            let length = socket.read(&mut asked).unwrap();
+            socket.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&asked[..length]).into_owned()
+        });
+        (url, served)
+    }
+
+    #[test]
+    fn says_whether_it_is_well_and_what_it_said() {
+        let (url, served) = serve("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        assert_eq!(ask(&url), Ok("ok".to_owned()));
+        let asked = served.join().unwrap();
+        assert!(asked.starts_with("GET /readyz?verbose HTTP/1.1\r\nhost: 127.0.0.1:"), "{asked}");
+
+        let (url, _) = serve("HTTP/1.1 503 Service Unavailable\r\n\r\n[-]disk failed\n");
+        assert_eq!(ask(&url), Err(format!("{url}: 503\n[-]disk failed")));
+        let (url, _) = serve("SSH-2.0-OpenSSH\r\n");
+        assert_eq!(ask(&url), Err(format!("{url}: answers something that is no HTTP")));
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(ask(&format!("http://{gone}/readyz")).unwrap_err().contains("refused"));
+        for url in ["https://a/readyz", "ftp://a/", "readyz", "", "http://"] {
+            assert!(ask(url).unwrap_err().starts_with(&format!("{url}: ")), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_asked_on_its_own_machine() {
+        let url = |host: Option<&str>, port| {
+            let host = host.map(str::to_owned);
+            own_url(&ServerConfig { host, port, ..ServerConfig::default() })
+        };
+        assert_eq!(url(None, 8080).unwrap(), "http://127.0.0.1:8080/readyz");
+        assert_eq!(url(Some("0.0.0.0"), 80).unwrap(), "http://127.0.0.1:80/readyz");
+        assert_eq!(url(Some("::"), 80).unwrap(), "http://[::1]:80/readyz");
+        assert_eq!(url(Some("fd00::7"), 80).unwrap(), "http://[fd00::7]:80/readyz");
+        assert_eq!(url(Some("orders.local"), 80).unwrap(), "http://orders.local:80/readyz");
+        assert!(url(None, 0).unwrap_err().contains("give --url"));
+    }
+}

@@ -70,6 +70,8 @@ mod endpoint;
 mod explain;
 mod flag_file;
 mod framework;
+#[cfg(feature = "grpc-health")]
+mod grpc_health;
 #[cfg(feature = "cli")]
 mod health_command;
 mod inbound;
@@ -87,6 +89,8 @@ pub use app::{App, Result};
 #[cfg(feature = "tonic")]
 pub use channel::{Channel, ChannelFuture};
 pub use endpoint::Endpoint;
+#[cfg(feature = "grpc-health")]
+pub use grpc_health::GrpcHealth;
 pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
 pub use live::Change;
 pub use rules::{NoRules, Rules, RulesFor};

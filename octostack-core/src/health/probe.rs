@@ -87,6 +87,23 @@ impl Probes {
         probe.passes(self.phase(), self.standing(), self.health.is_stalled())
     }
 
+    /// Waits for something that may change what a probe says, from when this is called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (phase, health) = (self.lifecycle.changed(), self.health.clone());
+        let seen = health.standing();
+        async move {
+            tokio::select! {
+                () = phase => {}
+                _ = health.changed(seen) => {}
+            }
+        }
+    }
+
+    /// Whether the end has begun.
+    pub fn is_ending(&self) -> bool {
+        self.phase().is_ending()
+    }
+
     /// What `probe` says and why, without the checks of the names `excluded`.
     pub fn report(&self, probe: Probe, excluded: &[&str]) -> Report {
         let checks = self.health.checks();

@@ -162,6 +162,17 @@ impl Lifecycle {
         }
     }
 
+    /// Waits for the next change of the phase, from when this is called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut state = self.shared.state.subscribe();
+        let seen = state.borrow_and_update().phase;
+        async move {
+            if state.wait_for(|state| state.phase != seen).await.is_err() {
+                std::future::pending::<()>().await; // nobody is left who could change it
+            }
+        }
+    }
+
     /// Waits until the end begins. From then on take no new long work; what has begun may finish.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.shared);

@@ -7,8 +7,11 @@ use super::{Core, retire};
 use crate::secret::life::{Life, Task};
 use crate::secret::provider::{Answer, Fetched, ProviderError, SecretProvider};
 use crate::{Clock, SystemClock};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -83,7 +86,7 @@ impl Driver {
     }
 
     async fn fetch(&mut self) {
-        let fetched = self.asked(self.provider.fetch(&self.cell.source)).await;
+        let fetched = self.asked(|| self.provider.fetch(&self.cell.source)).await;
         let now = SystemClock.now();
         self.last_fetch = Some(now);
         match fetched {
@@ -154,7 +157,7 @@ impl Driver {
     async fn renew(&mut self, increment: Duration) {
         let lease = self.cell.with(|state| state.held.as_ref()?.lease.clone());
         let Some(lease) = lease else { return self.fetch().await };
-        let renewed = self.asked(self.provider.renew(&lease, increment)).await;
+        let renewed = self.asked(|| self.provider.renew(&lease, increment)).await;
         let now = SystemClock.now();
         match renewed {
             Ok(renewed) => {
@@ -173,8 +176,8 @@ impl Driver {
     }
 
     /// The answer of the provider, if it comes in time.
-    async fn asked<T>(&self, answer: Answer<'_, T>) -> Result<T, ProviderError> {
-        within(self.core.timeout, answer).await
+    async fn asked<'a, T>(&self, ask: impl FnOnce() -> Answer<'a, T>) -> Result<T, ProviderError> {
+        within(self.core.timeout, ask).await
     }
 
     fn failed(&self, action: &'static str, error: &ProviderError, change: impl FnOnce(&mut Life)) {
@@ -233,8 +236,18 @@ impl Driver {
     }
 }
 
-/// The answer of a provider, if it comes within `limit`.
-pub(super) async fn within<T>(limit: Duration, answer: Answer<'_, T>) -> Result<T, ProviderError> {
+/// The answer of a provider, if it comes within `limit`. A panic of one is no answer, and no end of
+/// all that is done for the secret.
+pub(super) async fn within<'a, T>(
+    limit: Duration,
+    ask: impl FnOnce() -> Answer<'a, T>,
+) -> Result<T, ProviderError> {
+    let panicked = |_| ProviderError::unavailable("the provider panicked");
+    let mut answer = catch_unwind(AssertUnwindSafe(ask)).map_err(panicked)?;
+    let answer = poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
+        polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
+    });
     tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
         let limit = crate::duration::format(limit);
         Err(ProviderError::unavailable(format!("no answer within {limit}")))

@@ -69,6 +69,9 @@ mod retire;
 mod status;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "trouble_tests.rs"]
+mod trouble;
 mod version;
 
 pub use builder::SecretsBuilder;
@@ -215,7 +218,7 @@ impl Secrets {
         let mut tasks = std::mem::take(&mut *lock(&self.shared.tasks));
         while tasks.join_next().await.is_some() {}
         for provider in &self.shared.core.providers {
-            let _ = tokio::time::timeout(self.shared.core.timeout, provider.close()).await;
+            let _ = driver::within(self.shared.core.timeout, || provider.close()).await;
         }
         self.shared.core.anchor("audit_closed");
     }

@@ -49,7 +49,7 @@ pub(super) async fn retire(
                 _ => continue,
             },
         };
-        let renewed = within(core.timeout, provider.renew(&lease, increment)).await;
+        let renewed = within(core.timeout, || provider.renew(&lease, increment)).await;
         let now = SystemClock.now();
         match renewed {
             Ok(renewed) => life.renewed(now, renewed.ttl, renewed.renewable, fastrand::f64()),
@@ -83,7 +83,7 @@ async fn revoke(
     let note =
         || Note::new("revoke", &cell.source).version(version.0, version.1).lease(Some(lease));
     for attempt in 1..=ATTEMPTS {
-        let error = match within(core.timeout, provider.revoke(lease)).await {
+        let error = match within(core.timeout, || provider.revoke(lease)).await {
             Ok(()) => return core.notes.note(&note()),
             // It is what was wanted.
             Err(error) if error.kind() == ProviderErrorKind::Gone => {

@@ -1,0 +1,119 @@
+//! Providers that misbehave, and ends that come at a bad time.
+
+use super::*;
+use crate::inspect::{Metric, Sink};
+use crate::secret::Secret;
+use crate::secret::provider::{Answer, Fetched, Lease, LeaseId, ProviderError, Renewed};
+use std::future::{pending, ready};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::{sleep, timeout};
+
+const TTL: Duration = Duration::from_secs(60);
+
+type Fetch = dyn Fn(u64) -> Answer<'static, Fetched> + Send + Sync;
+type Renew = dyn Fn(u64) -> Answer<'static, Renewed> + Send + Sync;
+
+/// Answers as it is told, by how often it was asked before.
+#[derive(Clone)]
+struct Told {
+    fetch: Arc<Fetch>,
+    renew: Arc<Renew>,
+    fetches: Arc<AtomicU64>,
+    renewals: Arc<AtomicU64>,
+    revoked: Arc<Mutex<Vec<String>>>,
+    closed: Arc<AtomicU64>,
+}
+
+impl Told {
+    fn new(fetch: impl Fn(u64) -> Answer<'static, Fetched> + Send + Sync + 'static) -> Self {
+        Self {
+            fetch: Arc::new(fetch),
+            renew: Arc::new(|_| {
+                Box::pin(ready(Ok(Renewed { ttl: Duration::from_secs(60), renewable: true })))
+            }),
+            fetches: Arc::default(),
+            renewals: Arc::default(),
+            revoked: Arc::default(),
+            closed: Arc::default(),
+        }
+    }
+
+    fn renewing(
+        mut self,
+        renew: impl Fn(u64) -> Answer<'static, Renewed> + Send + Sync + 'static,
+    ) -> Self {
+        self.renew = Arc::new(renew);
+        self
+    }
+
+    fn builder(&self, registry: &Registry) -> SecretsBuilder {
+        Secrets::builder("orders").registry(registry).provider(self.clone())
+    }
+
+    fn revoked(&self) -> Vec<String> {
+        lock(&self.revoked).clone()
+    }
+}
+
+impl SecretProvider for Told {
+    fn scheme(&self) -> &'static str {
+        "db"
+    }
+
+    fn fetch<'a>(&'a self, _: &'a SecretRef) -> Answer<'a, Fetched> {
+        (self.fetch)(self.fetches.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn renew<'a>(&'a self, _: &'a LeaseId, _: Duration) -> Answer<'a, Renewed> {
+        (self.renew)(self.renewals.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn revoke<'a>(&'a self, lease: &'a LeaseId) -> Answer<'a, ()> {
+        lock(&self.revoked).push(lease.expose().clone());
+        Box::pin(ready(Ok(())))
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.closed.fetch_add(1, Ordering::SeqCst);
+        Box::pin(ready(Ok(())))
+    }
+}
+
+fn reference() -> SecretRef {
+    "db://orders".parse().unwrap()
+}
+
+fn leased(count: u64, ttl: Duration) -> Fetched {
+    named(&format!("lease-{count}"), &format!("password-{count}"), ttl)
+}
+
+fn named(lease: &str, password: &str, ttl: Duration) -> Fetched {
+    let lease = Lease { id: Some(LeaseId::new(lease)), ttl, renewable: true };
+    Fetched::text(Secret::new(password.to_owned())).with_lease(lease)
+}
+
+fn give(fetched: Fetched) -> Answer<'static, Fetched> {
+    Box::pin(ready(Ok(fetched)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_panics_is_one_that_does_not_answer() {
+    for early in [true, false] {
+        let told = Told::new(|count| give(leased(count, TTL))).renewing(move |count| {
+            assert!(count > 0 || !early, "a slip");
+            Box::pin(async move {
+                assert!(count > 0, "a slip");
+                Ok(Renewed { ttl: TTL, renewable: true })
+            })
+        });
+        let secrets = told.builder(&Registry::new()).build();
+        let handle = secrets.open("pool", &reference()).await.unwrap();
+        sleep(Duration::from_secs(44)).await;
+        assert!(told.renewals.load(Ordering::SeqCst) > 0);
+        sleep(10 * TTL).await;
+        assert!(handle.load().is_ok(), "it goes on");
+        assert!(timeout(TTL, handle.refresh()).await.unwrap().is_ok());
+        secrets.close().await;
+        assert_eq!(told.revoked().last().map(String::as_str), Some("lease-1"));
+    }
+}

@@ -117,3 +117,22 @@ async fn a_provider_that_panics_is_one_that_does_not_answer() {
         assert_eq!(told.revoked().last().map(String::as_str), Some("lease-1"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_ages_is_shown_and_held() {
+    for ttl in [Duration::from_secs(1 << 40), Duration::from_secs(1 << 61), Duration::MAX] {
+        let told = Told::new(move |count| give(leased(count, ttl)));
+        let registry = Registry::new();
+        let secrets = told.builder(&registry).build();
+        let handle = secrets.open("pool", &reference()).await.unwrap();
+        let _ = secrets.status().to_string();
+        struct Nowhere;
+        impl Sink for Nowhere {
+            fn sample(&mut self, _: &'static Metric, _: &[(&'static str, &str)], _: f64) {}
+        }
+        registry.collect(&mut Nowhere);
+        sleep(Duration::from_secs(3600)).await;
+        assert!(handle.load().is_ok());
+        secrets.close().await;
+    }
+}

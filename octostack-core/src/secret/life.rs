@@ -76,7 +76,9 @@ impl Life {
                 let renewable = lease.renewable && lease.id.is_some();
                 life.within(now, lease.ttl, renewable, chance)
             }
-            None => look_again.and_then(|after| at(now, spread(after, chance), Task::Fetch)),
+            None => look_again.and_then(|after| {
+                at(now, spread(after, chance).max(SHORTEST_PAUSE), Task::Fetch)
+            }),
         };
         life
     }
@@ -92,7 +94,8 @@ impl Life {
         // A time for ever is no reason for work.
         self.expires?;
         let task = if renewable { Task::Renew(self.asked) } else { Task::Fetch };
-        at(now, spread(ttl.mul_f64(2.0 / 3.0), chance), task)
+        // What lasts for nothing is no reason to ask without a pause.
+        at(now, spread(ttl.mul_f64(2.0 / 3.0), chance).max(SHORTEST_PAUSE), task)
     }
 
     /// What is to be done, and when.

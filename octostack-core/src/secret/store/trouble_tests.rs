@@ -119,6 +119,28 @@ async fn a_provider_that_panics_is_one_that_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_time_of_nothing_is_no_reason_for_a_storm() {
+    for (ttl, look_again) in [(Some(Duration::ZERO), None), (None, Some(Duration::ZERO))] {
+        let told = Told::new(move |count| {
+            let mut fetched = leased(count, ttl.unwrap_or_default());
+            fetched.lease = fetched.lease.filter(|_| ttl.is_some());
+            fetched.look_again = look_again;
+            // As whatever is not ready at once; without it the test would hang.
+            Box::pin(async move {
+                sleep(Duration::from_millis(1)).await;
+                Ok(fetched)
+            })
+        });
+        let secrets = told.builder(&Registry::new()).build();
+        let _ = secrets.open("pool", &reference()).await;
+        let _handle = secrets.alive(&reference());
+        sleep(Duration::from_secs(10)).await;
+        let fetches = told.fetches.load(Ordering::SeqCst);
+        assert!(fetches <= 120, "{fetches} in 10 s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_of_ages_is_shown_and_held() {
     for ttl in [Duration::from_secs(1 << 40), Duration::from_secs(1 << 61), Duration::MAX] {
         let told = Told::new(move |count| give(leased(count, ttl)));

@@ -52,6 +52,8 @@ pub(super) struct Life {
     /// Attempts in a row that failed.
     failures: u32,
     on_error: OnError,
+    /// Nobody may use it, though its provider lets it go on for a while.
+    given_up: bool,
 }
 
 impl Life {
@@ -70,6 +72,7 @@ impl Life {
             next: None,
             failures: 0,
             on_error,
+            given_up: false,
         };
         life.next = match lease {
             Some(lease) => {
@@ -106,6 +109,11 @@ impl Life {
     /// From when on nobody may use it.
     pub(super) const fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+
+    /// Whether it is over for us before it is over at its provider, so that it is to be revoked.
+    pub(super) const fn given_up(&self) -> bool {
+        self.given_up
     }
 
     /// Attempts in a row that failed.
@@ -180,6 +188,8 @@ impl Life {
             OnError::Retain => false,
         };
         if drop {
+            let over = self.expires.is_some_and(|expires| expires <= now);
+            self.given_up |= !over && kind != ProviderErrorKind::Gone;
             self.expires = Some(self.expires.map_or(now, |expires| expires.min(now)));
         }
     }

@@ -204,20 +204,23 @@ impl Driver {
     }
 
     /// The current version is over and there is no other.
-    fn expire(&self) {
+    fn expire(&mut self) {
         let why = self.cell.why_expired();
         // Nobody is to hold on to it: what is left of it goes with its holders.
-        let known = self.cell.with(|state| {
+        let ended = self.cell.with(|state| {
             state.expired = true;
             state.count("expired");
-            state.held.take().map(|held| held.known)
+            Some((state.held.take()?, state.life.clone()))
         });
-        let Some(known) = known else { return };
+        let Some((held, life)) = ended else { return };
         let note = Note::new("expire", &self.cell.source)
-            .version(known.number, known.provider_version.as_deref())
+            .version(held.known.number, held.known.provider_version.as_deref())
             .over(&why);
         self.core.notes.note(&note);
         self.core.emit("secret_expired", &self.cell.source, why);
+        if life.given_up() {
+            self.retire(held, life);
+        }
     }
 
     fn retire(&mut self, old: Held, life: Life) {

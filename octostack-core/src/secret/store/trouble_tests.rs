@@ -141,6 +141,39 @@ async fn a_time_of_nothing_is_no_reason_for_a_storm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_dropped_before_its_time_is_revoked_when_nobody_holds_it() {
+    // Its time is not over at the provider.
+    let told = Told::new(|count| match count {
+        1 => Box::pin(ready(Err(ProviderError::unavailable("is down")))),
+        count => give(leased(count, TTL)),
+    });
+    let secrets = told.builder(&Registry::new()).on_error(OnError::Drop).build();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    let held = handle.load().unwrap();
+    handle.refresh().await.unwrap_err();
+    sleep(Duration::from_millis(1)).await;
+    assert!(!held.is_valid() && handle.load().is_err());
+    drop(held);
+    sleep(TTL).await;
+    assert_eq!(told.revoked(), ["lease-0"]);
+    assert!(handle.load().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_version_that_could_not_be_renewed_is_revoked_all_the_same() {
+    let told = Told::new(|count| give(leased(count, TTL)))
+        .renewing(|_| Box::pin(ready(Err(ProviderError::unavailable("is down")))));
+    let secrets = told.builder(&Registry::new()).on_error(OnError::Drop).build();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    let held = handle.load().unwrap();
+    handle.refresh().await.unwrap();
+    sleep(Duration::from_secs(45)).await;
+    drop(held);
+    sleep(Duration::from_secs(1)).await;
+    assert!(told.revoked().contains(&"lease-0".to_owned()), "{:?}", told.revoked());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_of_ages_is_shown_and_held() {
     for ttl in [Duration::from_secs(1 << 40), Duration::from_secs(1 << 61), Duration::MAX] {
         let told = Told::new(move |count| give(leased(count, ttl)));

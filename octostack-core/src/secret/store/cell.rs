@@ -104,6 +104,11 @@ impl Cell {
         self.with(|state| state.held.as_ref().map(|held| held.version.clone()))
     }
 
+    /// Whether the version of now is of this lease.
+    pub(super) fn is_of(&self, lease: &LeaseId) -> bool {
+        self.with(|state| state.held.as_ref().is_some_and(|held| held.lease.as_ref() == Some(lease)))
+    }
+
     pub(super) fn numbers(&self) -> watch::Receiver<u64> {
         self.numbers.subscribe()
     }

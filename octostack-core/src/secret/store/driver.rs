@@ -110,8 +110,7 @@ impl Driver {
         let lease = lease.and_then(|lease| lease.id);
         let same = |held: &Held| {
             // Another lease is another secret, even if it looks the same.
-            lease.is_none()
-                && held.lease.is_none()
+            lease == held.lease
                 && *held.version.payload() == payload
                 && held.version.provider_version() == version.as_deref()
         };
@@ -149,7 +148,9 @@ impl Driver {
             self.core.emit("secret_rotated", &self.cell.source, message);
         }
         self.recovered(recovered);
-        if let Some((old, life)) = old {
+        if let Some((mut old, life)) = old {
+            // A cache in between gives one lease twice; it is that of the new version now.
+            old.lease = old.lease.filter(|lease| !self.cell.is_of(lease));
             self.retire(old, life);
         }
     }

@@ -71,7 +71,7 @@ pub(super) async fn retire(
         *crate::sync::lock(&known.expires) = life.expires();
         life.retire();
     };
-    if !ended {
+    if !ended && !cell.is_of(&lease) {
         let version = (known.number, known.provider_version.as_deref());
         revoke(&core, &cell, &*provider, &lease, version).await;
     }

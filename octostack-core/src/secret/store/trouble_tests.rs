@@ -174,6 +174,26 @@ async fn an_old_version_that_could_not_be_renewed_is_revoked_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_is_given_twice_is_one_and_not_revoked_while_it_is_in_use() {
+    // A cache in front of the provider, such as an agent.
+    let told = Told::new(|count| match count {
+        0 | 1 => give(named("lease-0", "password-0", TTL)),
+        _ => give(named("lease-0", "password-1", TTL)),
+    });
+    let secrets = told.builder(&Registry::new()).build();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    handle.refresh().await.unwrap();
+    assert_eq!(handle.number(), 1, "it is the same");
+    handle.refresh().await.unwrap();
+    assert_eq!(handle.number(), 2);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(told.revoked(), [""; 0]);
+    drop(handle);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(told.revoked(), ["lease-0"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_of_ages_is_shown_and_held() {
     for ttl in [Duration::from_secs(1 << 40), Duration::from_secs(1 << 61), Duration::MAX] {
         let told = Told::new(move |count| give(leased(count, ttl)));

@@ -86,7 +86,9 @@ impl Driver {
     }
 
     async fn fetch(&mut self) {
-        let fetched = self.asked(|| self.provider.fetch(&self.cell.source)).await;
+        let fetch = || self.provider.fetch(&self.cell.source);
+        // Not cut as early as a renewal: what it is granted then would be known to nobody.
+        let fetched = within(self.core.timeout, fetch).await;
         let now = SystemClock.now();
         self.last_fetch = Some(now);
         match fetched {
@@ -158,7 +160,8 @@ impl Driver {
     async fn renew(&mut self, increment: Duration) {
         let lease = self.cell.with(|state| state.held.as_ref()?.lease.clone());
         let Some(lease) = lease else { return self.fetch().await };
-        let renewed = self.asked(|| self.provider.renew(&lease, increment)).await;
+        let limit = in_time(self.core.timeout, self.cell.with(|state| state.life.expires()));
+        let renewed = within(limit, || self.provider.renew(&lease, increment)).await;
         let now = SystemClock.now();
         match renewed {
             Ok(renewed) => {
@@ -174,11 +177,6 @@ impl Driver {
                 life.renewal_failed(now, error.kind(), error.retry_after(), fastrand::f64());
             }),
         }
-    }
-
-    /// The answer of the provider, if it comes in time.
-    async fn asked<'a, T>(&self, ask: impl FnOnce() -> Answer<'a, T>) -> Result<T, ProviderError> {
-        within(self.core.timeout, ask).await
     }
 
     fn failed(&self, action: &'static str, error: &ProviderError, change: impl FnOnce(&mut Life)) {
@@ -256,6 +254,13 @@ pub(super) async fn within<'a, T>(
         let limit = crate::duration::format(limit);
         Err(ProviderError::unavailable(format!("no answer within {limit}")))
     })
+}
+
+/// How long a renewal may take of what ends at `expires`: so long that there is time for another
+/// one, of a provider that answers in the end.
+pub(super) fn in_time(limit: Duration, expires: Option<Instant>) -> Duration {
+    let left = expires.map(|expires| expires.saturating_duration_since(SystemClock.now()));
+    left.map_or(limit, |left| limit.min((left / 2).max(REST)))
 }
 
 /// Waits until `at`; for ever without one.

@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::cell::{Cell, Held};
-use super::driver::{until, within};
+use super::driver::{in_time, until, within};
 use super::notes::Note;
 use super::version::Known;
 use crate::secret::life::{Life, Task};
@@ -59,7 +59,8 @@ pub(super) async fn retire(
                 _ => continue,
             },
         };
-        let renewed = within(core.timeout, || provider.renew(&lease, increment)).await;
+        let limit = in_time(core.timeout, life.expires());
+        let renewed = within(limit, || provider.renew(&lease, increment)).await;
         let now = SystemClock.now();
         match renewed {
             Ok(renewed) => life.renewed(now, renewed.ttl, renewed.renewable, fastrand::f64()),

@@ -148,7 +148,7 @@ impl Secrets {
     ) -> Result<Handle, SecretError> {
         let alive = self.alive(reference)?;
         let consumer: Arc<str> = consumer.into().into();
-        alive.cell.first(self.shared.core.start_timeout).await?;
+        alive.cell.first(&self.shared.core).await?;
         alive.cell.used_by(&consumer);
         let handle = Handle::new(alive, self.clone(), consumer, reference.clone());
         // A field that is not there is told now, not when it is needed.
@@ -161,7 +161,7 @@ impl Secrets {
         let core = &self.shared.core;
         let error = |kind, what: String| Err(SecretError::new(reference, kind, what));
         if *core.closing.borrow() {
-            return error(SecretErrorKind::Closed, "the service is ending".to_owned());
+            return Err(SecretError::closed(reference));
         }
         let Some(provider) = core.provider(reference.scheme()) else {
             let what = core.no_provider(reference.scheme());

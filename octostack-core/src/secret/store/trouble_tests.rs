@@ -210,6 +210,27 @@ async fn a_request_that_hangs_leaves_time_for_another_before_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_the_end_nobody_waits_for_what_will_not_come_and_is_told_why() {
+    let told = Told::new(|count| match count {
+        0 => Box::pin(ready(Err(ProviderError::unavailable("is down")))),
+        1 => give(leased(count, TTL)),
+        _ => Box::pin(ready(Err(ProviderError::unavailable("is down")))),
+    });
+    let secrets = told.builder(&Registry::new()).start_timeout(10 * TTL).build();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    let opening = tokio::spawn({
+        let secrets = secrets.clone();
+        async move { secrets.open("other", &"db://other".parse().unwrap()).await }
+    });
+    sleep(Duration::from_secs(1)).await;
+    secrets.close().await;
+    let opened = timeout(Duration::from_secs(1), opening).await.expect("it ends").unwrap();
+    assert_eq!(opened.unwrap_err().kind(), SecretErrorKind::Closed);
+    assert_eq!(handle.load().unwrap_err().kind(), SecretErrorKind::Closed);
+    assert_eq!(handle.refresh().await.unwrap_err().kind(), SecretErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_of_ages_is_shown_and_held() {
     for ttl in [Duration::from_secs(1 << 40), Duration::from_secs(1 << 61), Duration::MAX] {
         let told = Told::new(move |count| give(leased(count, ttl)));

@@ -104,6 +104,7 @@ impl SecretsBuilder {
                 core: core.clone(),
                 open: Mutex::new(BTreeMap::new()),
                 tasks: Mutex::new(JoinSet::new()),
+                ending: tokio::sync::Mutex::default(),
                 runtime: tokio::runtime::Handle::current(),
             }),
         };

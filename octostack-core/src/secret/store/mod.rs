@@ -108,7 +108,15 @@ struct Shared {
     open: Mutex<BTreeMap<SecretRef, Weak<Alive>>>,
     /// One for each secret and one for each provider; aborted when the last clone is dropped.
     tasks: Mutex<JoinSet<()>>,
+    /// What the end waits for. Whoever ends it first holds this.
+    ending: tokio::sync::Mutex<Ending>,
     runtime: tokio::runtime::Handle,
+}
+
+#[derive(Default)]
+struct Ending {
+    tasks: JoinSet<()>,
+    done: bool,
 }
 
 /// What the tasks need.
@@ -212,14 +220,25 @@ impl Secrets {
     }
 
     /// Ends: revokes what is still leased, in use or not, and logs out. Whoever asks for a secret
-    /// afterwards is refused. Takes at most about twice the [timeout](SecretsBuilder::timeout).
+    /// afterwards is refused. Takes as long as a request that is under way, one more for each lease,
+    /// all at once, and one for each provider: each at most the
+    /// [timeout](SecretsBuilder::timeout). Called again, it waits for the same end.
+    ///
+    /// Cancel safe: the next call goes on.
     pub async fn close(&self) {
         self.shared.core.closing.send_replace(true);
-        let mut tasks = std::mem::take(&mut *lock(&self.shared.tasks));
-        while tasks.join_next().await.is_some() {}
+        let mut ending = self.shared.ending.lock().await;
+        if ending.done {
+            return;
+        }
+        if ending.tasks.is_empty() {
+            ending.tasks = std::mem::take(&mut *lock(&self.shared.tasks));
+        }
+        while ending.tasks.join_next().await.is_some() {}
         for provider in &self.shared.core.providers {
             let _ = driver::within(self.shared.core.timeout, || provider.close()).await;
         }
+        ending.done = true;
         self.shared.core.anchor("audit_closed");
     }
 }

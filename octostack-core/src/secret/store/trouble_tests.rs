@@ -231,6 +231,38 @@ async fn at_the_end_nobody_waits_for_what_will_not_come_and_is_told_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_second_who_closes_waits_for_the_first_and_logs_out_no_more() {
+    struct Slow(Told);
+    impl SecretProvider for Slow {
+        fn scheme(&self) -> &'static str {
+            "db"
+        }
+        fn fetch<'a>(&'a self, reference: &'a SecretRef) -> Answer<'a, Fetched> {
+            self.0.fetch(reference)
+        }
+        fn revoke<'a>(&'a self, lease: &'a LeaseId) -> Answer<'a, ()> {
+            Box::pin(async move {
+                sleep(Duration::from_secs(1)).await;
+                assert_eq!(self.0.closed.load(Ordering::SeqCst), 0, "it is logged out");
+                self.0.revoke(lease).await
+            })
+        }
+        fn close(&self) -> Answer<'_, ()> {
+            self.0.close()
+        }
+    }
+    let told = Told::new(|count| give(leased(count, TTL)));
+    let builder = Secrets::builder("orders").registry(&Registry::new());
+    let secrets = builder.provider(Slow(told.clone())).build();
+    let _handle = secrets.open("pool", &reference()).await.unwrap();
+    // One that is given up in between.
+    assert!(timeout(Duration::from_millis(10), secrets.close()).await.is_err());
+    tokio::join!(secrets.close(), secrets.close());
+    assert_eq!(told.revoked(), ["lease-0"]);
+    assert_eq!(told.closed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_of_ages_is_shown_and_held() {
     for ttl in [Duration::from_secs(1 << 40), Duration::from_secs(1 << 61), Duration::MAX] {
         let told = Told::new(move |count| give(leased(count, ttl)));

@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -143,6 +144,7 @@ impl Driver {
         });
         self.cell.publish(number);
         if number > 1 {
+            self.core.replaced.fetch_add(1, Ordering::Relaxed);
             let message = match version {
                 Some(version) => format!("replaced by version {number} ({version})"),
                 None => format!("replaced by version {number}"),
@@ -231,7 +233,10 @@ impl Driver {
 
     /// Nobody uses the current version any more.
     fn give_up(&mut self) {
-        let last = self.cell.with(|state| Some((state.held.take()?, state.life.clone())));
+        let last = self.cell.with(|state| {
+            (state.failing, state.expired) = (None, false); // nobody minds any more
+            Some((state.held.take()?, state.life.clone()))
+        });
         if let Some((held, life)) = last {
             self.retire(held, life);
         }

@@ -89,6 +89,7 @@ use crate::{Clock, SystemClock};
 use cell::{Alive, Cell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -132,6 +133,8 @@ struct Core {
     /// What is on record.
     notes: notes::Notes,
     cells: Mutex<Vec<Weak<Cell>>>,
+    /// How often any secret was replaced.
+    replaced: AtomicU64,
 }
 
 impl Secrets {
@@ -256,6 +259,16 @@ impl Core {
 
     fn cells(&self) -> Vec<Arc<Cell>> {
         lock(&self.cells).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// All of a secret together, the one in use last: whoever holds an old version after nobody had
+    /// a handle keeps an earlier one.
+    fn by_source(&self) -> BTreeMap<SecretRef, Vec<Arc<Cell>>> {
+        let mut all = BTreeMap::<_, Vec<_>>::new();
+        for cell in self.cells() {
+            all.entry(cell.source.clone()).or_default().push(cell);
+        }
+        all
     }
 
     /// Waits until the end begins.

@@ -263,6 +263,52 @@ async fn the_second_who_closes_waits_for_the_first_and_logs_out_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_secret_that_is_opened_again_is_counted_once() {
+    struct Names(Vec<String>);
+    impl Sink for Names {
+        fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], _: f64) {
+            self.0.push(format!("{} {labels:?}", metric.name));
+        }
+    }
+    let told = Told::new(|count| give(leased(count, TTL)));
+    let registry = Registry::new();
+    let secrets = told.builder(&registry).build();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    handle.refresh().await.unwrap();
+    let generation = secrets.generation();
+    let _held = handle.load().unwrap();
+    drop(handle);
+    sleep(Duration::from_secs(1)).await;
+    let _handle = secrets.open("pool", &reference()).await.unwrap();
+
+    let mut names = Names(Vec::new());
+    registry.collect(&mut names);
+    let count = names.0.len();
+    names.0.sort_unstable();
+    names.0.dedup();
+    assert_eq!(names.0.len(), count, "a series is there twice");
+    assert!(secrets.generation() >= generation, "it counts up");
+    let status = secrets.status().to_string();
+    assert!(status.contains(r#""old_versions_in_use": 1"#), "{status}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_uses_any_more_is_not_missed() {
+    let told = Told::new(|count| match count {
+        0 => give(leased(count, TTL)),
+        _ => Box::pin(ready(Err(ProviderError::unavailable("is down")))),
+    });
+    let secrets = told.builder(&Registry::new()).build();
+    let handle = secrets.open("pool", &reference()).await.unwrap();
+    let _held = handle.load().unwrap();
+    handle.refresh().await.unwrap_err();
+    assert!(secrets.standing().is_err());
+    drop(handle);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(secrets.standing(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_of_ages_is_shown_and_held() {
     for ttl in [Duration::from_secs(1 << 40), Duration::from_secs(1 << 61), Duration::MAX] {
         let told = Told::new(move |count| give(leased(count, ttl)));

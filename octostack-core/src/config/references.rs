@@ -149,7 +149,16 @@ impl Follower<'_> {
         followed: &mut Followed,
     ) -> Result<Secret<String>, String> {
         match local::place(reference, self)? {
-            Place::Variable(name) => followed.variables.push(name),
+            Place::Variable(name) => {
+                let text = self.variables.get(&name).map_or("", |variable| &variable.value);
+                let schemes = self.source.map(SecretSource::schemes).unwrap_or_default();
+                if SecretRef::is_meant(text, &schemes) {
+                    return Err(format!(
+                        "the variable {name} holds a reference itself; write that in its place"
+                    ));
+                }
+                followed.variables.push(name);
+            }
             Place::Path(path) => {
                 let within = reference.field().filter(|_| self.is_dir(&path));
                 let path = within.map_or_else(|| path.clone(), |field| path.join(field));

@@ -52,6 +52,8 @@ pub(super) struct Life {
     /// Attempts in a row that failed.
     failures: u32,
     on_error: OnError,
+    /// Nobody may use it, though its provider lets it go on for a while.
+    given_up: bool,
 }
 
 impl Life {
@@ -70,13 +72,16 @@ impl Life {
             next: None,
             failures: 0,
             on_error,
+            given_up: false,
         };
         life.next = match lease {
             Some(lease) => {
                 let renewable = lease.renewable && lease.id.is_some();
                 life.within(now, lease.ttl, renewable, chance)
             }
-            None => look_again.and_then(|after| at(now, spread(after, chance), Task::Fetch)),
+            None => look_again.and_then(|after| {
+                at(now, spread(after, chance).max(SHORTEST_PAUSE), Task::Fetch)
+            }),
         };
         life
     }
@@ -92,7 +97,8 @@ impl Life {
         // A time for ever is no reason for work.
         self.expires?;
         let task = if renewable { Task::Renew(self.asked) } else { Task::Fetch };
-        at(now, spread(ttl.mul_f64(2.0 / 3.0), chance), task)
+        // What lasts for nothing is no reason to ask without a pause.
+        at(now, spread(ttl.mul_f64(2.0 / 3.0), chance).max(SHORTEST_PAUSE), task)
     }
 
     /// What is to be done, and when.
@@ -103,6 +109,11 @@ impl Life {
     /// From when on nobody may use it.
     pub(super) const fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+
+    /// Whether it is over for us before it is over at its provider, so that it is to be revoked.
+    pub(super) const fn given_up(&self) -> bool {
+        self.given_up
     }
 
     /// Attempts in a row that failed.
@@ -177,6 +188,8 @@ impl Life {
             OnError::Retain => false,
         };
         if drop {
+            let over = self.expires.is_some_and(|expires| expires <= now);
+            self.given_up |= !over && kind != ProviderErrorKind::Gone;
             self.expires = Some(self.expires.map_or(now, |expires| expires.min(now)));
         }
     }

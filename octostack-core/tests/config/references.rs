@@ -230,4 +230,84 @@ fn who_has_no_use_for_secrets_does_not_need_them() {
     assert_eq!(settings.plain.as_deref(), Some("x"));
     let wrong = Loader::new("T_").environment([("T_KEY", "vault://")]).unfollowed();
     assert!(wrong.load::<(), Settings>().unwrap_err().to_string().contains("no reference"));
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Access {
+    Basic { user: String, password: Secret<String> },
+    Bearer { token: Secret<String> },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+enum Outside {
+    Token(Secret<String>),
+    Pair { one: Secret<String> },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+struct Common {
+    shared: Secret<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+struct Shapes {
+    list: Vec<Secret<String>>,
+    map: std::collections::BTreeMap<String, Secret<String>>,
+    access: Access,
+    many: Vec<Access>,
+    outside: Outside,
+    other: Outside,
+    whole: Secret<Vec<String>>,
+    nested: Option<Option<Box<Common>>>,
+    tuple: (String, Secret<String>),
+    untagged: Untagged,
+    #[serde(flatten)]
+    common: Common,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u16),
+    Text(Secret<String>),
+}
+
+#[test]
+fn a_reference_is_followed_wherever_a_secret_may_be() {
+    let text = "list = ['env://A', 'env://B']\nmap = { x = 'env://A' }\nshared = 'env://B'\n\
+                access = { kind = 'basic', user = 'env://A', password = 'env://A' }\n\
+                many = [{ kind = 'bearer', token = 'env://B' }]\n\
+                outside = { Token = 'env://A' }\nother = { Pair = { one = 'env://B' } }\n\
+                whole = ['env://A']\nnested = { shared = 'env://B' }\n\
+                tuple = ['env://A', 'env://A']\nuntagged = 'env://A'";
+    let from = loader("shapes", text).environment([("A", "of-a"), ("B", "of-b")]);
+    let loaded = from.load::<Framework, Shapes>();
+    let settings = loaded.unwrap().settings;
+    let list: Vec<_> = settings.list.iter().map(Secret::expose).collect();
+    assert_eq!(list, ["of-a", "of-b"]);
+    assert_eq!(settings.map["x"].expose(), "of-a");
+    let Access::Basic { user, password } = &settings.access else { panic!("{settings:?}") };
+    assert_eq!((user.as_str(), password.expose().as_str()), ("env://A", "of-a"));
+    let Access::Bearer { token } = &settings.many[0] else { panic!("{settings:?}") };
+    assert_eq!(token.expose(), "of-b");
+    let Outside::Token(token) = &settings.outside else { panic!("{settings:?}") };
+    assert_eq!(token.expose(), "of-a");
+    let Outside::Pair { one } = &settings.other else { panic!("{settings:?}") };
+    assert_eq!(one.expose(), "of-b");
+    assert_eq!(settings.whole.expose(), &["of-a".to_owned()]);
+    assert_eq!(settings.nested.flatten().unwrap().shared.expose(), "of-b");
+    assert_eq!((settings.tuple.0.as_str(), settings.tuple.1.expose().as_str()), ("env://A", "of-a"));
+    let Untagged::Text(text) = &settings.untagged else { panic!() };
+    assert_eq!(text.expose(), "of-a");
+    assert_eq!(settings.common.shared.expose(), "of-b");
+}
+
+#[test]
+fn a_variable_with_a_reference_in_it_is_not_taken_for_the_secret() {
+    let text = "key = 'env://HERE'\npin = 'env://T_PIN'";
+    for there in ["vault://kv/orders#key", "file:///run/secrets/key", "env://HERE"] {
+        let from = loader("twice", text).environment([("HERE", there), ("T_PIN", "4711")]);
+        let errors = from.load::<Framework, Settings>().unwrap_err().to_string();
+        assert!(errors.contains("key: env://HERE: the variable HERE holds a reference"), "{errors}");
+    }
 }

@@ -5,6 +5,8 @@ use deadpool_postgres::ClientWrapper;
 use octostack_core::secret::{Handle, SecretError, Version};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, NoTls};
 
@@ -21,11 +23,15 @@ pub fn pool(server: Config, credentials: Handle, size: usize) -> Pool<Rotating> 
             // Idle connections would hold the old credentials for as long as nobody needs them.
             pool.retain(|connection, _| connection.credentials.is_current());
             drop(pool);
-            credentials.changed(number).await;
+            // Looks now and then whether the pool is there: a handle keeps the credentials alive.
+            let _ = timeout(LOOK, credentials.changed(number)).await;
         }
     });
     pool
 }
+
+/// How long the credentials outlive the pool.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Makes connections, each with the credentials of its time.
 #[derive(Debug)]

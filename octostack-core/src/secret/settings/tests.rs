@@ -277,3 +277,14 @@ async fn they_are_kept_fresh_while_all_threads_of_the_service_are_blocked() {
     }
     service.secrets.close().await;
 }
+
+#[test]
+fn the_book_has_the_default_of_what_becomes_of_a_secret() {
+    let book = include_str!("../../../../docs/secrets.md");
+    let default = serde_json::to_value(SecretsConfig::default().on_error).unwrap();
+    let default = default.as_str().unwrap();
+    for line in [format!("| `secrets.on_error` | `{default}` |"), format!("`{default}` (default) |")]
+    {
+        assert!(book.contains(&line), "{line}");
+    }
+}

@@ -8,6 +8,7 @@ use crate::secret::life::OnError;
 use crate::secret::provider::SecretProvider;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -98,12 +99,14 @@ impl SecretsBuilder {
             closing: watch::Sender::new(false),
             notes: Notes(self.audit),
             cells: Mutex::default(),
+            replaced: AtomicU64::default(),
         });
         let secrets = Secrets {
             shared: Arc::new(Shared {
                 core: core.clone(),
                 open: Mutex::new(BTreeMap::new()),
                 tasks: Mutex::new(JoinSet::new()),
+                ending: tokio::sync::Mutex::default(),
                 runtime: tokio::runtime::Handle::current(),
             }),
         };

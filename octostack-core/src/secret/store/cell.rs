@@ -1,15 +1,17 @@
 //! The one place where a secret is kept fresh, and what those who use it see of that.
 
+use super::driver::until;
 use super::error::SecretError;
 use super::version::{Known, Version};
 use super::{Core, SecretRef};
 use crate::secret::life::{Life, OnError, Task};
 use crate::secret::provider::{LeaseId, ProviderError, ProviderErrorKind};
 use crate::sync::lock;
+use crate::{Clock, SystemClock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 use tokio::sync::{Notify, oneshot, watch};
 
 /// What each handle holds; the secret is given up when the last one has gone.
@@ -104,6 +106,11 @@ impl Cell {
         self.with(|state| state.held.as_ref().map(|held| held.version.clone()))
     }
 
+    /// Whether the version of now is of this lease.
+    pub(super) fn is_of(&self, lease: &LeaseId) -> bool {
+        self.with(|state| state.held.as_ref().is_some_and(|held| held.lease.as_ref() == Some(lease)))
+    }
+
     pub(super) fn numbers(&self) -> watch::Receiver<u64> {
         self.numbers.subscribe()
     }
@@ -159,8 +166,9 @@ impl Cell {
         }
     }
 
-    /// Waits for the first version, for as long as it may come within `limit`.
-    pub(super) async fn first(&self, limit: Duration) -> Result<(), SecretError> {
+    /// Waits for the first version, for as long as it may come within the start timeout.
+    pub(super) async fn first(&self, core: &Core) -> Result<(), SecretError> {
+        let limit = core.start_timeout;
         let mut attempts = self.attempts.subscribe();
         let there = || self.number() > 0;
         if there() {
@@ -171,12 +179,13 @@ impl Cell {
             let Some(again) = self.want(Some(0)) else { return Ok(()) };
             attempts = again;
         }
-        let deadline = tokio::time::Instant::now().checked_add(limit);
+        let deadline = SystemClock.now().checked_add(limit);
         loop {
-            let changed = attempts.changed();
-            let in_time = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, changed).await.is_ok(),
-                None => changed.await.is_ok(),
+            let in_time = tokio::select! {
+                biased;
+                changed = attempts.changed() => changed.is_ok(),
+                () = core.closed() => return Err(SecretError::closed(&self.source)),
+                () = until(deadline) => false,
             };
             if there() {
                 return Ok(());
@@ -203,10 +212,7 @@ impl Cell {
                     None => Ok(()),
                 }
             }
-            () = core.closed() => {
-                let error = ProviderError::unavailable("the service is ending");
-                Err(SecretError::of(&self.source, &error))
-            }
+            () = core.closed() => Err(SecretError::closed(&self.source)),
         }
     }
 

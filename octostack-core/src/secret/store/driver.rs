@@ -7,8 +7,12 @@ use super::{Core, retire};
 use crate::secret::life::{Life, Task};
 use crate::secret::provider::{Answer, Fetched, ProviderError, SecretProvider};
 use crate::{Clock, SystemClock};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -83,7 +87,9 @@ impl Driver {
     }
 
     async fn fetch(&mut self) {
-        let fetched = self.asked(self.provider.fetch(&self.cell.source)).await;
+        let fetch = || self.provider.fetch(&self.cell.source);
+        // Not cut as early as a renewal: what it is granted then would be known to nobody.
+        let fetched = within(self.core.timeout, fetch).await;
         let now = SystemClock.now();
         self.last_fetch = Some(now);
         match fetched {
@@ -107,8 +113,7 @@ impl Driver {
         let lease = lease.and_then(|lease| lease.id);
         let same = |held: &Held| {
             // Another lease is another secret, even if it looks the same.
-            lease.is_none()
-                && held.lease.is_none()
+            lease == held.lease
                 && *held.version.payload() == payload
                 && held.version.provider_version() == version.as_deref()
         };
@@ -139,6 +144,7 @@ impl Driver {
         });
         self.cell.publish(number);
         if number > 1 {
+            self.core.replaced.fetch_add(1, Ordering::Relaxed);
             let message = match version {
                 Some(version) => format!("replaced by version {number} ({version})"),
                 None => format!("replaced by version {number}"),
@@ -146,7 +152,9 @@ impl Driver {
             self.core.emit("secret_rotated", &self.cell.source, message);
         }
         self.recovered(recovered);
-        if let Some((old, life)) = old {
+        if let Some((mut old, life)) = old {
+            // A cache in between gives one lease twice; it is that of the new version now.
+            old.lease = old.lease.filter(|lease| !self.cell.is_of(lease));
             self.retire(old, life);
         }
     }
@@ -154,7 +162,8 @@ impl Driver {
     async fn renew(&mut self, increment: Duration) {
         let lease = self.cell.with(|state| state.held.as_ref()?.lease.clone());
         let Some(lease) = lease else { return self.fetch().await };
-        let renewed = self.asked(self.provider.renew(&lease, increment)).await;
+        let limit = in_time(self.core.timeout, self.cell.with(|state| state.life.expires()));
+        let renewed = within(limit, || self.provider.renew(&lease, increment)).await;
         let now = SystemClock.now();
         match renewed {
             Ok(renewed) => {
@@ -170,11 +179,6 @@ impl Driver {
                 life.renewal_failed(now, error.kind(), error.retry_after(), fastrand::f64());
             }),
         }
-    }
-
-    /// The answer of the provider, if it comes in time.
-    async fn asked<T>(&self, answer: Answer<'_, T>) -> Result<T, ProviderError> {
-        within(self.core.timeout, answer).await
     }
 
     fn failed(&self, action: &'static str, error: &ProviderError, change: impl FnOnce(&mut Life)) {
@@ -201,20 +205,23 @@ impl Driver {
     }
 
     /// The current version is over and there is no other.
-    fn expire(&self) {
+    fn expire(&mut self) {
         let why = self.cell.why_expired();
         // Nobody is to hold on to it: what is left of it goes with its holders.
-        let known = self.cell.with(|state| {
+        let ended = self.cell.with(|state| {
             state.expired = true;
             state.count("expired");
-            state.held.take().map(|held| held.known)
+            Some((state.held.take()?, state.life.clone()))
         });
-        let Some(known) = known else { return };
+        let Some((held, life)) = ended else { return };
         let note = Note::new("expire", &self.cell.source)
-            .version(known.number, known.provider_version.as_deref())
+            .version(held.known.number, held.known.provider_version.as_deref())
             .over(&why);
         self.core.notes.note(&note);
         self.core.emit("secret_expired", &self.cell.source, why);
+        if life.given_up() {
+            self.retire(held, life);
+        }
     }
 
     fn retire(&mut self, old: Held, life: Life) {
@@ -226,19 +233,39 @@ impl Driver {
 
     /// Nobody uses the current version any more.
     fn give_up(&mut self) {
-        let last = self.cell.with(|state| Some((state.held.take()?, state.life.clone())));
+        let last = self.cell.with(|state| {
+            (state.failing, state.expired) = (None, false); // nobody minds any more
+            Some((state.held.take()?, state.life.clone()))
+        });
         if let Some((held, life)) = last {
             self.retire(held, life);
         }
     }
 }
 
-/// The answer of a provider, if it comes within `limit`.
-pub(super) async fn within<T>(limit: Duration, answer: Answer<'_, T>) -> Result<T, ProviderError> {
+/// The answer of a provider, if it comes within `limit`. A panic of one is no answer, and no end of
+/// all that is done for the secret.
+pub(super) async fn within<'a, T>(
+    limit: Duration,
+    ask: impl FnOnce() -> Answer<'a, T>,
+) -> Result<T, ProviderError> {
+    let panicked = |_| ProviderError::unavailable("the provider panicked");
+    let mut answer = catch_unwind(AssertUnwindSafe(ask)).map_err(panicked)?;
+    let answer = poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
+        polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
+    });
     tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
         let limit = crate::duration::format(limit);
         Err(ProviderError::unavailable(format!("no answer within {limit}")))
     })
+}
+
+/// How long a renewal may take of what ends at `expires`: so long that there is time for another
+/// one, of a provider that answers in the end.
+pub(super) fn in_time(limit: Duration, expires: Option<Instant>) -> Duration {
+    let left = expires.map(|expires| expires.saturating_duration_since(SystemClock.now()));
+    left.map_or(limit, |left| limit.min((left / 2).max(REST)))
 }
 
 /// Waits until `at`; for ever without one.

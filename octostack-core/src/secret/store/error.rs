@@ -47,6 +47,10 @@ impl SecretError {
         Self::new(reference, error.kind().into(), error.message())
     }
 
+    pub(super) fn closed(reference: &SecretRef) -> Self {
+        Self::new(reference, SecretErrorKind::Closed, "the service is ending")
+    }
+
     /// The reference that was followed.
     pub const fn reference(&self) -> &SecretRef {
         &self.reference

@@ -147,6 +147,9 @@ impl Handle {
     }
 
     fn expired(&self) -> SecretError {
+        if *self.secrets.shared.core.closing.borrow() {
+            return SecretError::closed(&self.reference);
+        }
         let what = self.alive.cell.why_expired();
         let number = self.alive.cell.number();
         if self.refused.swap(number, Ordering::AcqRel) != number {

@@ -69,6 +69,9 @@ mod retire;
 mod status;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "trouble_tests.rs"]
+mod trouble;
 mod version;
 
 pub use builder::SecretsBuilder;
@@ -86,6 +89,7 @@ use crate::{Clock, SystemClock};
 use cell::{Alive, Cell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -105,7 +109,15 @@ struct Shared {
     open: Mutex<BTreeMap<SecretRef, Weak<Alive>>>,
     /// One for each secret and one for each provider; aborted when the last clone is dropped.
     tasks: Mutex<JoinSet<()>>,
+    /// What the end waits for. Whoever ends it first holds this.
+    ending: tokio::sync::Mutex<Ending>,
     runtime: tokio::runtime::Handle,
+}
+
+#[derive(Default)]
+struct Ending {
+    tasks: JoinSet<()>,
+    done: bool,
 }
 
 /// What the tasks need.
@@ -121,6 +133,8 @@ struct Core {
     /// What is on record.
     notes: notes::Notes,
     cells: Mutex<Vec<Weak<Cell>>>,
+    /// How often any secret was replaced.
+    replaced: AtomicU64,
 }
 
 impl Secrets {
@@ -145,7 +159,7 @@ impl Secrets {
     ) -> Result<Handle, SecretError> {
         let alive = self.alive(reference)?;
         let consumer: Arc<str> = consumer.into().into();
-        alive.cell.first(self.shared.core.start_timeout).await?;
+        alive.cell.first(&self.shared.core).await?;
         alive.cell.used_by(&consumer);
         let handle = Handle::new(alive, self.clone(), consumer, reference.clone());
         // A field that is not there is told now, not when it is needed.
@@ -158,7 +172,7 @@ impl Secrets {
         let core = &self.shared.core;
         let error = |kind, what: String| Err(SecretError::new(reference, kind, what));
         if *core.closing.borrow() {
-            return error(SecretErrorKind::Closed, "the service is ending".to_owned());
+            return Err(SecretError::closed(reference));
         }
         let Some(provider) = core.provider(reference.scheme()) else {
             let what = core.no_provider(reference.scheme());
@@ -209,14 +223,25 @@ impl Secrets {
     }
 
     /// Ends: revokes what is still leased, in use or not, and logs out. Whoever asks for a secret
-    /// afterwards is refused. Takes at most about twice the [timeout](SecretsBuilder::timeout).
+    /// afterwards is refused. Takes as long as a request that is under way, one more for each lease,
+    /// all at once, and one for each provider: each at most the
+    /// [timeout](SecretsBuilder::timeout). Called again, it waits for the same end.
+    ///
+    /// Cancel safe: the next call goes on.
     pub async fn close(&self) {
         self.shared.core.closing.send_replace(true);
-        let mut tasks = std::mem::take(&mut *lock(&self.shared.tasks));
-        while tasks.join_next().await.is_some() {}
-        for provider in &self.shared.core.providers {
-            let _ = tokio::time::timeout(self.shared.core.timeout, provider.close()).await;
+        let mut ending = self.shared.ending.lock().await;
+        if ending.done {
+            return;
         }
+        if ending.tasks.is_empty() {
+            ending.tasks = std::mem::take(&mut *lock(&self.shared.tasks));
+        }
+        while ending.tasks.join_next().await.is_some() {}
+        for provider in &self.shared.core.providers {
+            let _ = driver::within(self.shared.core.timeout, || provider.close()).await;
+        }
+        ending.done = true;
         self.shared.core.anchor("audit_closed");
     }
 }
@@ -234,6 +259,16 @@ impl Core {
 
     fn cells(&self) -> Vec<Arc<Cell>> {
         lock(&self.cells).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// All of a secret together, the one in use last: whoever holds an old version after nobody had
+    /// a handle keeps an earlier one.
+    fn by_source(&self) -> BTreeMap<SecretRef, Vec<Arc<Cell>>> {
+        let mut all = BTreeMap::<_, Vec<_>>::new();
+        for cell in self.cells() {
+            all.entry(cell.source.clone()).or_default().push(cell);
+        }
+        all
     }
 
     /// Waits until the end begins.

@@ -2,8 +2,9 @@
 
 use super::Core;
 use super::cell::{Cell, Held};
-use super::driver::{until, within};
+use super::driver::{in_time, until, within};
 use super::notes::Note;
+use super::version::Known;
 use crate::secret::life::{Life, Task};
 use crate::secret::provider::{LeaseId, ProviderErrorKind, SecretProvider};
 use crate::{Clock, SystemClock};
@@ -18,7 +19,8 @@ const ATTEMPTS: u32 = 3;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until nobody holds the version, or its time is over; keeps its lease alive meanwhile.
+/// Waits until nobody holds the version, or its time is over; keeps its lease alive meanwhile. One
+/// that was given up before its time is waited for, and revoked, all the same.
 pub(super) async fn retire(
     core: Arc<Core>,
     cell: Arc<Cell>,
@@ -37,19 +39,28 @@ pub(super) async fn retire(
     cell.with(|state| state.retired += 1);
     life.retire();
     let mut closed = pin!(core.closed());
-    let in_time = loop {
+    let mut told = false;
+    let ended = loop {
         let next = life.next();
         let increment = tokio::select! {
             biased;
-            _ = &mut dropped => break true,
-            () = &mut closed => break true,
-            () = until(life.expires()) => break false,
+            _ = &mut dropped => break false,
+            () = &mut closed => break false,
+            () = until(life.expires()), if !told => {
+                told = true;
+                tell_in_use(&core, &cell, &known);
+                if life.given_up() {
+                    continue;
+                }
+                break true;
+            }
             () = until(next.map(|(at, _)| at)) => match next {
                 Some((_, Task::Renew(increment))) => increment,
                 _ => continue,
             },
         };
-        let renewed = within(core.timeout, provider.renew(&lease, increment)).await;
+        let limit = in_time(core.timeout, life.expires());
+        let renewed = within(limit, || provider.renew(&lease, increment)).await;
         let now = SystemClock.now();
         match renewed {
             Ok(renewed) => life.renewed(now, renewed.ttl, renewed.renewable, fastrand::f64()),
@@ -61,16 +72,21 @@ pub(super) async fn retire(
         *crate::sync::lock(&known.expires) = life.expires();
         life.retire();
     };
-    let version = (known.number, known.provider_version.as_deref());
-    if in_time {
+    if !ended && !cell.is_of(&lease) {
+        let version = (known.number, known.provider_version.as_deref());
         revoke(&core, &cell, &*provider, &lease, version).await;
-    } else {
-        let what = format!("version {} has ended while somebody uses it still", known.number);
-        let note = Note::new("expire", &cell.source).version(version.0, version.1).over(&what);
-        core.notes.note(&note);
-        core.emit("secret_expired_in_use", &cell.source, what);
     }
     cell.with(|state| state.retired -= 1);
+}
+
+/// Tells that it is over while somebody holds it.
+fn tell_in_use(core: &Core, cell: &Cell, known: &Known) {
+    let what = format!("version {} has ended while somebody uses it still", known.number);
+    let note = Note::new("expire", &cell.source)
+        .version(known.number, known.provider_version.as_deref())
+        .over(&what);
+    core.notes.note(&note);
+    core.emit("secret_expired_in_use", &cell.source, what);
 }
 
 async fn revoke(
@@ -83,7 +99,7 @@ async fn revoke(
     let note =
         || Note::new("revoke", &cell.source).version(version.0, version.1).lease(Some(lease));
     for attempt in 1..=ATTEMPTS {
-        let error = match within(core.timeout, provider.revoke(lease)).await {
+        let error = match within(core.timeout, || provider.revoke(lease)).await {
             Ok(()) => return core.notes.note(&note()),
             // It is what was wanted.
             Err(error) if error.kind() == ProviderErrorKind::Gone => {

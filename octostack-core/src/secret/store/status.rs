@@ -8,6 +8,7 @@ use crate::secret::life::Task;
 use crate::time::rfc3339;
 use crate::{Clock, SystemClock};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 static EXPIRY: Metric = Metric::gauge(
@@ -35,8 +36,7 @@ pub(super) fn register(registry: &Registry, core: &Arc<Core>) {
 
 impl Core {
     pub(super) fn generation(&self) -> u64 {
-        let replaced = self.cells().iter().map(|cell| cell.number().saturating_sub(1)).sum::<u64>();
-        replaced + 1
+        self.replaced.load(Ordering::Relaxed) + 1
     }
 
     pub(super) fn reason(&self) -> Option<String> {
@@ -53,6 +53,11 @@ impl Core {
     }
 }
 
+/// Old versions that somebody holds still.
+fn retired(cells: &[Arc<Cell>]) -> usize {
+    cells.iter().map(|cell| cell.with(|state| state.retired)).sum()
+}
+
 impl Inspect for Core {
     fn name(&self) -> &'static str {
         "secrets"
@@ -63,9 +68,12 @@ impl Inspect for Core {
     }
 
     fn status(&self) -> Value {
-        let secrets = self.cells().into_iter().map(|cell| {
+        let secrets = self.by_source().into_iter().filter_map(|(source, cells)| {
+            let retired = retired(&cells);
+            let cell = cells.last()?;
             let number = cell.number();
-            (cell.source.as_str().to_owned(), cell.with(|state| state.status(number)))
+            let status = cell.with(|state| state.status(number, retired));
+            Some((source.as_str().to_owned(), status))
         });
         let providers = self.providers.iter();
         let providers = providers.map(|it| (it.scheme().to_owned(), it.status()));
@@ -82,14 +90,15 @@ impl Inspect for Core {
             sink.sample(&AUDITED, &[("result", "written")], lines as f64);
             sink.sample(&AUDITED, &[("result", "failed")], failures as f64);
         }
-        for cell in self.cells() {
-            let secret = ("secret", cell.source.as_str());
+        for (source, cells) in self.by_source() {
+            let Some(cell) = cells.last() else { continue };
+            let secret = ("secret", source.as_str());
             sink.sample(&VERSION, &[secret], cell.number() as f64);
-            let (expires, counts, retired) = cell.with(|state| {
+            sink.sample(&RETIRED, &[secret], retired(&cells) as f64);
+            let (expires, counts) = cell.with(|state| {
                 let expires = state.life.expires().filter(|_| state.held.is_some());
-                (expires, state.counts.clone(), state.retired)
+                (expires, state.counts.clone())
             });
-            sink.sample(&RETIRED, &[secret], retired as f64);
             if let Some(expires) = expires {
                 let since = wall(expires).duration_since(SystemTime::UNIX_EPOCH);
                 sink.sample(&EXPIRY, &[secret], since.unwrap_or_default().as_secs_f64());
@@ -118,7 +127,7 @@ impl State {
         }
     }
 
-    fn status(&self, number: u64) -> Value {
+    fn status(&self, number: u64, retired: usize) -> Value {
         let held = self.held.as_ref();
         let provider_version = held.and_then(|held| held.version.provider_version());
         let expires = self.life.expires().filter(|_| held.is_some());
@@ -140,7 +149,7 @@ impl State {
             ("failures", u64::from(self.life.failures()).into()),
             ("failing_since", failing.map(|failing| rfc3339(failing.since)).into()),
             ("last_error", failing.map(|failing| failing.error.message().to_owned()).into()),
-            ("old_versions_in_use", self.retired.into()),
+            ("old_versions_in_use", retired.into()),
             (
                 "used_by",
                 Value::List(self.consumers.iter().map(|name| name.to_string().into()).collect()),

@@ -118,8 +118,10 @@ impl Log {
         let (text, link) = line::write(record, &self.writer, self.head, SystemTime::now());
         if let Err(error) = self.put(text.as_bytes()) {
             // Whatever of it is there must not stand before the next line. If that fails now, it is
-            // tried again then.
-            self.dirty &= self.file.set_len(self.length).is_err();
+            // tried again then. What somebody else did to the file stays as it is.
+            if self.dirty {
+                self.dirty = self.file.set_len(self.length).is_err();
+            }
             return Err(AuditError::io(&self.path, "write it", &error));
         }
         self.length += text.len() as u64;

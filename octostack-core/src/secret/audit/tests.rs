@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-struct Dir(PathBuf);
+pub(super) struct Dir(pub(super) PathBuf);
 
 impl Dir {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let dir =
             std::env::temp_dir().join(format!("octostack-audit-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
@@ -17,27 +17,27 @@ impl Dir {
         Self(dir)
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.0.join("audit.jsonl")
     }
 
-    fn config(&self) -> AuditConfig {
+    pub(super) fn config(&self) -> AuditConfig {
         AuditConfig::new(self.file())
     }
 
-    fn open(&self) -> Audit {
+    pub(super) fn open(&self) -> Audit {
         Audit::open(&self.config(), "orders", "orders-1").unwrap()
     }
 
-    fn verify(&self) -> Result<Verified, String> {
+    pub(super) fn verify(&self) -> Result<Verified, String> {
         verify(&self.file(), None).map_err(|tampered| tampered.to_string())
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         fs::read_to_string(self.file()).unwrap()
     }
 
-    fn write(&self, text: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, text: impl AsRef<[u8]>) {
         fs::write(self.file(), text).unwrap();
     }
 }
@@ -48,12 +48,12 @@ impl Drop for Dir {
     }
 }
 
-fn read(consumer: &str) -> Record<'_> {
+pub(super) fn read(consumer: &str) -> Record<'_> {
     Record::new("read").reference("vault://kv/orders#password").consumer(consumer)
 }
 
 /// A log that was opened and has these many accesses.
-fn written(dir: &Dir, accesses: usize) -> Audit {
+pub(super) fn written(dir: &Dir, accesses: usize) -> Audit {
     let audit = dir.open();
     for number in 0..accesses {
         audit.record(&read(&format!("pool-{number}")).version(7, Some("v7"))).unwrap();

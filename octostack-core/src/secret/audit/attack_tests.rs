@@ -4,6 +4,71 @@ use super::tests::{Dir, read, written};
 use super::*;
 use std::fs;
 
+/// The lines of the log, each with its end.
+fn lines(dir: &Dir) -> Vec<String> {
+    dir.text().lines().map(|line| format!("{line}\n")).collect()
+}
+
+/// Lines that say something else, with hashes that fit: from the line at `from` on.
+fn forged(lines: &[String], from: usize, what: (&str, &str)) -> Vec<String> {
+    let mut forged = lines[..from].to_vec();
+    let mut before = None;
+    for line in &lines[from..] {
+        let (body, _) = line.rsplit_once(",\"hash\":\"").unwrap();
+        let mut body = body.replace(what.0, what.1);
+        if let Some(hash) = before {
+            let (start, _) = body.rsplit_once(",\"prev\":\"").unwrap();
+            body = format!("{start},\"prev\":\"{hash}\"");
+        }
+        let hash = line::Hash::of(body.as_bytes());
+        forged.push(format!("{body},\"hash\":\"{hash}\"}}\n"));
+        before = Some(hash);
+    }
+    forged
+}
+
+#[test]
+fn a_start_does_not_go_on_with_lines_that_the_head_does_not_know() {
+    for more in 0..3 {
+        let dir = Dir::new(&format!("forged-{more}"));
+        drop(written(&dir, 4));
+        let good = lines(&dir);
+        // The head stays as it is; what it knows is changed, and lines may be put after it.
+        let mut bad = forged(&good, 3, ("pool-", "pond-"));
+        let other = Dir::new("forged-other");
+        drop(written(&other, 4 + more));
+        if more > 0 {
+            bad = lines(&other);
+        }
+        dir.write(bad.concat());
+        assert!(dir.verify().is_err(), "{more}");
+        let error = Audit::open(&dir.config(), "orders", "1").unwrap_err().to_string();
+        assert!(error.contains("line 5 is another one"), "{more}: {error}");
+        assert_eq!(dir.text(), bad.concat(), "it is as it was found");
+        let config = dir.config().with_mode(AuditMode::BestEffort);
+        Audit::open(&config, "orders", "1").unwrap().record(&read("pool")).unwrap();
+        assert!(dir.text().contains("line 5 is another one"));
+        assert!(dir.verify().is_err(), "{more}: for ever");
+    }
+}
+
+#[test]
+fn a_log_whose_head_is_gone_is_not_gone_on_with() {
+    let dir = Dir::new("headless");
+    drop(written(&dir, 4));
+    let cut = lines(&dir)[..3].concat();
+    dir.write(&cut);
+    fs::remove_file(dir.0.join("audit.jsonl.head")).unwrap();
+    let error = Audit::open(&dir.config(), "orders", "1").unwrap_err().to_string();
+    assert!(error.contains("audit.jsonl.head is gone"), "{error}");
+    assert_eq!(dir.text(), cut, "it is as it was found");
+    let config = dir.config().with_mode(AuditMode::BestEffort);
+    Audit::open(&config, "orders", "1").unwrap().record(&read("pool")).unwrap();
+    assert!(dir.text().contains("audit.jsonl.head is gone"));
+    let notes = dir.verify().unwrap().notes;
+    assert!(notes[0].contains("line 4 says that lines before it may be gone"), "{notes:?}");
+}
+
 #[test]
 fn what_others_did_to_the_file_is_left_as_it_is() {
     let dir = Dir::new("left");

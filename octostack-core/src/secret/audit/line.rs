@@ -152,6 +152,7 @@ pub(super) struct Read {
     pub(super) prev: Hash,
     pub(super) ts: String,
     pub(super) action: String,
+    pub(super) outcome: String,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +161,7 @@ struct Told {
     seq: u64,
     ts: String,
     action: String,
+    outcome: String,
     prev: String,
 }
 
@@ -179,5 +181,6 @@ pub(super) fn read(line: &[u8]) -> Result<Read, &'static str> {
     }
     let prev = Hash::parse(&told.prev).ok_or("it does not have the hash of the line before")?;
     let place = Link { seq: told.seq, hash };
-    Ok(Read { link: place, prev, ts: told.ts, action: told.action })
+    let Told { ts, action, outcome, .. } = told;
+    Ok(Read { link: place, prev, ts, action, outcome })
 }

@@ -151,6 +151,10 @@ impl Reader {
                 "it is another line than the one that is known of: all was rewritten".into()
             );
         }
+        if line.action == "recover" && line.outcome == "lost" {
+            let what = "says that lines before it may be gone";
+            self.notes.push(format!("line {} {what}", line.link.seq));
+        }
         self.last = Some(line.link);
         self.lines += 1;
         let from = self.from_to.take().map_or_else(|| line.ts.clone(), |(from, _)| from);

@@ -70,6 +70,28 @@ fn a_log_whose_head_is_gone_is_not_gone_on_with() {
 }
 
 #[test]
+fn an_anchor_that_is_not_among_the_lines_is_no_proof() {
+    let dir = Dir::new("before");
+    let audit = written(&dir, 4);
+    let anchor = |line: usize| -> Anchor {
+        let text = lines(&dir)[line - 1].clone();
+        let hash = text.rsplit_once(",\"hash\":\"").unwrap().1.trim_end_matches("\"}\n").to_owned();
+        format!("{line}:{hash}").parse().unwrap()
+    };
+    let (early, last) = (anchor(2), anchor(5));
+    let wrong: Anchor = format!("5:{}", "ab".repeat(32)).parse().unwrap();
+    fs::remove_file(dir.file()).unwrap();
+    audit.record(&read("pool")).unwrap();
+    drop(audit);
+    assert!(dir.verify().unwrap().notes[0].contains("in files that are not here"));
+    let said = |anchor| verify(&dir.file(), Some(anchor)).map_err(|it| it.to_string());
+    assert!(said(last).is_ok(), "the first line here holds its hash");
+    let what = said(early).unwrap_err();
+    assert!(what.contains("line 2 is not among them"), "{what}");
+    assert!(said(wrong).unwrap_err().contains("all was rewritten"));
+}
+
+#[test]
 fn what_others_did_to_the_file_is_left_as_it_is() {
     let dir = Dir::new("left");
     let audit = written(&dir, 2);

@@ -64,6 +64,7 @@ pub fn verify(path: &Path, anchor: Option<Anchor>) -> Result<Verified, Tampered>
         files.push(path.to_owned());
     }
     let mut reader = Reader {
+        begin: 0,
         last: None,
         lines: 0,
         from_to: None,
@@ -89,6 +90,8 @@ pub fn verify(path: &Path, anchor: Option<Anchor>) -> Result<Verified, Tampered>
 }
 
 struct Reader {
+    /// The first line whose hash is told here.
+    begin: u64,
     last: Option<Link>,
     lines: u64,
     from_to: Option<(String, String)>,
@@ -127,7 +130,10 @@ impl Reader {
             None if first && line.action == "continue" => {
                 let before = line.link.seq - 1;
                 self.notes.push(format!("lines 1 to {before} are in files that are not here"));
-                Link { seq: before, hash: line.prev }
+                self.begin = before;
+                let last = Link { seq: before, hash: line.prev };
+                self.compare(last)?;
+                last
             }
             None => {
                 return Err(format!(
@@ -145,12 +151,7 @@ impl Reader {
             let what = "it does not follow the line before: that one was changed or exchanged";
             return Err(what.to_owned());
         }
-        let differs = |known: &&Link| known.seq == line.link.seq && known.hash != line.link.hash;
-        if self.anchors.iter().any(|known| differs(&known)) {
-            return Err(
-                "it is another line than the one that is known of: all was rewritten".into()
-            );
-        }
+        self.compare(line.link)?;
         if line.action == "recover" && line.outcome == "lost" {
             let what = "says that lines before it may be gone";
             self.notes.push(format!("line {} {what}", line.link.seq));
@@ -159,6 +160,15 @@ impl Reader {
         self.lines += 1;
         let from = self.from_to.take().map_or_else(|| line.ts.clone(), |(from, _)| from);
         self.from_to = Some((from, line.ts));
+        Ok(())
+    }
+
+    /// Whether `link` is what is known of it.
+    fn compare(&self, link: Link) -> Result<(), String> {
+        if self.anchors.iter().any(|known| known.seq == link.seq && known.hash != link.hash) {
+            let what = "is another line than the one that is known of: all was rewritten";
+            return Err(format!("line {} {what}", link.seq));
+        }
         Ok(())
     }
 
@@ -177,6 +187,12 @@ impl Reader {
             let cut = if torn.is_empty() { "" } else { ", cut in the middle of a line" };
             let what = format!("it ends at line {last}{cut}, and line {beyond} is known of");
             return Err(Tampered { what: format!("{}: {what}", path.display()) });
+        }
+        let before = |link: &&Link| link.seq < self.begin;
+        if let Some(Link { seq, .. }) = self.anchors.iter().find(before) {
+            let what = format!("line {seq} is not among them: they begin with the hash of line");
+            let what = format!("{}: {what} {}", path.display(), self.begin);
+            return Err(Tampered { what });
         }
         match known {
             None if last > 1 && !anchored => {

@@ -104,3 +104,30 @@ fn what_others_did_to_the_file_is_left_as_it_is() {
         }
     }
 }
+
+#[test]
+fn no_text_makes_a_line_that_cannot_be_read() {
+    let dir = Dir::new("longest");
+    let worst = "\u{1}".repeat(600);
+    let audit = Audit::open(&dir.config(), &worst, &worst).unwrap();
+    let record = Record::new("read").reference(&worst).consumer(&worst);
+    let record = record.version(1, Some(&worst)).outcome("refused", Some(&worst));
+    audit.record(&record).unwrap();
+    drop(audit);
+    assert_eq!(dir.verify().unwrap().lines, 2);
+    assert!(Audit::open(&dir.config(), &worst, &worst).is_ok());
+}
+
+#[test]
+fn what_verify_says_is_not_for_a_line_to_choose() {
+    let dir = Dir::new("spoofed");
+    drop(written(&dir, 1));
+    let good = lines(&dir);
+    let bad = forged(&good, 1, ("\"ts\":\"", "\"ts\":\"\\u001b[2J99 lines\\n"));
+    dir.write(bad.concat());
+    fs::remove_file(dir.0.join("audit.jsonl.head")).unwrap();
+    let hash = bad[1].rsplit_once(",\"hash\":\"").unwrap().1.trim_end_matches("\"}\n").to_owned();
+    fs::write(dir.0.join("audit.jsonl.head"), format!("2:{hash}")).unwrap();
+    let said = dir.verify().map(|it| it.to_string());
+    assert!(said.as_ref().is_err_and(|what| !what.contains('\u{1b}')), "{said:?}");
+}

@@ -131,3 +131,20 @@ fn what_verify_says_is_not_for_a_line_to_choose() {
     let said = dir.verify().map(|it| it.to_string());
     assert!(said.as_ref().is_err_and(|what| !what.contains('\u{1b}')), "{said:?}");
 }
+
+#[test]
+fn with_best_effort_a_start_goes_on_without_its_first_line() {
+    let dir = Dir::new("effort");
+    let next = dir.0.join("audit.jsonl.head.next");
+    fs::create_dir_all(next.join("in the way")).unwrap();
+    assert!(Audit::open(&dir.config(), "orders", "1").is_err());
+    let config = dir.config().with_mode(AuditMode::BestEffort);
+    let audit = Audit::open(&config, "orders", "1").unwrap();
+    assert_eq!(audit.counts(), (0, 1));
+    assert!(audit.abnormal().is_some());
+    fs::remove_dir_all(&next).unwrap();
+    audit.record(&read("pool")).unwrap();
+    assert_eq!(audit.abnormal(), None);
+    drop(audit);
+    assert!(dir.verify().is_ok());
+}

@@ -148,3 +148,15 @@ fn with_best_effort_a_start_goes_on_without_its_first_line() {
     drop(audit);
     assert!(dir.verify().is_ok());
 }
+
+/// Killed in the middle of a line, and moved away before it is started again.
+#[test]
+fn a_torn_line_in_a_file_that_was_moved_is_no_cut() {
+    let dir = Dir::new("torn-moved");
+    drop(written(&dir, 2));
+    dir.write(dir.text() + "{\"v\":1,\"seq\":4,\"ts\":\"2026");
+    fs::rename(dir.file(), dir.0.join("audit.jsonl.1")).unwrap();
+    drop(written(&dir, 1));
+    let verified = dir.verify().unwrap();
+    assert!(verified.notes[0].contains("bytes after the last line"), "{verified:?}");
+}

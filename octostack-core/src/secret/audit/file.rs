@@ -24,6 +24,8 @@ pub(super) struct Log {
     _lock: File,
     /// What was written last may be there in part.
     dirty: bool,
+    /// The directory may not know yet of the file, or of its head.
+    made: bool,
     /// What a test lets happen before a step.
     #[cfg(test)]
     pub(super) before: Option<Box<dyn Fn(Step) -> io::Result<()> + Send>>,
@@ -37,8 +39,15 @@ pub(super) enum Step {
     Line,
     Sync,
     Head,
+    Directory,
     Move,
     Create,
+}
+
+#[cfg(test)]
+impl Step {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Line, Self::Sync, Self::Head, Self::Directory, Self::Move, Self::Create];
 }
 
 /// What stands at the end of a file.
@@ -72,6 +81,7 @@ impl Log {
             max_bytes: config.max_bytes,
             _lock: lock,
             dirty: false,
+            made: tail.complete == 0 || known.is_none(),
             #[cfg(test)]
             before: None,
             file,
@@ -129,7 +139,14 @@ impl Log {
         self.head = link;
         self.step(Step::Head)
             .and_then(|()| head::write(&self.path, link, self.durable))
-            .map_err(|error| AuditError::io(&head::path_of(&self.path), "write it", &error))
+            .map_err(|error| AuditError::io(&head::path_of(&self.path), "write it", &error))?;
+        if self.made && self.durable {
+            self.step(Step::Directory)
+                .and_then(|()| head::sync_directory(&self.path))
+                .map_err(|error| AuditError::io(&self.path, "keep it in its place", &error))?;
+            self.made = false;
+        }
+        Ok(())
     }
 
     fn put(&mut self, text: &[u8]) -> io::Result<()> {
@@ -205,7 +222,7 @@ impl Log {
             let what = "another file is in its place; move that away";
             return Err(AuditError::new(&self.path, what));
         }
-        (self.file, self.length) = (file, 0);
+        (self.file, self.length, self.made) = (file, 0, true);
         let what = "the file before was moved or removed by somebody else";
         self.write(&Record::new("continue").outcome("moved", Some(what)))
     }
@@ -217,7 +234,7 @@ impl Log {
         moved.map_err(|error| AuditError::io(&self.path, "move it away", &error))?;
         let created = self.step(Step::Create);
         created.map_err(|error| AuditError::io(&self.path, "make it", &error))?;
-        (self.file, self.length) = (create(&self.path)?, 0);
+        (self.file, self.length, self.made) = (create(&self.path)?, 0, true);
         let what = format!("the lines before are in {}", old.display());
         self.write(&Record::new("continue").outcome("ok", Some(&what)))
     }

@@ -91,6 +91,7 @@ pub use settings::{SecretsConfig, SettingsSecrets};
 pub use store::{Handle, SecretError, SecretErrorKind, Secrets, Version};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -161,9 +162,11 @@ impl<T: Zeroize> Serialize for Secret<T> {
     }
 }
 
+/// Errors do not say what was found in its place, which is the secret, of a wrong type.
 impl<'de, T: Zeroize + Deserialize<'de>> Deserialize<'de> for Secret<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        T::deserialize(from).map(Self)
+        let withheld = |_| D::Error::custom("no secret of the type that is expected here");
+        T::deserialize(from).map(Self).map_err(withheld)
     }
 }
 
@@ -219,6 +222,22 @@ mod tests {
         let memory = Rc::new(RefCell::new("s3cr3t".to_owned()));
         drop(Secret::new(Probe(Rc::clone(&memory))));
         assert_eq!(*memory.borrow(), "");
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_what_stands_in_its_place() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Login {
+            password: Secret<String>,
+            pin: Secret<u32>,
+        }
+        for text in [r#"{"password": 77312, "pin": 1}"#, r#"{"password": "p", "pin": "77312"}"#] {
+            let error = serde_json::from_str::<Login>(text).unwrap_err().to_string();
+            assert!(!error.contains("77312"), "{error}");
+            assert!(error.contains("line 1 column"), "{error}");
+        }
+        let login: Login = serde_json::from_str(r#"{"password": "p", "pin": 1}"#).unwrap();
+        assert!(login.password.matches("p") && *login.pin.expose() == 1);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Log {
     _lock: File,
     /// What was written last may be there in part.
     dirty: bool,
+    /// The directory may not know yet of the file, or of its head.
+    made: bool,
     /// What a test lets happen before a step.
     #[cfg(test)]
     pub(super) before: Option<Box<dyn Fn(Step) -> io::Result<()> + Send>>,
@@ -37,15 +39,22 @@ pub(super) enum Step {
     Line,
     Sync,
     Head,
+    Directory,
     Move,
     Create,
+}
+
+#[cfg(test)]
+impl Step {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Line, Self::Sync, Self::Head, Self::Directory, Self::Move, Self::Create];
 }
 
 /// What stands at the end of a file.
 struct Tail {
     /// Up to the end of the last complete line.
     complete: u64,
-    last: Option<Link>,
+    last: Option<line::Read>,
     /// What comes after it.
     torn: Vec<u8>,
 }
@@ -57,11 +66,13 @@ impl Log {
         let known = head::read(&path)?;
         let file = create(&path)?;
         let tail = tail_of(&file, &path)?;
-        let before = match (tail.last, known) {
-            (Some(last), _) => last,
+        let last = match tail.last {
+            Some(last) => Some(last),
             // The log went on in this file, and did not come to its first line.
-            (None, _) => last_of_older(&path)?.unwrap_or(Link::START),
+            None => last_of_older(&path)?,
         };
+        let before = last.as_ref().map_or(Link::START, |last| last.link);
+        let gap = gap(&path, known, last.as_ref())?;
         let mut log = Self {
             length: tail.complete,
             head: before,
@@ -70,23 +81,23 @@ impl Log {
             max_bytes: config.max_bytes,
             _lock: lock,
             dirty: false,
+            made: tail.complete == 0 || known.is_none(),
             #[cfg(test)]
             before: None,
             file,
             path,
         };
-        let lost = known.filter(|known| known.seq > before.seq);
-        let lost = lost.map(|known| (known, log.lost(known, before)));
-        if let Some((_, what)) = lost.as_ref().filter(|_| log.durable) {
-            let what = format!("{what}; look into it, and move both away to begin a new log");
+        if let Some(what) = gap.as_ref().filter(|_| log.durable) {
+            let what = format!("{what}; look into it, and move all its files away to begin anew");
             return Err(AuditError::new(&log.path, what));
         }
         if !tail.torn.is_empty() {
             log.recover(&tail.torn)?;
         }
-        if let Some((known, what)) = lost {
-            // The gap stays for all to see.
-            log.head = known;
+        if let Some(what) = gap {
+            // It stays for all to see.
+            log.head =
+                known.map_or(before, |known| Link { seq: known.seq.max(before.seq), ..known });
             log.write(&Record::new("recover").outcome("lost", Some(&what)))?;
         }
         if log.length == 0 && log.head.seq > 0 {
@@ -118,15 +129,24 @@ impl Log {
         let (text, link) = line::write(record, &self.writer, self.head, SystemTime::now());
         if let Err(error) = self.put(text.as_bytes()) {
             // Whatever of it is there must not stand before the next line. If that fails now, it is
-            // tried again then.
-            self.dirty &= self.file.set_len(self.length).is_err();
+            // tried again then. What somebody else did to the file stays as it is.
+            if self.dirty {
+                self.dirty = self.file.set_len(self.length).is_err();
+            }
             return Err(AuditError::io(&self.path, "write it", &error));
         }
         self.length += text.len() as u64;
         self.head = link;
         self.step(Step::Head)
             .and_then(|()| head::write(&self.path, link, self.durable))
-            .map_err(|error| AuditError::io(&head::path_of(&self.path), "write it", &error))
+            .map_err(|error| AuditError::io(&head::path_of(&self.path), "write it", &error))?;
+        if self.made && self.durable {
+            self.step(Step::Directory)
+                .and_then(|()| head::sync_directory(&self.path))
+                .map_err(|error| AuditError::io(&self.path, "keep it in its place", &error))?;
+            self.made = false;
+        }
+        Ok(())
     }
 
     fn put(&mut self, text: &[u8]) -> io::Result<()> {
@@ -169,13 +189,6 @@ impl Log {
         Ok(())
     }
 
-    /// That lines are gone which the head knows of.
-    fn lost(&self, known: Link, last: Link) -> String {
-        let head = head::path_of(&self.path);
-        let (head, known, last) = (head.display(), known.seq, last.seq);
-        format!("lines are gone: {head} knows of line {known}, and the last one here is {last}")
-    }
-
     /// Takes away what a crash left of a line, on record.
     fn recover(&mut self, torn: &[u8]) -> Result<(), AuditError> {
         let wrong = |error: &io::Error| AuditError::io(&self.path, "put it right", error);
@@ -209,7 +222,7 @@ impl Log {
             let what = "another file is in its place; move that away";
             return Err(AuditError::new(&self.path, what));
         }
-        (self.file, self.length) = (file, 0);
+        (self.file, self.length, self.made) = (file, 0, true);
         let what = "the file before was moved or removed by somebody else";
         self.write(&Record::new("continue").outcome("moved", Some(what)))
     }
@@ -221,10 +234,53 @@ impl Log {
         moved.map_err(|error| AuditError::io(&self.path, "move it away", &error))?;
         let created = self.step(Step::Create);
         created.map_err(|error| AuditError::io(&self.path, "make it", &error))?;
-        (self.file, self.length) = (create(&self.path)?, 0);
+        (self.file, self.length, self.made) = (create(&self.path)?, 0, true);
         let what = format!("the lines before are in {}", old.display());
         self.write(&Record::new("continue").outcome("ok", Some(&what)))
     }
+}
+
+/// What shows that a log is not as it was written, by the line that its head knows and the last.
+fn gap(
+    path: &Path,
+    known: Option<Link>,
+    last: Option<&line::Read>,
+) -> Result<Option<String>, AuditError> {
+    let head = head::path_of(path);
+    let (head, end) = (head.display(), last.map_or(0, |last| last.link.seq));
+    let Some(Link { seq, hash }) = known else {
+        // A process may end after the first line, and before its head.
+        let what = || format!("{head} is gone: whether lines are gone too cannot be told");
+        return Ok((end > 1).then(what));
+    };
+    if seq > end {
+        let what = format!("lines are gone: {head} knows of line {seq}, and the last one here is");
+        return Ok(Some(format!("{what} {end}")));
+    }
+    let there = match last {
+        Some(last) if last.link.seq == seq => Some(last.link.hash),
+        Some(last) if last.link.seq == seq + 1 => Some(last.prev),
+        _ => hash_of(path, seq)?,
+    };
+    let other = there.is_some_and(|there| there != hash);
+    Ok(other.then(|| format!("line {seq} is another one than {head} knows of")))
+}
+
+/// The hash of the line `seq`, if that can be told from the lines that are here.
+fn hash_of(path: &Path, seq: u64) -> Result<Option<Hash>, AuditError> {
+    for path in [path.to_owned()].into_iter().chain(older(path)?) {
+        let wrong = |error: io::Error| AuditError::io(&path, "read it", &error);
+        let mut file = BufReader::new(File::open(&path).map_err(wrong)?);
+        let mut text = Vec::new();
+        while file.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut text).map_err(wrong)? > 0 {
+            match line::read(text.strip_suffix(b"\n").unwrap_or(&text)) {
+                Ok(line) if line.link.seq == seq => return Ok(Some(line.link.hash)),
+                Ok(line) if line.link.seq == seq + 1 => return Ok(Some(line.prev)),
+                _ => text.clear(),
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Opens the log, or makes it. Others must not be able to write it.
@@ -288,14 +344,18 @@ fn tail_of(file: &File, path: &Path) -> Result<Tail, AuditError> {
         AuditError::new(path, format!("its last line is not as it was written: {what}"))
     })?;
     let complete = from + complete.len() as u64;
-    Ok(Tail { complete, last: last.map(|line| line.link), torn: torn.to_vec() })
+    Ok(Tail { complete, last, torn: torn.to_vec() })
 }
 
 /// The last line of the files before this one.
-fn last_of_older(path: &Path) -> Result<Option<Link>, AuditError> {
-    let Some(newest) = older(path)?.pop() else { return Ok(None) };
-    let file = File::open(&newest).map_err(|error| AuditError::io(&newest, "open it", &error))?;
-    tail_of(&file, &newest).map(|tail| tail.last)
+fn last_of_older(path: &Path) -> Result<Option<line::Read>, AuditError> {
+    for path in older(path)?.iter().rev() {
+        let file = File::open(path).map_err(|error| AuditError::io(path, "open it", &error))?;
+        if let Some(last) = tail_of(&file, path)?.last {
+            return Ok(Some(last));
+        }
+    }
+    Ok(None)
 }
 
 /// The files before the one at `path`, in the order of their lines, whoever named them: the number

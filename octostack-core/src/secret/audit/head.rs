@@ -51,6 +51,16 @@ pub(super) fn write(log: &Path, link: Link, durable: bool) -> io::Result<()> {
     fs::rename(next, path)
 }
 
+/// Makes what was made or moved in the directory of `path` last there. Blocks.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    if cfg!(unix) {
+        fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
 /// Opens a file that, if it is made now, is for its owner alone.
 pub(super) fn open_private(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
     #[cfg(unix)]

@@ -12,9 +12,9 @@ use std::fmt;
 use std::time::SystemTime;
 
 /// How long a line may be, with its end.
-pub(super) const MAX_LINE: usize = 16 * 1024;
+pub(super) const MAX_LINE: usize = 32 * 1024;
 
-/// How long a text in it may be, in characters.
+/// How long a text in it may be, in characters: of six bytes each, where they are escaped.
 const MAX_TEXT: usize = 512;
 
 /// What stands between the bytes that are hashed and the hash.
@@ -85,8 +85,8 @@ struct Written<'a> {
     v: u8,
     seq: u64,
     ts: String,
-    service: &'a str,
-    instance: &'a str,
+    service: String,
+    instance: String,
     pid: u32,
     action: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,8 +119,8 @@ pub(super) fn write(
         v: 1,
         seq: before.seq + 1,
         ts: rfc3339(now),
-        service: &writer.service,
-        instance: &writer.instance,
+        service: short(&writer.service),
+        instance: short(&writer.instance),
         pid: std::process::id(),
         action: record.action,
         reference: record.reference.map(short),
@@ -152,6 +152,7 @@ pub(super) struct Read {
     pub(super) prev: Hash,
     pub(super) ts: String,
     pub(super) action: String,
+    pub(super) outcome: String,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +161,7 @@ struct Told {
     seq: u64,
     ts: String,
     action: String,
+    outcome: String,
     prev: String,
 }
 
@@ -168,6 +170,10 @@ pub(super) fn read(line: &[u8]) -> Result<Read, &'static str> {
     let changed = "it was changed: its hash is not that of what it says";
     let text = std::str::from_utf8(line).map_err(|_| "it is no text")?;
     let told: Told = serde_json::from_str(text).map_err(|_| "it is no line of an audit log")?;
+    // It is printed.
+    if !told.ts.bytes().all(|byte| byte.is_ascii_digit() || b"-:.TZ".contains(&byte)) {
+        return Err("it does not say when it was written");
+    }
     if told.v != 1 {
         return Err("it is of a later version of the log");
     }
@@ -179,5 +185,6 @@ pub(super) fn read(line: &[u8]) -> Result<Read, &'static str> {
     }
     let prev = Hash::parse(&told.prev).ok_or("it does not have the hash of the line before")?;
     let place = Link { seq: told.seq, hash };
-    Ok(Read { link: place, prev, ts: told.ts, action: told.action })
+    let Told { ts, action, outcome, .. } = told;
+    Ok(Read { link: place, prev, ts, action, outcome })
 }

@@ -52,6 +52,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(test)]
+mod attack_tests;
 mod config;
 mod error;
 mod file;
@@ -169,24 +171,23 @@ impl Audit {
     /// line. What a crash left behind is put right, on record. Blocks.
     ///
     /// # Errors
-    /// If the file cannot be written, is written by another process, may be written by everybody,
-    /// or in mode [`Block`](AuditMode::Block) has lost lines.
+    /// If the file cannot be opened, is written by another process, may be written by everybody, or
+    /// in mode [`Block`](AuditMode::Block) cannot be written or has lost lines.
     ///
     /// # Panics
     /// If the config names no file.
     pub fn open(config: &AuditConfig, service: &str, instance: &str) -> Result<Self, AuditError> {
         let writer = Writer { service: service.to_owned(), instance: instance.to_owned() };
-        let mut log = Log::open(config, writer)?;
-        let opened = Record::new("open");
-        log.append(&opened)?;
         let shared = Shared {
             mode: config.mode,
-            log: Mutex::new(log),
-            lines: AtomicU64::new(1),
+            log: Mutex::new(Log::open(config, writer)?),
+            lines: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             failing: Mutex::new(None),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let audit = Self { shared: Arc::new(shared) };
+        audit.record(&Record::new("open"))?;
+        Ok(audit)
     }
 
     /// Puts `record` on record: one line, in one write. In mode [`Block`](AuditMode::Block) it is on

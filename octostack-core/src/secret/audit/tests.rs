@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-struct Dir(PathBuf);
+pub(super) struct Dir(pub(super) PathBuf);
 
 impl Dir {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let dir =
             std::env::temp_dir().join(format!("octostack-audit-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
@@ -17,27 +17,27 @@ impl Dir {
         Self(dir)
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.0.join("audit.jsonl")
     }
 
-    fn config(&self) -> AuditConfig {
+    pub(super) fn config(&self) -> AuditConfig {
         AuditConfig::new(self.file())
     }
 
-    fn open(&self) -> Audit {
+    pub(super) fn open(&self) -> Audit {
         Audit::open(&self.config(), "orders", "orders-1").unwrap()
     }
 
-    fn verify(&self) -> Result<Verified, String> {
+    pub(super) fn verify(&self) -> Result<Verified, String> {
         verify(&self.file(), None).map_err(|tampered| tampered.to_string())
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         fs::read_to_string(self.file()).unwrap()
     }
 
-    fn write(&self, text: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, text: impl AsRef<[u8]>) {
         fs::write(self.file(), text).unwrap();
     }
 }
@@ -48,12 +48,12 @@ impl Drop for Dir {
     }
 }
 
-fn read(consumer: &str) -> Record<'_> {
+pub(super) fn read(consumer: &str) -> Record<'_> {
     Record::new("read").reference("vault://kv/orders#password").consumer(consumer)
 }
 
 /// A log that was opened and has these many accesses.
-fn written(dir: &Dir, accesses: usize) -> Audit {
+pub(super) fn written(dir: &Dir, accesses: usize) -> Audit {
     let audit = dir.open();
     for number in 0..accesses {
         audit.record(&read(&format!("pool-{number}")).version(7, Some("v7"))).unwrap();
@@ -184,7 +184,7 @@ fn a_log_that_was_rewritten_as_a_whole_is_found_by_an_anchor() {
     drop(written(&dir, 9));
     assert!(dir.verify().is_ok(), "by itself it looks right");
     let said = verify(&dir.file(), Some(anchor)).unwrap_err().to_string();
-    assert!(said.contains("line 4: it is another line than the one that is known of"), "{said}");
+    assert!(said.contains("line 4 is another line than the one that is known of"), "{said}");
     for wrong in ["", "4", "4:", "x:ab", "0:00", "4:zz"] {
         assert!(wrong.parse::<Anchor>().is_err(), "{wrong}");
     }
@@ -321,11 +321,16 @@ fn a_log_that_somebody_cuts_or_adds_to_is_not_gone_on_with() {
     assert!(dir.verify().unwrap_err().contains("lines before it are gone"), "for ever");
 }
 
+/// Whether a step is one of writing in this mode.
+fn happens(step: Step, mode: AuditMode) -> bool {
+    step != Step::Directory || mode == AuditMode::Block
+}
+
 /// Whatever step fails, the access is refused, or only counted, and the log goes on.
 #[test]
 fn a_write_that_fails_leaves_a_log_that_goes_on() {
     for mode in [AuditMode::Block, AuditMode::BestEffort] {
-        for step in [Step::Line, Step::Sync, Step::Head, Step::Move, Step::Create] {
+        for step in Step::ALL.into_iter().filter(|step| happens(*step, mode)) {
             let dir = Dir::new("fails");
             let config = dir.config().with_mode(mode).with_max_bytes(1000);
             let audit = Audit::open(&config, "orders", "1").unwrap();
@@ -359,7 +364,7 @@ fn a_write_that_fails_leaves_a_log_that_goes_on() {
 #[test]
 fn a_process_that_ends_at_any_step_leaves_a_log_that_is_verified() {
     for mode in [AuditMode::Block, AuditMode::BestEffort] {
-        for step in [Step::Line, Step::Sync, Step::Head, Step::Move, Step::Create] {
+        for step in Step::ALL.into_iter().filter(|step| happens(*step, mode)) {
             let dir = Dir::new("killed");
             let config = dir.config().with_mode(mode).with_max_bytes(1500);
             let mut killed = 0;

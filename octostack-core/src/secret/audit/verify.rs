@@ -7,7 +7,7 @@ use super::line::{self, Link, MAX_LINE};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A log that is as it was written.
@@ -64,20 +64,24 @@ pub fn verify(path: &Path, anchor: Option<Anchor>) -> Result<Verified, Tampered>
         files.push(path.to_owned());
     }
     let mut reader = Reader {
+        begin: 0,
         last: None,
+        torn: None,
         lines: 0,
         from_to: None,
         notes: Vec::new(),
         anchors: anchor.map(|anchor| anchor.0).into_iter().chain(known).collect(),
     };
-    let mut torn = Vec::new();
-    for (index, file) in files.iter().enumerate() {
-        torn = reader.file(file)?;
-        if !torn.is_empty() && index + 1 < files.len() {
-            return Err(Tampered { what: format!("{}: its last line was cut", file.display()) });
+    for file in &files {
+        let torn = reader.file(file)?;
+        if torn > 0 {
+            reader.notes.push(format!(
+                "{torn} bytes after the last line: the process was ended while it wrote"
+            ));
         }
+        reader.torn = (torn > 0).then(|| file.clone());
     }
-    reader.end(path, known, anchor.is_some(), &torn)?;
+    reader.end(path, known, anchor.is_some())?;
     let head = reader.last.unwrap_or(Link::START);
     Ok(Verified {
         lines: reader.lines,
@@ -89,7 +93,11 @@ pub fn verify(path: &Path, anchor: Option<Anchor>) -> Result<Verified, Tampered>
 }
 
 struct Reader {
+    /// The first line whose hash is told here.
+    begin: u64,
     last: Option<Link>,
+    /// The file before, if it ends within a line.
+    torn: Option<PathBuf>,
     lines: u64,
     from_to: Option<(String, String)>,
     notes: Vec<String>,
@@ -98,8 +106,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a file to its end. Returns what comes after its last complete line.
-    fn file(&mut self, path: &Path) -> Result<Vec<u8>, Tampered> {
+    /// Reads a file to its end. Returns how many bytes come after its last complete line.
+    fn file(&mut self, path: &Path) -> Result<usize, Tampered> {
         let wrong = |error: std::io::Error| AuditError::io(path, "read it", &error);
         let mut file = BufReader::new(File::open(path).map_err(wrong)?);
         let mut number = 0;
@@ -111,7 +119,7 @@ impl Reader {
                 if line.len() >= MAX_LINE {
                     return Err(at(path, number + 1, "it is longer than any line of an audit log"));
                 }
-                return Ok(line);
+                return Ok(line.len());
             };
             number += 1;
             self.line(content, number == 1).map_err(|what| at(path, number, what))?;
@@ -127,7 +135,10 @@ impl Reader {
             None if first && line.action == "continue" => {
                 let before = line.link.seq - 1;
                 self.notes.push(format!("lines 1 to {before} are in files that are not here"));
-                Link { seq: before, hash: line.prev }
+                self.begin = before;
+                let last = Link { seq: before, hash: line.prev };
+                self.compare(last)?;
+                last
             }
             None => {
                 return Err(format!(
@@ -138,18 +149,21 @@ impl Reader {
         };
         if line.link.seq != expected.seq + 1 {
             let (seq, after) = (line.link.seq, expected.seq);
-            let what = if seq > after { "lines before it are gone" } else { "it is out of order" };
+            let what = match &self.torn {
+                Some(torn) => format!("{}: its last line was cut", torn.display()),
+                None if seq > after => "lines before it are gone".to_owned(),
+                None => "it is out of order".to_owned(),
+            };
             return Err(format!("it has the number {seq} after {after}: {what}"));
         }
         if line.prev != expected.hash {
             let what = "it does not follow the line before: that one was changed or exchanged";
             return Err(what.to_owned());
         }
-        let differs = |known: &&Link| known.seq == line.link.seq && known.hash != line.link.hash;
-        if self.anchors.iter().any(|known| differs(&known)) {
-            return Err(
-                "it is another line than the one that is known of: all was rewritten".into()
-            );
+        self.compare(line.link)?;
+        if line.action == "recover" && line.outcome == "lost" {
+            let what = "says that lines before it may be gone";
+            self.notes.push(format!("line {} {what}", line.link.seq));
         }
         self.last = Some(line.link);
         self.lines += 1;
@@ -158,21 +172,30 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether `link` is what is known of it.
+    fn compare(&self, link: Link) -> Result<(), String> {
+        if self.anchors.iter().any(|known| known.seq == link.seq && known.hash != link.hash) {
+            let what = "is another line than the one that is known of: all was rewritten";
+            return Err(format!("line {} {what}", link.seq));
+        }
+        Ok(())
+    }
+
     /// Whether it ends where it should.
-    fn end(
-        &mut self,
-        path: &Path,
-        known: Option<Link>,
-        anchored: bool,
-        torn: &[u8],
-    ) -> Result<(), Tampered> {
+    fn end(&mut self, path: &Path, known: Option<Link>, anchored: bool) -> Result<(), Tampered> {
         let last = self.last.map_or(0, |last| last.seq);
         if let Some(beyond) =
             self.anchors.iter().map(|link| link.seq).filter(|seq| *seq > last).max()
         {
-            let cut = if torn.is_empty() { "" } else { ", cut in the middle of a line" };
+            let cut = if self.torn.is_none() { "" } else { ", cut in the middle of a line" };
             let what = format!("it ends at line {last}{cut}, and line {beyond} is known of");
             return Err(Tampered { what: format!("{}: {what}", path.display()) });
+        }
+        let before = |link: &&Link| link.seq < self.begin;
+        if let Some(Link { seq, .. }) = self.anchors.iter().find(before) {
+            let what = format!("line {seq} is not among them: they begin with the hash of line");
+            let what = format!("{}: {what} {}", path.display(), self.begin);
+            return Err(Tampered { what });
         }
         match known {
             None if last > 1 && !anchored => {
@@ -185,12 +208,6 @@ impl Reader {
                     .push(format!("the head is at line {}: the process was ended", known.seq));
             }
             _ => {}
-        }
-        if !torn.is_empty() {
-            let bytes = torn.len();
-            self.notes.push(format!(
-                "{bytes} bytes after the last line: the process was ended while it wrote"
-            ));
         }
         Ok(())
     }

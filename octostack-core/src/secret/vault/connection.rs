@@ -14,6 +14,7 @@ use crate::sync::lock;
 use http::StatusCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex as Gate;
 
 /// A server, and who we are there.
 pub(super) struct Connection {
@@ -22,6 +23,8 @@ pub(super) struct Connection {
     pub(super) transport: Transport,
     leases: Arc<Leases>,
     seen: Mutex<Seen>,
+    /// Held by who asks what is mounted, so that all who start at once do not ask too.
+    asking: Gate<()>,
 }
 
 /// What is known of a server.
@@ -50,7 +53,14 @@ impl Connection {
         let login = before.filter(|before| before.goes_on(&config));
         let session = Session::new(login.and_then(|before| before.session.current()));
         let leases = before.map_or_else(Arc::default, |before| Arc::clone(&before.leases));
-        Ok(Self { config, session, transport, leases, seen: Mutex::default() })
+        Ok(Self {
+            config,
+            session,
+            transport,
+            leases,
+            seen: Mutex::default(),
+            asking: Gate::default(),
+        })
     }
 
     /// Whether the login of the moment serves under `config` too. A new secret of a role is for
@@ -154,6 +164,14 @@ impl Connection {
         let known = |seen: &Seen| seen.mounts.iter().find(|mount| mount.holds(path)).cloned();
         if let Some(mount) = known(&lock(&self.seen)) {
             return Ok(Some(mount));
+        }
+        let asking = self.asking.try_lock();
+        if asking.is_err() {
+            // Where that answer is of no use, all ask at once.
+            drop(self.asking.lock().await);
+            if let Some(mount) = known(&lock(&self.seen)) {
+                return Ok(Some(mount));
+            }
         }
         let about = format!("the mount of {path}");
         let ask = Ask::get(format!("sys/internal/ui/mounts/{}", encode(path)), about);

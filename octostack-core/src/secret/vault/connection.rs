@@ -5,6 +5,7 @@ use super::answer::{self, Answer, Mounted};
 use super::config::{LeasePaths, VaultConfig};
 use super::http::{Ask, Said, Transport};
 use super::leases::Leases;
+use super::login::Standing;
 use super::route::{Kind, Mount, Route, Wanted, encode};
 use super::session::{Login, Session};
 use crate::inspect::{Problem, Value};
@@ -101,10 +102,19 @@ impl Connection {
     async fn ask(&self, ask: &Ask) -> Result<(Answer, Arc<Login>), ProviderError> {
         let login = self.login(None).await?;
         let answer = self.send(ask, Some(&login.token)).await?;
-        if !self.is_dead(&login, &answer).await {
+        let standing = self.standing(&login, &answer).await;
+        if standing == Standing::Good {
             return Ok((answer, login));
         }
-        let login = self.login(Some(&login)).await?;
+        let login = match self.login(Some(&login)).await {
+            // The path may be what is not allowed, and the answer says so.
+            Err(error)
+                if standing == Standing::Doubtful && error.kind() == ProviderErrorKind::Refused =>
+            {
+                return Ok((answer, login));
+            }
+            new => new?,
+        };
         let answer = self.send(ask, Some(&login.token)).await?;
         if answer.status != StatusCode::FORBIDDEN {
             self.session.cured();
@@ -149,7 +159,12 @@ impl Connection {
             return Err(ProviderError::not_found(format!("{about}: {gone}")));
         }
         if !answer.status.is_success() {
-            return Err(answer::refusal(answer, about));
+            let error = answer::refusal(answer, about);
+            let trouble = self.session.trouble().filter(|_| answer.status == StatusCode::FORBIDDEN);
+            return Err(match trouble {
+                Some(trouble) => ProviderError::refused(format!("{}; {trouble}", error.message())),
+                None => error,
+            });
         }
         let mut fetched = match route.kind {
             Kind::Plain => answer::plain(answer, about, poll)?,

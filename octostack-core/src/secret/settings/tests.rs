@@ -277,3 +277,34 @@ async fn they_are_kept_fresh_while_all_threads_of_the_service_are_blocked() {
     }
     service.secrets.close().await;
 }
+
+#[cfg(feature = "vault")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_comes_and_changes_and_goes_with_the_settings() {
+    let service = Service::new("vaults");
+    let vault = |port: u16| {
+        format!("[secrets.vault]\naddress = 'http://127.0.0.1:{port}'\nauth = 'agent'\n")
+    };
+    tokio::task::spawn_blocking(move || {
+        let live = service.start();
+        let reload = |text: &str| {
+            service.write(text);
+            live.reload(Trigger::Signal).map(drop).map_err(|refused| format!("{refused:?}"))
+        };
+        let at = |port: u16| {
+            service.secrets.status().to_string().matches(&format!("127.0.0.1:{port}\"")).count()
+        };
+        reload(&format!("size = 'x'\n{}", vault(1))).unwrap_err();
+        reload(&vault(2)).unwrap();
+        assert_eq!((at(1), at(2)), (0, 2), "{}", service.secrets.status());
+        reload(&format!("size = 'x'\n{}", vault(3))).unwrap_err();
+        assert_eq!((at(2), at(3)), (2, 0), "what was refused has changed nothing");
+        reload(&vault(4)).unwrap();
+        assert_eq!((at(2), at(4)), (0, 2));
+        reload("").unwrap();
+        reload(&vault(5)).unwrap();
+        assert_eq!((at(4), at(5)), (0, 2));
+    })
+    .await
+    .unwrap();
+}

@@ -281,6 +281,14 @@ impl Loader {
         self.attempt(&validate, None, None).loaded.map(|reloading| reloading.loaded)
     }
 
+    /// What was loaded last does not come into effect.
+    #[cfg(feature = "reload")]
+    pub(super) fn refused(&self) {
+        if let Some(secrets) = &self.secrets {
+            secrets.refused();
+        }
+    }
+
     /// What was loaded last is in effect.
     #[cfg(feature = "reload")]
     pub(super) fn accepted(&self) {

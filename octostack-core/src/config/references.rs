@@ -47,6 +47,9 @@ pub trait SecretSource: Send + Sync {
     /// The settings with what was resolved last are in effect now.
     fn accepted(&self) {}
 
+    /// They did not come into effect: what was said last is as if it had not been.
+    fn refused(&self) {}
+
     /// Waits until a secret that is in the settings is another one.
     fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::pending())

@@ -1,6 +1,8 @@
 //! What a secret holds: one text, or several with names.
 
 use super::Secret;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -57,12 +59,16 @@ pub(crate) fn object(text: &Secret<String>) -> Option<BTreeMap<String, Secret<St
 /// A text as it is, or another JSON value as it is written.
 pub(crate) struct Field(pub(crate) Secret<String>);
 
-impl<'de> serde::Deserialize<'de> for Field {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self(Secret::new(match serde_json::Value::deserialize(from)? {
-            serde_json::Value::String(text) => text,
-            other => other.to_string(),
-        })))
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // Not by way of a value: a long number would lose digits.
+        let raw = <&RawValue>::deserialize(from)?.get();
+        let text = if raw.starts_with('"') {
+            serde_json::from_str(raw).map_err(de::Error::custom)?
+        } else {
+            raw.to_owned()
+        };
+        Ok(Self(Secret::new(text)))
     }
 }
 
@@ -105,6 +111,23 @@ mod tests {
         assert_eq!(text(&json, Some("password")).unwrap(), "p");
         let plain = Payload::Text(Secret::new("hunter2".to_owned()));
         assert!(!text(&plain, Some("password")).unwrap_err().contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_no_text_is_as_it_is_written() {
+        let json = r#"{"long": 12345678901234567890123, "price": 1.50, "big": 1e400,
+            "of": {"b": 1, "a": 2}, "text": "\u00fc\"", "none": null}"#;
+        let json = Payload::Text(Secret::new(json.to_owned()));
+        for (field, is) in [
+            ("long", "12345678901234567890123"),
+            ("price", "1.50"),
+            ("big", "1e400"),
+            ("of", r#"{"b": 1, "a": 2}"#),
+            ("text", "ü\""),
+            ("none", "null"),
+        ] {
+            assert_eq!(json.select(Some(field)).unwrap().expose(), is);
+        }
     }
 
     #[test]

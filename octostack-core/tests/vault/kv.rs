@@ -110,6 +110,22 @@ async fn where_the_server_does_not_say_it_others_can() {
 }
 
 #[tokio::test]
+async fn many_that_start_at_once_ask_for_their_mount_once() {
+    let script = Script::start().await;
+    let vault = std::sync::Arc::new(provider(root(&script)));
+    let mut all = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        script.put_kv2(&format!("kv/{number}"), &[("p", "x")]);
+    }
+    for number in 0..20 {
+        let vault = vault.clone();
+        all.spawn(async move { text(&vault, &format!("vault://kv/{number}")).await.unwrap() });
+    }
+    assert_eq!(all.join_all().await, vec!["x"; 20]);
+    assert_eq!(script.requests_to("sys/internal/ui/mounts").len(), 1);
+}
+
+#[tokio::test]
 async fn a_mount_that_has_become_another_one_is_noticed() {
     let script = Script::start().await;
     script.put_kv1("kv1/orders", &[("p", "before")]);

@@ -229,6 +229,15 @@ async fn a_token_that_may_not_look_at_itself_is_used_all_the_same() {
     assert_eq!(reads(&vault).await.unwrap(), "x");
     let abnormal = vault.abnormal().unwrap();
     assert!(abnormal.contains("has to allow read on auth/token/lookup-self"), "{abnormal}");
+
+    // What is not allowed is told, and the token is not taken for the cause.
+    script.hide_mounts();
+    let config = || VaultConfig::new(script.url()).with_token(secret("given"));
+    assert_eq!(reads(&provider(config())).await.unwrap(), "x");
+    script.deny("kv/data/orders");
+    let error = fetch(&provider(config()), "vault://kv/orders?kv=2").await.unwrap_err();
+    assert!(error.message().starts_with("kv/data/orders: 403 Forbidden: "), "{error}");
+    assert!(error.message().contains("has to allow read on auth/token/lookup-self"), "{error}");
 }
 
 #[tokio::test]

@@ -303,6 +303,7 @@ where
     }
 
     fn refuse(&self, trigger: Trigger, refused: Refused) -> Arc<Refused> {
+        self.shared.loader.refused();
         let refused = Arc::new(refused);
         let event = refused.event(&trigger);
         lock(&self.shared.state).fail(SystemTime::now(), trigger, &refused);

@@ -59,6 +59,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod thread;
+#[cfg(feature = "vault")]
+mod vaults;
 
 pub use config::SecretsConfig;
 
@@ -68,13 +70,15 @@ use super::local::{CredentialsProvider, EnvProvider, FileProvider};
 use super::provider::SecretProvider;
 use super::store::{Resolved, Secrets, SecretsBuilder};
 #[cfg(feature = "vault")]
-use super::vault::VaultProvider;
+use super::vault::Connected;
 use crate::inspect::{Problem, Registry};
 use crate::sync::{PoisonError, lock};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thread::Thread;
 use tokio::sync::Notify;
+#[cfg(feature = "vault")]
+use vaults::Vaults;
 
 /// How long revoking may take where nobody waits for it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -95,6 +99,8 @@ pub struct SettingsSecrets {
 #[derive(Default)]
 struct State {
     config: SecretsConfig,
+    /// What to go back to, while a load has not come to its end.
+    before: Option<Before>,
     running: Option<Arc<Running>>,
     closed: bool,
     /// What the last load resolved, whether or not it came into effect.
@@ -109,8 +115,15 @@ struct State {
 struct Running {
     secrets: Secrets,
     #[cfg(feature = "vault")]
-    vault: Vec<Arc<VaultProvider>>,
+    vault: Vaults,
     thread: Thread,
+}
+
+/// What was in effect.
+struct Before {
+    config: SecretsConfig,
+    #[cfg(feature = "vault")]
+    vault: Vec<Connected>,
 }
 
 impl SettingsSecrets {
@@ -196,11 +209,9 @@ impl SettingsSecrets {
             Arc::new(CredentialsProvider::new(self.environment.clone())),
         ];
         #[cfg(feature = "vault")]
-        let vault = config.vaults()?;
+        let vault = Vaults::new(config)?;
         #[cfg(feature = "vault")]
-        for vault in &vault {
-            providers.push(vault.clone());
-        }
+        providers.extend(vault.providers());
         providers.extend(self.own.iter().cloned());
         let audit = self.audit(config)?;
         let thread = Thread::start().map_err(|error| {

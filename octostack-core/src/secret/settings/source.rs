@@ -1,6 +1,6 @@
 //! What a load asks of the secrets of its settings.
 
-use super::{SecretsConfig, SettingsSecrets};
+use super::{Before, SecretsConfig, SettingsSecrets};
 use crate::config::{SecretSource, Wanted};
 use crate::inspect::Problem;
 use crate::secret::Secret;
@@ -26,10 +26,20 @@ impl SecretSource for SettingsSecrets {
         config.validate()?;
         let records = self.instance.is_some() && config.audit.file.is_some();
         let mut state = lock(&self.state);
+        if state.before.is_none() {
+            let before = Before {
+                config: state.config.clone(),
+                #[cfg(feature = "vault")]
+                vault: state.running.as_ref().map_or_else(Vec::new, |it| it.vault.connected()),
+            };
+            state.before = Some(before);
+        }
         #[cfg(feature = "vault")]
         if let Some(running) = &state.running {
-            for vault in &running.vault {
-                vault.reconfigure(config.vault.clone()).map_err(super::config::in_vault)?;
+            for vault in running.vault.follow(&config)? {
+                if !self.own.iter().any(|own| own.scheme() == vault.scheme()) {
+                    running.secrets.add(vault);
+                }
             }
         }
         state.config = config;
@@ -105,6 +115,7 @@ impl SecretSource for SettingsSecrets {
     fn accepted(&self) {
         let (old, drain, running) = {
             let mut state = lock(&self.state);
+            state.before = None;
             let latest = state.latest.clone();
             let old = std::mem::replace(&mut state.current, latest);
             (old, state.config.drain, state.running.clone())
@@ -116,6 +127,16 @@ impl SecretSource for SettingsSecrets {
                 drop(old);
             });
         }
+    }
+
+    fn refused(&self) {
+        let mut state = lock(&self.state);
+        let Some(before) = state.before.take() else { return };
+        #[cfg(feature = "vault")]
+        if let Some(running) = &state.running {
+            running.vault.go_back(&before.config, &before.vault);
+        }
+        state.config = before.config;
     }
 
     fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

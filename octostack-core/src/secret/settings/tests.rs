@@ -283,8 +283,40 @@ fn the_book_has_the_default_of_what_becomes_of_a_secret() {
     let book = include_str!("../../../../docs/secrets.md");
     let default = serde_json::to_value(SecretsConfig::default().on_error).unwrap();
     let default = default.as_str().unwrap();
-    for line in [format!("| `secrets.on_error` | `{default}` |"), format!("`{default}` (default) |")]
+    for line in
+        [format!("| `secrets.on_error` | `{default}` |"), format!("`{default}` (default) |")]
     {
         assert!(book.contains(&line), "{line}");
     }
+}
+
+#[cfg(feature = "vault")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_comes_and_changes_and_goes_with_the_settings() {
+    let service = Service::new("vaults");
+    let vault = |port: u16| {
+        format!("[secrets.vault]\naddress = 'http://127.0.0.1:{port}'\nauth = 'agent'\n")
+    };
+    tokio::task::spawn_blocking(move || {
+        let live = service.start();
+        let reload = |text: &str| {
+            service.write(text);
+            live.reload(Trigger::Signal).map(drop).map_err(|refused| format!("{refused:?}"))
+        };
+        let at = |port: u16| {
+            service.secrets.status().to_string().matches(&format!("127.0.0.1:{port}\"")).count()
+        };
+        reload(&format!("size = 'x'\n{}", vault(1))).unwrap_err();
+        reload(&vault(2)).unwrap();
+        assert_eq!((at(1), at(2)), (0, 2), "{}", service.secrets.status());
+        reload(&format!("size = 'x'\n{}", vault(3))).unwrap_err();
+        assert_eq!((at(2), at(3)), (2, 0), "what was refused has changed nothing");
+        reload(&vault(4)).unwrap();
+        assert_eq!((at(2), at(4)), (0, 2));
+        reload("").unwrap();
+        reload(&vault(5)).unwrap();
+        assert_eq!((at(4), at(5)), (0, 2));
+    })
+    .await
+    .unwrap();
 }

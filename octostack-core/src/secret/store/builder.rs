@@ -91,7 +91,7 @@ impl SecretsBuilder {
     /// Outside of a tokio runtime with time enabled.
     pub fn build(self) -> Secrets {
         let core = Arc::new(Core {
-            providers: self.providers,
+            providers: Mutex::new(self.providers),
             registry: self.registry.clone(),
             on_error: self.on_error,
             timeout: self.timeout,
@@ -112,14 +112,8 @@ impl SecretsBuilder {
         };
         status::register(&self.registry, &core);
         core.anchor("audit_opened");
-        for provider in &core.providers {
-            let (core, provider) = (core.clone(), provider.clone());
-            secrets.spawn(async move {
-                tokio::select! {
-                    () = provider.run() => {}
-                    () = core.closed() => {}
-                }
-            });
+        for provider in core.providers() {
+            secrets.run(provider);
         }
         secrets
     }

@@ -122,7 +122,7 @@ struct Ending {
 
 /// What the tasks need.
 struct Core {
-    providers: Vec<Arc<dyn SecretProvider>>,
+    providers: Mutex<Vec<Arc<dyn SecretProvider>>>,
     registry: Registry,
     on_error: OnError,
     /// The most that one request may take.
@@ -198,6 +198,24 @@ impl Secrets {
         Ok(alive)
     }
 
+    /// Adds a provider while others are in use.
+    #[cfg(all(feature = "config", feature = "vault"))]
+    pub(in crate::secret) fn add(&self, provider: Arc<dyn SecretProvider>) {
+        lock(&self.shared.core.providers).push(provider.clone());
+        self.run(provider);
+    }
+
+    /// Lets a provider do what it does by itself, until the end.
+    fn run(&self, provider: Arc<dyn SecretProvider>) {
+        let core = self.shared.core.clone();
+        self.spawn(async move {
+            tokio::select! {
+                () = provider.run() => {}
+                () = core.closed() => {}
+            }
+        });
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.shared.tasks);
         while tasks.try_join_next().is_some() {}
@@ -238,7 +256,7 @@ impl Secrets {
             ending.tasks = std::mem::take(&mut *lock(&self.shared.tasks));
         }
         while ending.tasks.join_next().await.is_some() {}
-        for provider in &self.shared.core.providers {
+        for provider in self.shared.core.providers() {
             let _ = driver::within(self.shared.core.timeout, || provider.close()).await;
         }
         ending.done = true;
@@ -247,12 +265,17 @@ impl Secrets {
 }
 
 impl Core {
-    fn provider(&self, scheme: &str) -> Option<&Arc<dyn SecretProvider>> {
-        self.providers.iter().find(|provider| provider.scheme() == scheme)
+    fn providers(&self) -> Vec<Arc<dyn SecretProvider>> {
+        lock(&self.providers).clone()
+    }
+
+    fn provider(&self, scheme: &str) -> Option<Arc<dyn SecretProvider>> {
+        self.providers().into_iter().find(|provider| provider.scheme() == scheme)
     }
 
     fn no_provider(&self, scheme: &str) -> String {
-        let known: Vec<_> = self.providers.iter().map(|it| format!("`{}`", it.scheme())).collect();
+        let known = self.providers();
+        let known: Vec<_> = known.iter().map(|it| format!("`{}`", it.scheme())).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         format!("nobody here follows `{scheme}://`; known: {known}")
     }

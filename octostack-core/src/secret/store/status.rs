@@ -45,7 +45,7 @@ impl Core {
             cell.with(|state| state.abnormal()).map(|what| format!("{source}: {what}"))
         };
         let cells = self.cells().into_iter().filter_map(of_cell);
-        let providers = self.providers.iter().filter_map(|provider| provider.abnormal());
+        let providers = self.providers().into_iter().filter_map(|provider| provider.abnormal());
         let audit = self.notes.0.as_ref().and_then(Audit::abnormal);
         let all: Vec<_> = audit.into_iter().chain(cells).chain(providers).collect();
         let (first, more) = (all.first()?, all.len() - 1);
@@ -75,7 +75,7 @@ impl Inspect for Core {
             let status = cell.with(|state| state.status(number, retired));
             Some((source.as_str().to_owned(), status))
         });
-        let providers = self.providers.iter();
+        let providers = self.providers().into_iter();
         let providers = providers.map(|it| (it.scheme().to_owned(), it.status()));
         Value::map([
             ("secrets", Value::map(secrets)),

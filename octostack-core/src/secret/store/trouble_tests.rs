@@ -195,12 +195,13 @@ async fn a_lease_that_is_given_twice_is_one_and_not_revoked_while_it_is_in_use()
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_hangs_leaves_time_for_another_before_the_end() {
-    let told = Told::new(|count| give(leased(count, Duration::from_secs(10)))).renewing(
-        |count| match count {
-            0 => Box::pin(pending()),
-            _ => Box::pin(ready(Ok(Renewed { ttl: Duration::from_secs(10), renewable: true }))),
-        },
-    );
+    let told =
+        Told::new(|count| give(leased(count, Duration::from_secs(10)))).renewing(
+            |count| match count {
+                0 => Box::pin(pending()),
+                _ => Box::pin(ready(Ok(Renewed { ttl: Duration::from_secs(10), renewable: true }))),
+            },
+        );
     let secrets = told.builder(&Registry::new()).build();
     let handle = secrets.open("pool", &reference()).await.unwrap();
     for second in 0..60 {

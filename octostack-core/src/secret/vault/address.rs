@@ -32,6 +32,10 @@ impl Address {
         if authority.contains('@') {
             return Err("holds a user or a password, and needs none".to_owned());
         }
+        // HTTP would take the usual port instead of one that is none.
+        if authority.len() > host.len() && uri.port_u16().is_none() {
+            return Err(example.to_owned());
+        }
         if uri.query().is_some() {
             return Err("holds a query, and needs none".to_owned());
         }
@@ -105,6 +109,9 @@ mod tests {
             ("vault:8200", "is no address"),
             ("", "is no address"),
             ("ftp://vault", "is no address"),
+            ("https://vault:82000", "is no address"),
+            ("https://[::1]:82000", "is no address"),
+            ("https://vault:", "is no address"),
             ("https://me:hunter2@vault", "a user or a password"),
             ("https://vault?token=hunter2", "a query"),
             ("https://vault/v1/", "ends with `/v1`"),

@@ -5,6 +5,7 @@ use super::answer::{self, Answer, Mounted};
 use super::config::{LeasePaths, VaultConfig};
 use super::http::{Ask, Said, Transport};
 use super::leases::Leases;
+use super::login::Standing;
 use super::route::{Kind, Mount, Route, Wanted, encode};
 use super::session::{Login, Session};
 use crate::inspect::{Problem, Value};
@@ -14,6 +15,7 @@ use crate::sync::lock;
 use http::StatusCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex as Gate;
 
 /// A server, and who we are there.
 pub(super) struct Connection {
@@ -22,6 +24,8 @@ pub(super) struct Connection {
     pub(super) transport: Transport,
     leases: Arc<Leases>,
     seen: Mutex<Seen>,
+    /// Held by who asks what is mounted, so that all who start at once do not ask too.
+    asking: Gate<()>,
 }
 
 /// What is known of a server.
@@ -50,7 +54,14 @@ impl Connection {
         let login = before.filter(|before| before.goes_on(&config));
         let session = Session::new(login.and_then(|before| before.session.current()));
         let leases = before.map_or_else(Arc::default, |before| Arc::clone(&before.leases));
-        Ok(Self { config, session, transport, leases, seen: Mutex::default() })
+        Ok(Self {
+            config,
+            session,
+            transport,
+            leases,
+            seen: Mutex::default(),
+            asking: Gate::default(),
+        })
     }
 
     /// Whether the login of the moment serves under `config` too. A new secret of a role is for
@@ -91,10 +102,19 @@ impl Connection {
     async fn ask(&self, ask: &Ask) -> Result<(Answer, Arc<Login>), ProviderError> {
         let login = self.login(None).await?;
         let answer = self.send(ask, Some(&login.token)).await?;
-        if !self.is_dead(&login, &answer).await {
+        let standing = self.standing(&login, &answer).await;
+        if standing == Standing::Good {
             return Ok((answer, login));
         }
-        let login = self.login(Some(&login)).await?;
+        let login = match self.login(Some(&login)).await {
+            // The path may be what is not allowed, and the answer says so.
+            Err(error)
+                if standing == Standing::Doubtful && error.kind() == ProviderErrorKind::Refused =>
+            {
+                return Ok((answer, login));
+            }
+            new => new?,
+        };
         let answer = self.send(ask, Some(&login.token)).await?;
         if answer.status != StatusCode::FORBIDDEN {
             self.session.cured();
@@ -139,7 +159,12 @@ impl Connection {
             return Err(ProviderError::not_found(format!("{about}: {gone}")));
         }
         if !answer.status.is_success() {
-            return Err(answer::refusal(answer, about));
+            let error = answer::refusal(answer, about);
+            let trouble = self.session.trouble().filter(|_| answer.status == StatusCode::FORBIDDEN);
+            return Err(match trouble {
+                Some(trouble) => ProviderError::refused(format!("{}; {trouble}", error.message())),
+                None => error,
+            });
         }
         let mut fetched = match route.kind {
             Kind::Plain => answer::plain(answer, about, poll)?,
@@ -154,6 +179,14 @@ impl Connection {
         let known = |seen: &Seen| seen.mounts.iter().find(|mount| mount.holds(path)).cloned();
         if let Some(mount) = known(&lock(&self.seen)) {
             return Ok(Some(mount));
+        }
+        let asking = self.asking.try_lock();
+        if asking.is_err() {
+            // Where that answer is of no use, all ask at once.
+            drop(self.asking.lock().await);
+            if let Some(mount) = known(&lock(&self.seen)) {
+                return Ok(Some(mount));
+            }
         }
         let about = format!("the mount of {path}");
         let ask = Ask::get(format!("sys/internal/ui/mounts/{}", encode(path)), about);

@@ -6,16 +6,17 @@ use super::config::VaultConfig;
 use crate::https;
 use crate::secret::Secret;
 use crate::secret::provider::ProviderError;
+use crate::sync::lock;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
-use tokio::sync::OnceCell;
 use zeroize::{Zeroize, Zeroizing};
 
 /// How many redirects are followed: a server that waits for its turn sends to the one that has it.
@@ -119,8 +120,9 @@ pub(super) struct Transport {
     ca_file: Option<PathBuf>,
     timeout: Duration,
     max_bytes: usize,
-    /// Made with the first request, so that certificates are read then.
-    client: OnceCell<https::Client<Full<Bytes>>>,
+    /// Made with the first request, so that certificates are read then; and after one that came to
+    /// nothing, as they may have been replaced.
+    client: Mutex<Option<https::Client<Full<Bytes>>>>,
 }
 
 impl Transport {
@@ -132,7 +134,7 @@ impl Transport {
             ca_file: config.ca_file.clone(),
             timeout: config.timeout,
             max_bytes: usize::try_from(config.max_response_bytes).unwrap_or(usize::MAX),
-            client: OnceCell::new(),
+            client: Mutex::default(),
         }
     }
 
@@ -156,7 +158,12 @@ impl Transport {
         };
         match tokio::time::timeout(self.timeout, self.exchange(ask, token)).await {
             Ok(Ok(answer)) => Ok(Answer { hide, ..answer }),
-            Ok(Err(what)) => Err(failed(&what)),
+            Ok(Err(what)) => {
+                if self.ca_file.is_some() {
+                    *lock(&self.client) = None;
+                }
+                Err(failed(&what))
+            }
             Err(_) => {
                 let limit = crate::duration::format(self.timeout);
                 Err(failed(&format!("did not answer within {limit}")))
@@ -164,14 +171,20 @@ impl Transport {
         }
     }
 
+    fn client(&self, to: &Uri) -> Result<https::Client<Full<Bytes>>, String> {
+        let mut client = lock(&self.client);
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let made = https::client(to, self.ca_file.as_deref(), "ca_file, VAULT_CACERT")?;
+        Ok(client.insert(made).clone())
+    }
+
     async fn exchange(&self, ask: &Ask, token: Option<&Secret<String>>) -> Result<Answer, String> {
         let token = token.filter(|token| !token.expose().is_empty()).map(sensitive).transpose()?;
         let mut url =
             self.address.url(&ask.path).map_err(|error| format!("has no such path: {error}"))?;
-        let client = self.client.get_or_try_init(|| async {
-            https::client(&url, self.ca_file.as_deref(), "ca_file, VAULT_CACERT")
-        });
-        let client = client.await.map_err(|what| format!("cannot be asked: {what}"))?;
+        let client = self.client(&url).map_err(|what| format!("cannot be asked: {what}"))?;
         for _ in 0..=MAX_REDIRECTS {
             let mut request = Request::builder()
                 .method(&ask.method)

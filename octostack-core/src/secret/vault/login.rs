@@ -23,6 +23,15 @@ const REVOKE: &str = "auth/token/revoke-self";
 /// Of a token of which the server says nothing.
 const UNKNOWN: Terms = Terms { ttl: None, whole: None, renewable: false };
 
+/// What is thought of a token after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    /// It may not even ask about itself: another one may help, or may not.
+    Doubtful,
+    Dead,
+}
+
 /// What is shown to be let in. All that is secret in it.
 fn credential(config: &VaultConfig) -> Result<Secret<String>, ProviderError> {
     let file = |path: &Path| {
@@ -150,7 +159,9 @@ impl Connection {
         if answer.status.is_success() {
             let data = ask.read::<Looked>(&answer)?.data;
             let terms = data.as_ref().map_or(UNKNOWN, LookedData::terms);
-            return Ok((Login::new(token.clone(), false, terms), None));
+            let mut login = Login::new(token.clone(), false, terms);
+            login.looked = true;
+            return Ok((login, None));
         }
         let error = ask.refusal(&answer);
         if error.kind() == ProviderErrorKind::Unavailable && !answer.is_unsupported() {
@@ -166,19 +177,24 @@ impl Connection {
 
     /// Whether `answer` was refused because the token of `login` is no longer valid. The same
     /// answer may mean that it may not do this, so that the token is asked about itself.
-    pub(super) async fn is_dead(&self, login: &Login, answer: &Answer) -> bool {
+    pub(super) async fn standing(&self, login: &Login, answer: &Answer) -> Standing {
         let refused = |answer: &Answer| answer.status == StatusCode::FORBIDDEN;
         if !refused(answer) || self.config.auth == VaultAuth::Agent {
-            return false;
+            return Standing::Good;
         }
         if login.is_over() || answer.names_the_token() {
-            return true;
+            return Standing::Dead;
         }
         let ask = Ask::get(LOOKUP, "the look at the token");
         let looked = self.send(&ask, Some(&login.token)).await;
-        looked.is_ok_and(|looked| {
-            looked.names_the_token() || refused(&looked) && self.session.doubt()
-        })
+        match looked {
+            Ok(looked) if looked.names_the_token() => Standing::Dead,
+            Ok(looked) if refused(&looked) && login.looked => Standing::Dead,
+            Ok(looked) if refused(&looked) && self.replaceable() && self.session.doubt() => {
+                Standing::Doubtful
+            }
+            _ => Standing::Good,
+        }
     }
 
     /// Keeps whoever is logged in so. Never returns.

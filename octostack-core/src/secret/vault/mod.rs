@@ -84,6 +84,10 @@ pub struct VaultProvider {
     changing: Mutex<()>,
 }
 
+/// A server and who we are there, at some moment.
+#[cfg(feature = "config")]
+pub(super) struct Connected(Arc<Connection>);
+
 impl VaultProvider {
     /// A provider for references with the scheme `vault`. Asks nothing yet.
     ///
@@ -117,6 +121,21 @@ impl VaultProvider {
         }
         self.connection.send_replace(Arc::new(Connection::new(config, Some(&before))?));
         Ok(())
+    }
+
+    /// What it is connected to, to [go back](Self::go_back) to.
+    #[cfg(feature = "config")]
+    pub(super) fn connected(&self) -> Connected {
+        Connected(self.connection())
+    }
+
+    /// Undoes what came after, logins and all.
+    #[cfg(feature = "config")]
+    pub(super) fn go_back(&self, to: &Connected) {
+        let _one_at_a_time = lock(&self.changing);
+        if !Arc::ptr_eq(&self.connection(), &to.0) {
+            self.connection.send_replace(Arc::clone(&to.0));
+        }
     }
 
     fn connection(&self) -> Arc<Connection> {

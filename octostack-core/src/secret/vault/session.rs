@@ -20,13 +20,15 @@ pub(super) struct Login {
     pub(super) token: Secret<String>,
     /// Whether we have logged in for it. It is then ours to end.
     pub(super) ours: bool,
+    /// Whether it was allowed to ask about itself.
+    pub(super) looked: bool,
     life: Mutex<Life>,
 }
 
 impl Login {
     pub(super) fn new(token: Secret<String>, ours: bool, terms: Terms) -> Self {
         let life = Life::new(terms, SystemClock.now(), fastrand::f64());
-        Self { token, ours, life: Mutex::new(life) }
+        Self { token, ours, looked: false, life: Mutex::new(life) }
     }
 
     /// Reads or changes its life.

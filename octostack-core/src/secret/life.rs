@@ -79,9 +79,8 @@ impl Life {
                 let renewable = lease.renewable && lease.id.is_some();
                 life.within(now, lease.ttl, renewable, chance)
             }
-            None => look_again.and_then(|after| {
-                at(now, spread(after, chance).max(SHORTEST_PAUSE), Task::Fetch)
-            }),
+            None => look_again
+                .and_then(|after| at(now, spread(after, chance).max(SHORTEST_PAUSE), Task::Fetch)),
         };
         life
     }

@@ -247,7 +247,7 @@ struct Shapes {
     outside: Outside,
     other: Outside,
     whole: Secret<Vec<String>>,
-    nested: Option<Option<Box<Common>>>,
+    nested: Option<Box<Common>>,
     tuple: (String, Secret<String>),
     untagged: Untagged,
     #[serde(flatten)]
@@ -284,8 +284,11 @@ fn a_reference_is_followed_wherever_a_secret_may_be() {
     let Outside::Pair { one } = &settings.other else { panic!("{settings:?}") };
     assert_eq!(one.expose(), "of-b");
     assert_eq!(settings.whole.expose(), &["of-a".to_owned()]);
-    assert_eq!(settings.nested.flatten().unwrap().shared.expose(), "of-b");
-    assert_eq!((settings.tuple.0.as_str(), settings.tuple.1.expose().as_str()), ("env://A", "of-a"));
+    assert_eq!(settings.nested.unwrap().shared.expose(), "of-b");
+    assert_eq!(
+        (settings.tuple.0.as_str(), settings.tuple.1.expose().as_str()),
+        ("env://A", "of-a")
+    );
     let Untagged::Text(text) = &settings.untagged else { panic!() };
     assert_eq!(text.expose(), "of-a");
     assert_eq!(settings.common.shared.expose(), "of-b");
@@ -297,6 +300,9 @@ fn a_variable_with_a_reference_in_it_is_not_taken_for_the_secret() {
     for there in ["vault://kv/orders#key", "file:///run/secrets/key", "env://HERE"] {
         let from = loader("twice", text).environment([("HERE", there), ("T_PIN", "4711")]);
         let errors = from.load::<Framework, Settings>().unwrap_err().to_string();
-        assert!(errors.contains("key: env://HERE: the variable HERE holds a reference"), "{errors}");
+        assert!(
+            errors.contains("key: env://HERE: the variable HERE holds a reference"),
+            "{errors}"
+        );
     }
 }

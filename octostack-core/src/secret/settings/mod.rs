@@ -108,9 +108,8 @@ struct State {
 impl State {
     /// Whether the last load had a secret that is not in effect.
     fn is_behind(&self) -> bool {
-        let in_effect = |new: &Resolved| {
-            self.current.iter().any(|old| Arc::ptr_eq(&old.version, &new.version))
-        };
+        let in_effect =
+            |new: &Resolved| self.current.iter().any(|old| Arc::ptr_eq(&old.version, &new.version));
         !self.latest.iter().all(in_effect)
     }
 }

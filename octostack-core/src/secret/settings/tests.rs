@@ -283,7 +283,8 @@ fn the_book_has_the_default_of_what_becomes_of_a_secret() {
     let book = include_str!("../../../../docs/secrets.md");
     let default = serde_json::to_value(SecretsConfig::default().on_error).unwrap();
     let default = default.as_str().unwrap();
-    for line in [format!("| `secrets.on_error` | `{default}` |"), format!("`{default}` (default) |")]
+    for line in
+        [format!("| `secrets.on_error` | `{default}` |"), format!("`{default}` (default) |")]
     {
         assert!(book.contains(&line), "{line}");
     }

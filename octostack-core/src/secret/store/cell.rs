@@ -108,7 +108,9 @@ impl Cell {
 
     /// Whether the version of now is of this lease.
     pub(super) fn is_of(&self, lease: &LeaseId) -> bool {
-        self.with(|state| state.held.as_ref().is_some_and(|held| held.lease.as_ref() == Some(lease)))
+        self.with(|state| {
+            state.held.as_ref().is_some_and(|held| held.lease.as_ref() == Some(lease))
+        })
     }
 
     pub(super) fn numbers(&self) -> watch::Receiver<u64> {

@@ -79,6 +79,12 @@ impl SecretProvider for Told {
     }
 }
 
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn sample(&mut self, _: &'static Metric, _: &[(&'static str, &str)], _: f64) {}
+}
+
 fn reference() -> SecretRef {
     "db://orders".parse().unwrap()
 }
@@ -195,12 +201,13 @@ async fn a_lease_that_is_given_twice_is_one_and_not_revoked_while_it_is_in_use()
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_hangs_leaves_time_for_another_before_the_end() {
-    let told = Told::new(|count| give(leased(count, Duration::from_secs(10)))).renewing(
-        |count| match count {
-            0 => Box::pin(pending()),
-            _ => Box::pin(ready(Ok(Renewed { ttl: Duration::from_secs(10), renewable: true }))),
-        },
-    );
+    let told =
+        Told::new(|count| give(leased(count, Duration::from_secs(10)))).renewing(
+            |count| match count {
+                0 => Box::pin(pending()),
+                _ => Box::pin(ready(Ok(Renewed { ttl: Duration::from_secs(10), renewable: true }))),
+            },
+        );
     let secrets = told.builder(&Registry::new()).build();
     let handle = secrets.open("pool", &reference()).await.unwrap();
     for second in 0..60 {
@@ -212,7 +219,6 @@ async fn a_request_that_hangs_leaves_time_for_another_before_the_end() {
 #[tokio::test(start_paused = true)]
 async fn at_the_end_nobody_waits_for_what_will_not_come_and_is_told_why() {
     let told = Told::new(|count| match count {
-        0 => Box::pin(ready(Err(ProviderError::unavailable("is down")))),
         1 => give(leased(count, TTL)),
         _ => Box::pin(ready(Err(ProviderError::unavailable("is down")))),
     });
@@ -316,10 +322,6 @@ async fn a_lease_of_ages_is_shown_and_held() {
         let secrets = told.builder(&registry).build();
         let handle = secrets.open("pool", &reference()).await.unwrap();
         let _ = secrets.status().to_string();
-        struct Nowhere;
-        impl Sink for Nowhere {
-            fn sample(&mut self, _: &'static Metric, _: &[(&'static str, &str)], _: f64) {}
-        }
         registry.collect(&mut Nowhere);
         sleep(Duration::from_secs(3600)).await;
         assert!(handle.load().is_ok());

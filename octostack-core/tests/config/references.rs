@@ -259,7 +259,7 @@ struct Shapes {
     outside: Outside,
     other: Outside,
     whole: Secret<Vec<String>>,
-    nested: Option<Option<Box<Common>>>,
+    nested: Option<Box<Common>>,
     tuple: (String, Secret<String>),
     untagged: Untagged,
     #[serde(flatten)]
@@ -296,7 +296,7 @@ fn a_reference_is_followed_wherever_a_secret_may_be() {
     let Outside::Pair { one } = &settings.other else { panic!("{settings:?}") };
     assert_eq!(one.expose(), "of-b");
     assert_eq!(settings.whole.expose(), &["of-a".to_owned()]);
-    assert_eq!(settings.nested.flatten().unwrap().shared.expose(), "of-b");
+    assert_eq!(settings.nested.unwrap().shared.expose(), "of-b");
     assert_eq!(
         (settings.tuple.0.as_str(), settings.tuple.1.expose().as_str()),
         ("env://A", "of-a")

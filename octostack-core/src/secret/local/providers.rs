@@ -6,7 +6,7 @@ use crate::inspect::Value;
 use crate::secret::SecretRef;
 use crate::secret::provider::{Answer, Fetched, Payload, ProviderError, SecretProvider};
 use crate::sync::lock;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,8 @@ pub struct EnvProvider {
 /// same is no new version.
 #[derive(Clone, Debug, Default)]
 pub struct FileProvider {
-    exposed: Arc<Mutex<BTreeSet<String>>>,
+    /// What is to be told, by path.
+    exposed: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 /// `cred://name`: a credential that systemd gave to the unit, for the life of the unit.
@@ -151,14 +152,20 @@ impl SecretProvider for FileProvider {
     fn fetch<'a>(&'a self, reference: &'a SecretRef) -> Answer<'a, Fetched> {
         Box::pin(async move {
             let fetched = aside(reference, &EnvProvider::process()).await?;
-            let path = Path::new(reference.path());
-            lock(&self.exposed).extend(readable_by_all(path));
+            let path = reference.path();
+            let told = readable_by_all(Path::new(path));
+            let mut exposed = lock(&self.exposed);
+            match told {
+                Some(told) => exposed.insert(path.to_owned(), told),
+                None => exposed.remove(path),
+            };
+            drop(exposed);
             Ok(fetched.look_again(INTERVAL))
         })
     }
 
     fn status(&self) -> Value {
-        let exposed = lock(&self.exposed).iter().cloned().map(Value::from).collect();
+        let exposed = lock(&self.exposed).values().cloned().map(Value::from).collect();
         Value::map([("scheme", Value::from("file")), ("warnings", Value::List(exposed))])
     }
 }

@@ -136,3 +136,22 @@ fn files_that_others_may_write_are_refused_and_those_that_they_may_read_told_of(
         assert_eq!(readable_by_all(Path::new("/dev/shm")), None);
     }
 }
+
+#[cfg(feature = "secrets-live")]
+#[tokio::test]
+async fn a_file_that_was_closed_to_others_is_told_of_no_more() {
+    use super::FileProvider;
+    use crate::secret::provider::SecretProvider;
+    let dir = Dir::new("closed");
+    let path = dir.write("shown", "hunter2", 0o644);
+    if super::in_memory(&path) {
+        return;
+    }
+    let (files, reference) =
+        (FileProvider::new(), reference(&format!("file://{}", path.display())));
+    files.fetch(&reference).await.unwrap();
+    assert!(files.status().to_string().contains("everybody on this machine"));
+    dir.write("shown", "hunter2", 0o600);
+    files.fetch(&reference).await.unwrap();
+    assert!(!files.status().to_string().contains("everybody on this machine"));
+}

@@ -105,10 +105,19 @@ struct State {
     closed: bool,
     /// What the last load resolved, whether or not it came into effect.
     latest: Vec<Resolved>,
-    /// How many loads in a row could not resolve all.
+    /// How many loads in a row could not resolve all, or did not come into effect with what is new.
     failures: u32,
     /// What is in effect.
     current: Vec<Resolved>,
+}
+
+impl State {
+    /// Whether the last load had a secret that is not in effect.
+    fn is_behind(&self) -> bool {
+        let in_effect =
+            |new: &Resolved| self.current.iter().any(|old| Arc::ptr_eq(&old.version, &new.version));
+        !self.latest.iter().all(in_effect)
+    }
 }
 
 /// Everything that works once there is something to do.

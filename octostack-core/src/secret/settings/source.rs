@@ -105,8 +105,9 @@ impl SecretSource for SettingsSecrets {
         };
         let failed = wanted.iter().zip(&answers).any(failed);
         let mut state = lock(&self.state);
-        state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
         state.latest = latest;
+        let failed = failed || state.is_behind(); // until all agree
+        state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
         drop(state);
         self.moved.notify_waiters();
         answers
@@ -118,8 +119,10 @@ impl SecretSource for SettingsSecrets {
             state.before = None;
             let latest = state.latest.clone();
             let old = std::mem::replace(&mut state.current, latest);
+            state.failures = 0;
             (old, state.config.drain, state.running.clone())
         };
+        self.moved.notify_waiters();
         if let Some(running) = running.filter(|_| !old.is_empty()) {
             // Copies of them may be in use for a while.
             running.thread.spawn(async move {

@@ -320,3 +320,33 @@ async fn a_vault_comes_and_changes_and_goes_with_the_settings() {
     .await
     .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_that_somebody_did_not_agree_to_is_offered_again() {
+    let service = Arc::new(Service::new("refused"));
+    let live = tokio::task::spawn_blocking({
+        let service = service.clone();
+        move || service.start()
+    });
+    let live = live.await.unwrap();
+    let (told, changes) = mpsc::channel();
+    live.on_reload("pool", move |change| {
+        let _ = told.send(pair(change.new.settings));
+        // The database does not know it yet.
+        Err(vec![Problem::new("password", "cannot connect")])
+    });
+    let following = tokio::spawn({
+        let (live, hangups) = (live.clone(), Hangups::install().unwrap());
+        async move { live.follow(hangups, Watching::new()).await }
+    });
+    let secrets = service.secrets.secrets().unwrap();
+    let handle = secrets.open("test", &"pair://db".parse().unwrap()).await.unwrap();
+    handle.refresh().await.unwrap();
+    let offered = tokio::task::spawn_blocking(move || {
+        let next = || changes.recv_timeout(Duration::from_secs(10)).unwrap();
+        [next(), next()]
+    });
+    assert_eq!(offered.await.unwrap(), ["user-2 word-2", "user-2 word-2"]);
+    assert_eq!(pair(&live.settings().load().value), "user-1 word-1");
+    following.abort();
+}

@@ -160,3 +160,16 @@ fn a_torn_line_in_a_file_that_was_moved_is_no_cut() {
     let verified = dir.verify().unwrap();
     assert!(verified.notes[0].contains("bytes after the last line"), "{verified:?}");
 }
+
+#[test]
+fn a_link_that_lies_in_wait_for_the_head_is_not_written_through() {
+    let dir = Dir::new("link");
+    let (victim, next) = (dir.0.join("victim"), dir.0.join("audit.jsonl.head.next"));
+    fs::write(&victim, "precious").unwrap();
+    for _ in 0..2 {
+        std::os::unix::fs::symlink(&victim, &next).unwrap();
+        drop(written(&dir, 1));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(dir.verify().is_ok());
+    }
+}

@@ -160,3 +160,43 @@ fn a_torn_line_in_a_file_that_was_moved_is_no_cut() {
     let verified = dir.verify().unwrap();
     assert!(verified.notes[0].contains("bytes after the last line"), "{verified:?}");
 }
+
+#[test]
+fn a_link_that_lies_in_wait_for_the_head_is_not_written_through() {
+    let dir = Dir::new("link");
+    let (victim, next) = (dir.0.join("victim"), dir.0.join("audit.jsonl.head.next"));
+    fs::write(&victim, "precious").unwrap();
+    for _ in 0..2 {
+        std::os::unix::fs::symlink(&victim, &next).unwrap();
+        drop(written(&dir, 1));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(dir.verify().is_ok());
+    }
+}
+
+#[test]
+fn a_copy_of_a_log_that_was_cut_is_gone_on_with_at_the_next_start() {
+    let dir = Dir::new("copied");
+    let audit = written(&dir, 2);
+    fs::copy(dir.file(), dir.0.join("audit.jsonl.1")).unwrap();
+    dir.write("");
+    assert!(audit.record(&read("pool")).is_err());
+    drop(audit);
+    drop(written(&dir, 1));
+    let verified = dir.verify().unwrap();
+    assert_eq!((verified.files, verified.lines), (2, 6), "{verified:?}");
+}
+
+#[test]
+fn many_threads_write_one_chain_while_others_look() {
+    let dir = Dir::new("threads");
+    let audit = dir.open();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..25).for_each(|_| audit.record(&read("pool")).unwrap()));
+            scope.spawn(|| (0..25).for_each(|_| drop((audit.status(), audit.abnormal()))));
+        }
+    });
+    drop(audit);
+    assert_eq!(dir.verify().unwrap().lines, 201);
+}

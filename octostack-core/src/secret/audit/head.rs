@@ -41,8 +41,15 @@ pub(super) fn parse(text: &str) -> Option<Link> {
 /// Replaces the head whole. With `durable` it is on disk before it is in its place.
 pub(super) fn write(log: &Path, link: Link, durable: bool) -> io::Result<()> {
     let (path, next) = (path_of(log), beside(log, ".head.next"));
-    let mut file =
-        open_private(fs::OpenOptions::new().write(true).create(true).truncate(true), &next)?;
+    // A new file, and not where a link leads.
+    let make = || open_private(fs::OpenOptions::new().write(true).create_new(true), &next);
+    let mut file = match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&next)?; // of a process that ended here
+            make()?
+        }
+        made => made?,
+    };
     file.write_all(format!("{}:{}\n", link.seq, link.hash).as_bytes())?;
     if durable {
         file.sync_data()?;

@@ -200,8 +200,8 @@ impl<R> Service<R> {
     {
         let (service, loader, urls) = (self.clone(), self.loader(configure), urls.to_vec());
         match starting::unless_ended(move || service.load_from(loader, &urls, true)) {
-            Ok(Start::Loaded(Ok(loaded), signals)) => {
-                let Loaded { config, flag_file, secrets } = loaded;
+            Ok(Start::Loaded(Ok(all), signals)) => {
+                let Loaded { config, flag_file, secrets } = all;
                 run::run(self.identity, config, flag_file, (secrets, signals), build)
             }
             Ok(Start::Loaded(Err(code), _)) => code,

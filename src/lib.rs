@@ -83,6 +83,7 @@ mod rules;
 mod run;
 mod secrets;
 mod service;
+mod starting;
 mod traces;
 
 pub use app::{App, Result};

@@ -45,7 +45,7 @@ pub(crate) fn run<S, F, Fut>(
     identity: Identity,
     config: Config<S>,
     flag_file: FlagFile,
-    secrets: Arc<SettingsSecrets>,
+    (secrets, signals): (Arc<SettingsSecrets>, Signals),
     build: F,
 ) -> ExitCode
 where
@@ -86,7 +86,7 @@ where
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
     let filter = logs.as_ref().ok().map(|guard| guard.filter().clone());
-    let parts = (traces, filter, secrets);
+    let parts = (traces, filter, secrets, signals);
     let live = live(identity, &registry, parts, config, flag_file, build);
     let code = runtime.block_on(live);
     // What still runs was given its time; a blocking call must not hold up the exit.
@@ -95,11 +95,14 @@ where
     code
 }
 
+/// What is there before the runtime.
+type Parts = (Traces, Option<FilterHandle>, Arc<SettingsSecrets>, Signals);
+
 /// Inside the runtime: start, serve, end.
 async fn live<S, F, Fut>(
     identity: Identity,
     registry: &Registry,
-    (traces, filter, secrets): (Traces, Option<FilterHandle>, Arc<SettingsSecrets>),
+    (traces, filter, secrets, signals): Parts,
     config: Config<S>,
     flag_file: FlagFile,
     build: F,
@@ -110,8 +113,8 @@ where
     Fut: Future<Output = Result<Router, BoxError>>,
 {
     // First of all: a signal that comes while starting must not be lost.
-    let (signals, hangups) = match Signals::install().and_then(|s| Ok((s, Hangups::install()?))) {
-        Ok(signals) => signals,
+    let hangups = match Hangups::install() {
+        Ok(hangups) => hangups,
         Err(error) => {
             return fatal("signals", "signal handlers cannot be installed", &error.into());
         }

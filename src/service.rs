@@ -1,6 +1,7 @@
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
+use crate::starting::{self, Start};
 use crate::{
     App, BoxError, Identity, NoRules, Problem, Registry, Rules, RulesFor, remotes, rules, run,
 };
@@ -197,11 +198,21 @@ impl<R> Service<R> {
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
     {
-        match self.load(configure, urls, true) {
-            Ok(Loaded { config, flag_file, secrets }) => {
-                run::run(self.identity, config, flag_file, secrets, build)
+        let (service, loader, urls) = (self.clone(), self.loader(configure), urls.to_vec());
+        match starting::unless_ended(move || service.load_from(loader, &urls, true)) {
+            Ok(Start::Loaded(Ok(all), signals)) => {
+                let Loaded { config, flag_file, secrets } = all;
+                run::run(self.identity, config, flag_file, (secrets, signals), build)
             }
-            Err(code) => code,
+            Ok(Start::Loaded(Err(code), _)) => code,
+            Ok(Start::Ended(signal)) => {
+                say_wrong(&format!("{}: {signal} while the config was loaded", self.identity.name));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                say_wrong(&format!("{}: the config cannot be loaded: {error}", self.identity.name));
+                ExitCode::FAILURE
+            }
         }
     }
 
@@ -225,7 +236,19 @@ impl<R> Service<R> {
     where
         R: Rules<S>,
     {
-        let (config, secrets) = self.load_config(self.loader(configure), urls, record)?;
+        self.load_from(self.loader(configure), urls, record)
+    }
+
+    fn load_from<S: Settings>(
+        &self,
+        loader: Loader,
+        urls: &[String],
+        record: bool,
+    ) -> Result<Loaded<S>, ExitCode>
+    where
+        R: Rules<S>,
+    {
+        let (config, secrets) = self.load_config(loader, urls, record)?;
         let flag_file = FlagFile::load(&config.framework().flags, &config.report());
         let flag_file = flag_file.map_err(|error| self.wrong(&error))?;
         Ok(Loaded { config, flag_file, secrets })

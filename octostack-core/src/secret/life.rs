@@ -198,9 +198,10 @@ impl Life {
         let doubled = doubled(self.failures);
         let left = self.expires.map(|expires| expires.saturating_duration_since(now));
         let most = left.filter(|left| !left.is_zero()).map_or(LONGEST_PAUSE, |left| left / 4);
+        let most = most.min(LONGEST_PAUSE);
         let pause = doubled.min(most).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0);
-        // Whoever asks to be left alone is, but not for ever.
-        pause.max(SHORTEST_PAUSE).max(wanted.unwrap_or_default().min(LONGEST_PAUSE))
+        // Whoever asks to be left alone is, but not for ever and not to the end.
+        pause.max(SHORTEST_PAUSE).max(wanted.unwrap_or_default().min(most))
     }
 }
 

@@ -129,6 +129,9 @@ fn whoever_asks_to_be_left_alone_is_but_not_for_ever() {
     assert_eq!(due(&life, now), (30.0, Task::Fetch));
     life.fetch_failed(now, Kind::Unavailable, Some(Duration::MAX), 0.5);
     assert_eq!(due(&life, now), (60.0, Task::Fetch));
+    let mut short = leased(now, MINUTE, OnError::default());
+    short.fetch_failed(now, Kind::Unavailable, Some(Duration::MAX), 0.5);
+    assert_eq!(due(&short, now), (15.0, Task::Fetch), "there is time for more before the end");
 }
 
 #[test]

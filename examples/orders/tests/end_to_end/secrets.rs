@@ -2,9 +2,11 @@
 //! do, and ends.
 use crate::directory::Directory;
 use crate::http::get;
-use crate::process::{Orders, Process};
+use crate::process::{Orders, Process, now};
 use crate::vault::Vault;
 use rustix::process::Signal;
+use std::net::TcpListener;
+use std::time::Duration;
 
 const TOKEN: &str = "t0ken-of-vault";
 const SECRET: &str = "s3cr3t-hunter2";
@@ -161,4 +163,26 @@ fn a_reference_in_a_file_of_the_service_is_followed() {
     assert_eq!(token["value"], "[redacted]");
     assert!(token["source"].as_str().unwrap().ends_with("default.toml:2:9)"), "{token}");
     assert_eq!(orders.stop(Signal::TERM).code, Some(0));
+}
+
+#[test]
+fn a_signal_ends_a_start_that_waits_for_vault() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let environment = [
+        ("ADMIN_TOKEN", "vault://kv/orders#token"),
+        ("VAULT_ADDR", address.as_str()),
+        ("VAULT_TOKEN", TOKEN),
+        ("ORDERS_SECRETS_START_TIMEOUT", "10m"),
+    ];
+    let process = Process::spawn(&["run"], &environment);
+    let asked = silent.accept().unwrap();
+    let from = now();
+    process.signal(Signal::TERM);
+    // Not by the signal itself, which the first process of a container would not mind.
+    let exit = process.exit();
+    assert_eq!((exit.code, exit.text.as_str()), (Some(0), ""), "{}", exit.errors);
+    has(&exit.errors, &["SIGTERM while the config was loaded"]);
+    assert!(now() - from < Duration::from_secs(5));
+    drop(asked);
 }

@@ -169,8 +169,9 @@ impl Connection {
         }
         // It may be good for all else.
         let trouble = format!(
-            "{error}; so nobody keeps the token alive: it is not valid, or its policy has to allow \
-             read on {LOOKUP}"
+            "{}: {error}; so nobody keeps the token alive: either the token is not valid, and you \
+             have to replace it, or its policy has to allow read on {LOOKUP}",
+            self.transport.address()
         );
         Ok((Login::new(token.clone(), false, UNKNOWN), Some(trouble)))
     }

@@ -48,7 +48,7 @@ pub(super) fn write(log: &Path, link: Link, durable: bool) -> io::Result<()> {
             fs::remove_file(&next)?; // of a process that ended here
             make()?
         }
-        made => made?,
+        opened => opened?,
     };
     file.write_all(format!("{}:{}\n", link.seq, link.hash).as_bytes())?;
     if durable {

@@ -6,6 +6,7 @@
 
 use super::payload::Payload;
 use super::{Secret, SecretRef};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "secrets-live")]
@@ -31,6 +32,11 @@ pub(crate) trait Machine {
 
     /// Whether there is a directory.
     fn is_dir(&self, path: &Path) -> bool;
+
+    /// Where the files of a directory are all of one update.
+    fn settled(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
 
     /// What is in a directory, without what is hidden.
     fn names(&self, path: &Path) -> Result<Vec<String>, String>;
@@ -93,15 +99,34 @@ pub(crate) fn read(reference: &SecretRef, machine: &dyn Machine) -> Result<Paylo
     if !machine.is_dir(&path) {
         return one(&path, machine).map(Payload::Text);
     }
-    let names = match reference.field() {
+    let path = machine.settled(&path);
+    match reference.field() {
         Some(name) if name.contains('/') || name.starts_with('.') => {
-            return Err(format!("`{name}` is no name of a file in a directory"));
+            Err(format!("`{name}` is no name of a file in a directory"))
         }
-        Some(name) => vec![name.to_owned()],
-        None => machine.names(&path)?,
-    };
-    let file = |name: String| Ok((name.clone(), one(&path.join(&name), machine)?));
-    names.into_iter().map(file).collect::<Result<_, String>>().map(Payload::Fields)
+        Some(name) => {
+            let secret = one(&path.join(name), machine)?;
+            Ok(Payload::Fields([(name.to_owned(), secret)].into()))
+        }
+        None => all(&path, machine),
+    }
+}
+
+/// Each file that is a secret. What else is there, such as a keystore, is somebody else's.
+fn all(path: &Path, machine: &dyn Machine) -> Result<Payload, String> {
+    let names = machine.names(path)?;
+    let mut fields = BTreeMap::new();
+    let mut wrong = None;
+    for name in names {
+        match one(&path.join(&name), machine) {
+            Ok(secret) => _ = fields.insert(name, secret),
+            Err(what) => wrong = Some(what),
+        }
+    }
+    match wrong.filter(|_| fields.is_empty()) {
+        Some(what) => Err(what),
+        None => Ok(Payload::Fields(fields)),
+    }
 }
 
 fn one(path: &Path, machine: &dyn Machine) -> Result<Secret<String>, String> {

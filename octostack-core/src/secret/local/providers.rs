@@ -8,7 +8,7 @@ use crate::secret::provider::{Answer, Fetched, Payload, ProviderError, SecretPro
 use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -90,6 +90,11 @@ impl Machine for EnvProvider {
 
     fn is_dir(&self, path: &Path) -> bool {
         path.is_dir()
+    }
+
+    fn settled(&self, path: &Path) -> PathBuf {
+        // kubelet exchanges all files by this link.
+        std::fs::canonicalize(path.join("..data")).unwrap_or_else(|_| path.to_owned())
     }
 
     fn names(&self, path: &Path) -> Result<Vec<String>, String> {

@@ -155,3 +155,34 @@ async fn a_file_that_was_closed_to_others_is_told_of_no_more() {
     files.fetch(&reference).await.unwrap();
     assert!(!files.status().to_string().contains("everybody on this machine"));
 }
+
+#[cfg(feature = "secrets-live")]
+#[tokio::test]
+async fn a_volume_is_read_as_of_one_update_and_without_what_is_no_secret() {
+    use super::FileProvider;
+    use crate::secret::provider::SecretProvider;
+    let dir = Dir::new("local-volume");
+    for (update, user) in [("..1", "anna"), ("..2", "berta")] {
+        std::fs::create_dir(dir.0.join(update)).unwrap();
+        dir.write(&format!("{update}/user"), user, 0o600);
+        dir.write(&format!("{update}/word"), &format!("of {user}"), 0o600);
+        std::fs::write(dir.0.join(update).join("keystore"), [0xff, 0xfe]).unwrap();
+        dir.write(&format!("{update}/empty"), "", 0o600);
+    }
+    std::os::unix::fs::symlink("..1", dir.0.join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/user", dir.0.join("user")).unwrap();
+    // The other links lead nowhere: what is read is what `..data` has.
+    std::os::unix::fs::symlink("gone", dir.0.join("word")).unwrap();
+    let reference = reference(&format!("file://{}#user", dir.0.display()));
+    let provider = FileProvider::new();
+    let both = async || {
+        let payload = provider.fetch(&reference).await.unwrap().payload;
+        let Payload::Fields(fields) = &payload else { panic!("{payload:?}") };
+        assert_eq!(fields.keys().collect::<Vec<_>>(), ["user", "word"]);
+        format!("{} {}", text(&payload, Some("user")), text(&payload, Some("word")))
+    };
+    assert_eq!(both().await, "anna of anna");
+    std::os::unix::fs::symlink("..2", dir.0.join("..next")).unwrap();
+    std::fs::rename(dir.0.join("..next"), dir.0.join("..data")).unwrap();
+    assert_eq!(both().await, "berta of berta");
+}

@@ -3,6 +3,7 @@
 use crate::framework::Framework;
 use crate::reload::{self, Config, Settings};
 use crate::run::Runtime;
+use crate::systemd::Manager;
 use crate::{BoxError, flag_file};
 use bytes::Bytes;
 use http::Response;
@@ -12,6 +13,7 @@ use octostack_core::admin::{Access, Admin};
 use octostack_core::health::Health;
 use octostack_core::lifecycle::{Lifecycle, Step, Stop, Stopper};
 use octostack_telemetry::metrics::Metrics;
+use std::future::Future;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -30,6 +32,7 @@ impl AdminPort {
         framework: &Framework,
         run: &Runtime,
         config: &Config<S>,
+        manager: Manager,
     ) -> Result<Self, BoxError> {
         let admin = pages(identity, framework, run, config)?;
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
@@ -38,7 +41,8 @@ impl AdminPort {
         let stop = stopper.stop();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-            runtime.block_on(serve(admin, (health, lifecycle), stop, opened));
+            let judge = judge(health, lifecycle, manager);
+            runtime.block_on(serve(admin, judge, stop, opened));
             drop(runtime);
             let _ = done.send(()); // whoever waited has given up
         })?;
@@ -54,10 +58,16 @@ impl AdminPort {
     }
 }
 
-/// Serves the pages, and judges the runtime of the service meanwhile.
+/// Judges the runtime of the service, and says so to whoever started it.
+async fn judge(health: Health, lifecycle: Lifecycle, manager: Manager) {
+    let limit = || lifecycle.config().stall_timeout;
+    tokio::join!(health.judge(limit), manager.watchdog(health.clone()));
+}
+
+/// Serves the pages, and judges meanwhile.
 async fn serve(
     admin: Admin,
-    (health, lifecycle): (Health, Lifecycle),
+    judge: impl Future<Output = ()>,
     stop: Stop,
     opened: oneshot::Sender<Result<(), BoxError>>,
 ) {
@@ -69,10 +79,9 @@ async fn serve(
         }
     };
     let _ = opened.send(Ok(()));
-    let limit = || lifecycle.config().stall_timeout;
     tokio::select! {
         _ = listener.serve(stop) => {}
-        () = health.judge(limit) => {}
+        () = judge => {}
     }
 }
 
@@ -159,7 +168,13 @@ mod tests {
         let (_, source) = app::<()>(&serde_json::json!({"admin": {"addr": "127.0.0.1:0"}}));
         let framework = source.config().framework();
         let identity = Identity::new("test", "1.0.0");
-        let port = service.block_on(AdminPort::open(&identity, &framework, &run, source.config()));
+        let port = service.block_on(AdminPort::open(
+            &identity,
+            &framework,
+            &run,
+            source.config(),
+            Manager::from_env(),
+        ));
         let port = port.unwrap();
         let addr = addrs.recv_timeout(Duration::from_secs(20)).unwrap();
         let health = run.health.clone();

@@ -84,6 +84,7 @@ mod run;
 mod secrets;
 mod service;
 mod starting;
+mod systemd;
 mod traces;
 
 pub use app::{App, Result};

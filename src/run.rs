@@ -4,6 +4,7 @@ use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{self, Config, Settings};
 use crate::service::EX_CONFIG;
+use crate::systemd::Manager;
 use crate::traces::Traces;
 use crate::{App, BoxError, Identity, LimitPer, inbound, secrets};
 use axum::Router;
@@ -112,15 +113,17 @@ where
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
 {
+    let manager = Manager::from_env();
     // First of all: a signal that comes while starting must not be lost.
     let hangups = match Hangups::install() {
-        Ok(hangups) => hangups,
+        Ok(hangups) => manager.around(hangups),
         Err(error) => {
             return fatal("signals", "signal handlers cannot be installed", &error.into());
         }
     };
     let framework = config.framework();
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
+    manager.follow(registry, &lifecycle);
     traces.flush_at_end(&lifecycle);
     let health = Health::new(registry);
     let metrics = Metrics::builder().registry(registry).identity(&identity).build();
@@ -142,7 +145,7 @@ where
     reload::check(&config, &run.health);
     // Before all that uses them, so that it is closed after that.
     secrets::watch(&run);
-    let admin = match AdminPort::open(&identity, &framework, &run, &config).await {
+    let admin = match AdminPort::open(&identity, &framework, &run, &config, manager).await {
         Ok(admin) => admin,
         Err(error) => return fatal("admin", "the admin port cannot start", &error),
     };

@@ -46,6 +46,8 @@
 mod config;
 mod handle;
 mod hooks;
+#[cfg_attr(not(unix), path = "no_notify.rs")]
+mod notify;
 mod outcome;
 mod phase;
 mod run;
@@ -54,6 +56,7 @@ mod stop;
 
 pub use config::LifecycleConfig;
 pub use handle::{Lifecycle, Listening};
+pub use notify::{Notify, NotifyError};
 pub use outcome::{Cause, Drained, Outcome};
 pub use phase::Phase;
 pub use signal::{Signal, Signals};

@@ -26,5 +26,6 @@ mod secret_rotation;
 mod secrets;
 mod stalled_log;
 mod start;
+mod systemd;
 mod traces;
 mod vault;

@@ -12,6 +12,7 @@ use crate::sync::lock;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -109,11 +110,13 @@ fn next(remote: &Remote) -> Next {
 /// SIGHUP, which asks for a reload. Where there are no signals it never comes.
 ///
 /// Install it before anything reports ready: until then the signal ends the process.
-#[derive(Debug)]
 pub struct Hangups {
     #[cfg(unix)]
     signal: tokio::signal::unix::Signal,
+    around: Option<Around>,
 }
+
+type Around = Box<dyn Fn(bool) + Send + Sync>;
 
 impl Hangups {
     /// Installs the handler.
@@ -127,7 +130,22 @@ impl Hangups {
         Ok(Self {
             #[cfg(unix)]
             signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+            around: None,
         })
+    }
+
+    /// Calls `told` with `true` when one has come, and with `false` when the reload that it asked
+    /// for has ended, whatever came of it: for a service manager that waits for that.
+    #[must_use]
+    pub fn around(mut self, told: impl Fn(bool) + Send + Sync + 'static) -> Self {
+        self.around = Some(Box::new(told));
+        self
+    }
+
+    fn tell(&self, trigger: &Trigger, begins: bool) {
+        if let Some(around) = self.around.as_ref().filter(|_| *trigger == Trigger::Signal) {
+            around(begins);
+        }
     }
 
     /// Waits for the next one. Dropping the future loses none.
@@ -137,6 +155,12 @@ impl Hangups {
             return;
         }
         std::future::pending::<()>().await;
+    }
+}
+
+impl fmt::Debug for Hangups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hangups").finish_non_exhaustive()
     }
 }
 
@@ -207,7 +231,9 @@ where
                     continue;
                 }
             };
-            let _ = self.reload_aside(trigger).await; // told by events, pages and metrics
+            hangups.tell(&trigger, true);
+            let _ = self.reload_aside(trigger.clone()).await; // told by events, pages and metrics
+            hangups.tell(&trigger, false);
         }
     }
 }

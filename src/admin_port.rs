@@ -14,6 +14,7 @@ use octostack_core::health::Health;
 use octostack_core::lifecycle::{Lifecycle, Step, Stop, Stopper};
 use octostack_telemetry::metrics::Metrics;
 use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -32,9 +33,11 @@ impl AdminPort {
         framework: &Framework,
         run: &Runtime,
         config: &Config<S>,
-        manager: Manager,
+        (manager, socket): (Manager, Option<TcpListener>),
     ) -> Result<Self, BoxError> {
-        let admin = pages(identity, framework, run, config)?;
+        let addr = socket.as_ref().map(TcpListener::local_addr).transpose()?;
+        let framework = addr.map_or_else(|| framework.clone(), |addr| at(framework, addr));
+        let admin = pages(identity, &framework, run, config)?;
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
         let (stopper, (opened, open), (done, ended)) =
             (Stopper::new(), oneshot::channel(), oneshot::channel());
@@ -42,7 +45,7 @@ impl AdminPort {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             let judge = judge(health, lifecycle, manager);
-            runtime.block_on(serve(admin, judge, stop, opened));
+            runtime.block_on(serve((admin, socket), judge, stop, opened));
             drop(runtime);
             let _ = done.send(()); // whoever waited has given up
         })?;
@@ -66,15 +69,19 @@ async fn judge(health: Health, lifecycle: Lifecycle, manager: Manager) {
 
 /// Serves the pages, and judges meanwhile.
 async fn serve(
-    admin: Admin,
+    (admin, socket): (Admin, Option<TcpListener>),
     judge: impl Future<Output = ()>,
     stop: Stop,
     opened: oneshot::Sender<Result<(), BoxError>>,
 ) {
-    let listener = match admin.bind().await {
+    let listener: Result<_, BoxError> = match socket {
+        Some(socket) => admin.listen_on(socket).map_err(Into::into),
+        None => admin.bind().await.map_err(Into::into),
+    };
+    let listener = match listener {
         Ok(listener) => listener,
         Err(error) => {
-            let _ = opened.send(Err(error.into()));
+            let _ = opened.send(Err(error));
             return;
         }
     };
@@ -83,6 +90,13 @@ async fn serve(
         _ = listener.serve(stop) => {}
         () = judge => {}
     }
+}
+
+/// The settings of a port that listens at `addr`, whatever they say.
+fn at(framework: &Framework, addr: SocketAddr) -> Framework {
+    let mut framework = framework.clone();
+    framework.admin.addr = addr;
+    framework
 }
 
 fn pages<S: Settings>(
@@ -173,7 +187,7 @@ mod tests {
             &framework,
             &run,
             source.config(),
-            Manager::from_env(),
+            (Manager::from_env(), None),
         ));
         let port = port.unwrap();
         let addr = addrs.recv_timeout(Duration::from_secs(20)).unwrap();

@@ -83,6 +83,7 @@ mod rules;
 mod run;
 mod secrets;
 mod service;
+mod sockets;
 mod starting;
 mod systemd;
 mod traces;

@@ -4,6 +4,7 @@ use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{self, Config, Settings};
 use crate::service::EX_CONFIG;
+use crate::sockets::Sockets;
 use crate::systemd::Manager;
 use crate::traces::Traces;
 use crate::{App, BoxError, Identity, LimitPer, inbound, secrets};
@@ -24,6 +25,7 @@ use octostack_telemetry::logs::{self, FilterHandle, LogEvents};
 use octostack_telemetry::metrics::Metrics;
 use std::future::Future;
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -113,13 +115,9 @@ where
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
 {
-    let manager = Manager::from_env();
-    // First of all: a signal that comes while starting must not be lost.
-    let hangups = match Hangups::install() {
-        Ok(hangups) => manager.around(hangups),
-        Err(error) => {
-            return fatal("signals", "signal handlers cannot be installed", &error.into());
-        }
+    let (hangups, manager, sockets) = match outside() {
+        Ok(outside) => outside,
+        Err(code) => return code,
     };
     let framework = config.framework();
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
@@ -145,10 +143,12 @@ where
     reload::check(&config, &run.health);
     // Before all that uses them, so that it is closed after that.
     secrets::watch(&run);
-    let admin = match AdminPort::open(&identity, &framework, &run, &config, manager).await {
-        Ok(admin) => admin,
-        Err(error) => return fatal("admin", "the admin port cannot start", &error),
-    };
+    let admin =
+        match AdminPort::open(&identity, &framework, &run, &config, (manager, sockets.admin)).await
+        {
+            Ok(admin) => admin,
+            Err(error) => return fatal("admin", "the admin port cannot start", &error),
+        };
     let background = tokio::spawn({
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
         let config = reload::follow(config.clone(), hangups, lifecycle.clone());
@@ -157,7 +157,7 @@ where
     });
 
     let app = App::new(identity, &config, &run);
-    let started = start(&app, &framework, &run, build);
+    let started = start(&app, &framework, (&run, sockets.public), build);
     let mut running = pin!(run.lifecycle.run(signals));
     let code = tokio::select! {
         outcome = &mut running => outcome.exit_code(),
@@ -172,6 +172,18 @@ where
     background.abort();
     admin.close().await;
     ExitCode::from(code)
+}
+
+/// What comes from whoever started this process.
+fn outside() -> Result<(Hangups, Manager, Sockets), ExitCode> {
+    let manager = Manager::from_env();
+    // First of all: a signal that comes while starting must not be lost.
+    let hangups = Hangups::install()
+        .map_err(|error| fatal("signals", "signal handlers cannot be installed", &error.into()))?;
+    let sockets = Sockets::from_env().map_err(|error| {
+        fatal("sockets", "a socket that was passed on is of no use", &error.into())
+    })?;
+    Ok((manager.around(hangups), manager, sockets))
 }
 
 /// Whether somebody says that the settings are to blame.
@@ -189,7 +201,12 @@ fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Builds the service and opens its port. Returns only if that fails.
-async fn start<S, F, Fut>(app: &App<S>, framework: &Framework, run: &Runtime, build: F) -> BoxError
+async fn start<S, F, Fut>(
+    app: &App<S>,
+    framework: &Framework,
+    (run, socket): (&Runtime, Option<TcpListener>),
+    build: F,
+) -> BoxError
 where
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
@@ -202,7 +219,10 @@ where
         let flags = FlagsLayer::new(&run.flags).context(app.context_of_requests());
         let (service, follow) = inbound::stack(router, inbound, probes, run, trust, flags)?;
         app.follow("server.inbound", move |new, _| follow(&new.server.inbound));
-        let server = Server::bind(&framework.server.listener).await?;
+        let server = match socket {
+            Some(socket) => Server::from_listener(socket, &framework.server.listener)?,
+            None => Server::bind(&framework.server.listener).await?,
+        };
         let server = server.with_registry(&run.registry).with_mark(mark_request_id);
         let server = match inbound.rate_limit.per {
             LimitPer::Client => server.with_peer_addr(),

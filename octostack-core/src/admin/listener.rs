@@ -1,7 +1,8 @@
 use super::Admin;
 use crate::lifecycle::{Drained, Stop};
 use crate::server::{BindError, Server, ServerConfig};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// People and collectors, not traffic: enough for both, and a bound for everybody else.
@@ -10,18 +11,37 @@ const MAX_CONNECTIONS: usize = 128;
 /// At the end nobody waits for the next request of a collector.
 const IDLE_GRACE: Duration = Duration::from_millis(20);
 
+fn limits() -> ServerConfig {
+    ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() }
+}
+
 impl Admin {
     /// Opens the port.
     ///
     /// # Errors
     /// [`BindError`], as for any listener; it names `admin.addr`.
     pub async fn bind(&self) -> Result<AdminListener, BindError> {
-        let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
         let address = self.shared.addr.to_string();
-        let server = Server::bind_to(&address, "admin.addr (ADMIN_ADDR)", &limits).await?;
+        let server = Server::bind_to(&address, "admin.addr (ADMIN_ADDR)", &limits()).await?;
+        Ok(self.on(server))
+    }
+
+    /// Takes a socket that somebody else has opened, such as a service manager. Its address is to
+    /// be that of the [config](super::AdminConfig), by which it is decided who may do what.
+    ///
+    /// # Errors
+    /// When the system does not let it be used without blocking.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its I/O driver enabled.
+    pub fn listen_on(&self, socket: TcpListener) -> io::Result<AdminListener> {
+        Ok(self.on(Server::from_listener(socket, &limits())?))
+    }
+
+    fn on(&self, server: Server) -> AdminListener {
         let server =
             server.with_name("admin").with_registry(&self.shared.registry).with_peer_addr();
-        Ok(AdminListener { admin: self.clone(), server })
+        AdminListener { admin: self.clone(), server }
     }
 }
 

@@ -24,6 +24,7 @@ mod reload;
 mod secret_log;
 mod secret_rotation;
 mod secrets;
+mod sockets;
 mod stalled_log;
 mod start;
 mod systemd;

@@ -126,8 +126,9 @@ impl Shared {
         let route = Route::of(self, parts.uri.path());
         let facts = Facts::of(parts, !body.is_end_stream());
         let tokens = self.tokens.load();
-        // Also where anybody gets an answer, not everybody is told why it is so.
-        let reasons = access::decide(&facts, Access::Operators, self.setting, &tokens).is_ok();
+        // Anybody may probe, and not everybody is told why it fails.
+        let reasons = matches!(route, Route::Probe(..))
+            && access::decide(&facts, Access::Operators, self.setting, &tokens).is_ok();
         let token = match access::decide(&facts, route.access(), self.setting, &tokens) {
             Ok(token) => token,
             Err(no) => return page::refusal(no.status, no.detail, &[]),

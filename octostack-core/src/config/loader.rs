@@ -224,8 +224,8 @@ impl Loader {
         self
     }
 
-    /// Follows no references to secrets: each secret is then the text of its reference. For tools that
-    /// have no use for secrets, and must not fail for want of one.
+    /// Follows no references to secrets: each secret is then the text of its reference. For tools
+    /// that have no use for secrets, and must not fail for want of one.
     #[must_use]
     pub fn unfollowed(mut self) -> Self {
         self.unfollowed = true;

@@ -211,8 +211,8 @@ impl Place<'_> {
         }
     }
 
-    /// The items of a set as its source has them, otherwise sorted: it may serialise in another order each time, and
-    /// that is no change.
+    /// The items of a set as its source has them, otherwise sorted: it may serialise in another
+    /// order each time, and that is no change.
     fn ordered(&self, json: &Json) -> Option<Json> {
         let Json::Array(items) = json else { return None };
         let unique = |schema: &&Schema| schema.has_unique_items();

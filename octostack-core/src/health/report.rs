@@ -45,7 +45,7 @@ impl Line {
         };
         let age = SystemClock.now().saturating_duration_since(state.heard);
         let heard = (state.runs > 0).then(|| SystemTime::now().checked_sub(age)).flatten();
-        let informs = check.kind == CheckKind::Informational && reason.is_some();
+        let informs = check.kind == CheckKind::Informational && state.status == Status::Failing;
         let standing =
             if informs { Standing::Degraded } else { Standing::of(check.kind, state.status) };
         let (name, kind) = (check.name.clone(), Some(check.kind));
@@ -59,20 +59,20 @@ impl Line {
         Self { name, standing, excluded: false, kind: None, reason: wrong, heard: None }
     }
 
-    const fn word(&self) -> &'static str {
-        match self.standing {
-            Standing::Good => "pass",
-            Standing::Degraded => "warn",
-            Standing::Unready => "fail",
-        }
+    /// Why, as far as whoever asks may know it.
+    fn reason(&self, reasons: bool) -> Option<&str> {
+        let reason = self.reason.as_deref()?;
+        Some(if reasons { reason } else { "reason withheld" })
     }
 
     fn text(&self, reasons: bool, to: &mut String) {
-        let reason = self.reason.as_deref().filter(|_| reasons).unwrap_or("reason withheld");
-        let name = &self.name;
+        let (name, reason) = (&self.name, self.reason(reasons).unwrap_or_default());
         // Writing to a String cannot fail.
         let _ = match (self.excluded, self.standing) {
             (true, _) => writeln!(to, "[+]{name} excluded: ok"),
+            (false, Standing::Good) if self.reason.is_some() => {
+                writeln!(to, "[+]{name} ok, with no result yet")
+            }
             (false, Standing::Good) => writeln!(to, "[+]{name} ok"),
             (false, Standing::Degraded) => {
                 writeln!(to, "[!]{name} failed, which is a warning: {reason}")
@@ -81,13 +81,16 @@ impl Line {
         };
     }
 
+    /// Whether what it says is a part of the whole.
+    fn counts(&self) -> bool {
+        self.kind != Some(CheckKind::Informational)
+    }
+
     fn json(&self, reasons: bool) -> (String, Value) {
         let kind = self.kind.map(|kind| Value::from(kind.as_str()));
-        let output = self.reason.as_ref().map(|reason| {
-            Value::from(if reasons { reason.clone() } else { "reason withheld".to_owned() })
-        });
+        let output = self.reason(reasons).map(|reason| reason.to_owned().into());
         let parts = [
-            ("status", Some(Value::from(self.word()))),
+            ("status", Some(word(self.standing).into())),
             ("time", self.heard.map(|heard| rfc3339(heard).into())),
             ("output", output),
             ("kind", kind),
@@ -147,11 +150,15 @@ impl Report {
         counted.map(|line| line.standing).max().unwrap_or(Standing::Good)
     }
 
+    fn notes(&self) -> impl Iterator<Item = String> {
+        self.unknown.iter().map(|name| format!("there is no check `{name}` to exclude"))
+    }
+
     /// A line for each thing that was looked at, in the manner of Kubernetes' own components.
     pub fn text(&self, reasons: bool) -> String {
         let mut text = String::new();
-        for name in &self.unknown {
-            let _ = writeln!(text, "warn: there is no check `{name}` to exclude");
+        for note in self.notes() {
+            let _ = writeln!(text, "warn: {note}");
         }
         self.lines.iter().for_each(|line| line.text(reasons, &mut text));
         let word = if self.passes() { "passed" } else { "failed" };
@@ -161,16 +168,9 @@ impl Report {
 
     /// As `application/health+json` (draft-inadarei-api-health-check-06).
     pub fn json(&self, identity: &Identity, reasons: bool) -> Value {
-        let status = match self.standing() {
-            Standing::Good => "pass",
-            Standing::Degraded => "warn",
-            Standing::Unready => "fail",
-        };
-        let notes =
-            self.unknown.iter().map(|name| format!("there is no check `{name}` to exclude"));
-        let notes: Vec<Value> = notes.map(Value::from).collect();
+        let notes: Vec<Value> = self.notes().map(Value::from).collect();
         let mut parts = vec![
-            ("status", Value::from(status)),
+            ("status", Value::from(word(self.standing()))),
             ("releaseId", identity.version.clone().into()),
             ("serviceId", identity.name.clone().into()),
             ("description", format!("{} of {}", self.probe.name(), identity.name).into()),
@@ -183,9 +183,11 @@ impl Report {
     }
 }
 
-impl Line {
-    /// Whether what it says is a part of the whole.
-    fn counts(&self) -> bool {
-        self.kind != Some(CheckKind::Informational)
+/// In the words of the draft.
+const fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Good => "pass",
+        Standing::Degraded => "warn",
+        Standing::Unready => "fail",
     }
 }

@@ -199,7 +199,7 @@ impl Life {
         let left = self.expires.map(|expires| expires.saturating_duration_since(now));
         let most = left.filter(|left| !left.is_zero()).map_or(LONGEST_PAUSE, |left| left / 4);
         let most = most.min(LONGEST_PAUSE);
-        let pause = doubled.min(most).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0);
+        let pause = shortened(doubled.min(most), chance);
         // Whoever asks to be left alone is, but not for ever and not to the end.
         pause.max(SHORTEST_PAUSE).max(wanted.unwrap_or_default().min(most))
     }
@@ -208,7 +208,12 @@ impl Life {
 /// How long to wait after so many failures in a row.
 #[cfg(feature = "config")]
 pub(super) fn pause(failures: u32, chance: f64) -> Duration {
-    doubled(failures).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+    shortened(doubled(failures), chance)
+}
+
+/// By up to a half, so that those who failed together do not come together.
+fn shortened(pause: Duration, chance: f64) -> Duration {
+    pause.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }
 
 fn doubled(failures: u32) -> Duration {

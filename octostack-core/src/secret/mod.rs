@@ -63,10 +63,6 @@ mod life;
 #[cfg(any(feature = "config", feature = "secrets-live"))]
 pub(crate) mod local;
 #[cfg(any(feature = "config", feature = "secrets-live"))]
-#[cfg_attr(
-    not(feature = "secrets-live"),
-    allow(unreachable_pub, reason = "it is public with the providers")
-)]
 mod payload;
 #[cfg(feature = "secrets-live")]
 pub mod provider;

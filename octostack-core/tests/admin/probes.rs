@@ -121,3 +121,22 @@ async fn tools_get_health_json() {
     assert_eq!(json["checks"]["disk"][0]["status"], "pass");
     assert_eq!(json["notes"][0], "there is no check `nobody` to exclude");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_has_not_been_looked_at_has_not_failed() {
+    let setup = Setup::new();
+    for (name, kind) in [("inventory", CheckKind::Shared), ("mirror", CheckKind::Informational)] {
+        setup.health.passive(name, kind, || Ok(()));
+    }
+    setup.lifecycle.ready();
+    let admin = setup.admin();
+    let text = get(&admin, "/readyz?verbose").await.text;
+    assert_eq!(
+        text,
+        "[+]lifecycle ok\n[+]inventory ok, with no result yet\n\
+         [+]mirror ok, with no result yet\nreadyz check passed\n"
+    );
+    let json = ask_json(&admin, "/readyz").await.json();
+    assert_eq!(json["status"], "pass");
+    assert_eq!(json["checks"]["mirror"][0]["output"], "no result yet");
+}

@@ -35,7 +35,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn credentials_go_with_the_pool() {
         let revoked = Arc::<AtomicBool>::default();
         let builder = Secrets::builder("orders").registry(&Registry::new());

@@ -61,6 +61,7 @@ mod follow;
 mod history;
 mod outcome;
 mod page;
+mod state;
 mod subscribers;
 
 pub use super::watch::Watching;
@@ -81,6 +82,7 @@ use outcome::Counts;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use state::State;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -113,40 +115,6 @@ struct Shared<F, S> {
     state: Mutex<State<F>>,
     base: Base,
     registry: Mutex<Option<Registry>>,
-}
-
-/// What is in effect, and what became of the last attempts.
-struct State<F> {
-    framework: Arc<F>,
-    /// Keeps its secrets out of what subscribers say.
-    screen: Arc<Screen>,
-    files: Vec<PathBuf>,
-    warnings: Vec<String>,
-    history: History,
-    waiting: Vec<Waiting>,
-    /// When a reload last succeeded.
-    succeeded_at: SystemTime,
-    /// The last attempt after the start.
-    last: Option<LastReload>,
-    counts: Counts,
-    /// Why the sources are not in effect, until a reload of them succeeds.
-    failed: Option<Failed>,
-    /// Why secrets that were replaced are not, likewise.
-    secrets_failed: Option<Failed>,
-}
-
-/// A reload that was refused.
-struct Failed {
-    at: SystemTime,
-    trigger: Trigger,
-    refused: Arc<Refused>,
-}
-
-/// One reload, as the page shows it.
-struct LastReload {
-    at: SystemTime,
-    trigger: Trigger,
-    result: &'static str,
 }
 
 impl<F, S> Live<F, S>

@@ -1,12 +1,12 @@
 //! How the settings look to operators: the page, the numbers, what is abnormal.
 
 use super::outcome::{keys, waiting};
-use super::{Failed, LastReload, Live, Refused, Reloaded, Shared, State, Trigger};
+use super::state::{Failed, LastReload, State};
+use super::{Live, Shared};
 use crate::config::remote::Remote;
 use crate::inspect::{Inspect, Metric, Problem, Registry, Sink, Value};
 use crate::sync::lock;
 use crate::time::rfc3339;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 static GENERATION: Metric = Metric::gauge(
@@ -72,34 +72,6 @@ where
 }
 
 impl<F> State<F> {
-    pub(super) fn succeed(&mut self, now: SystemTime, trigger: Trigger, reloaded: &Reloaded) {
-        let result = if reloaded.changed.is_empty() { "unchanged" } else { "applied" };
-        self.counts.add(result);
-        self.secrets_failed = None;
-        // What the sources say by now was not looked at.
-        if trigger != Trigger::Secrets {
-            self.failed = None;
-            self.succeeded_at = now;
-            self.waiting.clone_from(&reloaded.waiting);
-        }
-        self.last = Some(LastReload { at: now, trigger, result });
-    }
-
-    pub(super) fn fail(&mut self, at: SystemTime, trigger: Trigger, refused: &Arc<Refused>) {
-        let result = "refused";
-        self.counts.add(result);
-        self.last = Some(LastReload { at, trigger: trigger.clone(), result });
-        let by_secrets = trigger == Trigger::Secrets;
-        let failed = Failed { at, trigger, refused: refused.clone() };
-        let place = if by_secrets { &mut self.secrets_failed } else { &mut self.failed };
-        *place = Some(failed);
-    }
-
-    /// The reload that keeps the config from being as it should.
-    pub(super) fn failed(&self) -> Option<&Failed> {
-        self.failed.as_ref().or(self.secrets_failed.as_ref())
-    }
-
     fn standing(&self) -> Result<(), String> {
         let Some(Failed { at, refused, .. }) = self.failed() else { return Ok(()) };
         let first = refused.problems.first().map(ToString::to_string).unwrap_or_default();

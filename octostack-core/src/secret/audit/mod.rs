@@ -198,9 +198,13 @@ impl Audit {
     /// never; the failure is counted.
     pub fn record(&self, record: &Record<'_>) -> Result<(), AuditError> {
         let shared = &*self.shared;
-        let written = lock(&shared.log).append(record);
-        let failed = written.as_ref().err().cloned();
-        *lock(&shared.failing) = failed;
+        let written = {
+            let mut log = lock(&shared.log);
+            let written = log.append(record);
+            // Within, so that what is told last is what was written last.
+            *lock(&shared.failing) = written.as_ref().err().cloned();
+            written
+        };
         let count = if written.is_ok() { &shared.lines } else { &shared.failures };
         count.fetch_add(1, Ordering::Relaxed);
         match shared.mode {

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::Loader;
 use crate::config::SecretSource as _;
 use crate::config::live::{Commit, Hangups, Live, Trigger, Watching};
+use crate::inspect::Event;
 use crate::secret::Secret;
 use crate::secret::provider::{Answer, Fetched, Lease, LeaseId, ProviderError};
 use schemars::JsonSchema;
@@ -11,7 +12,7 @@ use std::sync::mpsc;
 
 /// A pair of credentials whose number counts up when it is told to.
 #[derive(Clone, Default)]
-struct Pairs(Arc<Mutex<Inner>>);
+struct Pairs(Arc<Mutex<Inner>>, Arc<Notify>);
 
 #[derive(Default)]
 struct Inner {
@@ -58,6 +59,7 @@ impl SecretProvider for Pairs {
 
     fn revoke<'a>(&'a self, lease: &'a LeaseId) -> Answer<'a, ()> {
         self.with(|inner| inner.revoked.push(lease.expose().clone()));
+        self.1.notify_one();
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -123,6 +125,9 @@ async fn a_secret_that_is_replaced_is_a_new_generation_whole_and_the_old_one_is_
     });
     let live = live.await.unwrap();
     assert_eq!(pair(&live.settings().load().value), "user-1 word-1");
+    let (registry, (said, mut events)) = (Registry::new(), tokio::sync::mpsc::unbounded_channel());
+    registry.observe(move |event: &Event| _ = said.send(event.kind));
+    live.register(&registry);
     let (told, changes) = mpsc::channel();
     live.on_reload("pool", move |change| {
         let (told, pair, keys) = (told.clone(), pair(change.new.settings), change.keys.to_vec());
@@ -135,9 +140,8 @@ async fn a_secret_that_is_replaced_is_a_new_generation_whole_and_the_old_one_is_
     // The sources are wrong by now, which must not keep a new secret out.
     let broken = format!("{}\nsize = 'many'", std::fs::read_to_string(&service.file).unwrap());
     std::fs::write(&service.file, broken).unwrap();
-    while live.standing().is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    assert_eq!(events.recv().await, Some("config_reload_failed"));
+    assert!(live.standing().is_err());
     let secrets = service.secrets.secrets().unwrap();
     let handle = secrets.open("test", &"pair://db".parse().unwrap()).await.unwrap();
     handle.refresh().await.unwrap();
@@ -147,9 +151,7 @@ async fn a_secret_that_is_replaced_is_a_new_generation_whole_and_the_old_one_is_
     assert!(live.standing().unwrap_err().contains("size"), "the file is as wrong as before");
     let of_page = live.status().to_string();
     assert!(of_page.contains("pair://db#password (") && !of_page.contains("word-"), "{of_page}");
-    while service.pairs.with(|inner| inner.revoked.is_empty()) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    service.pairs.1.notified().await;
     assert_eq!(service.pairs.with(|inner| inner.revoked.clone()), ["lease-1"]);
     following.abort();
     service.secrets.close().await;

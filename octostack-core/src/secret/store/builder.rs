@@ -91,6 +91,7 @@ impl SecretsBuilder {
     /// Outside of a tokio runtime with time enabled.
     pub fn build(self) -> Secrets {
         let core = Arc::new(Core {
+            name: self.name,
             providers: Mutex::new(self.providers),
             registry: self.registry.clone(),
             on_error: self.on_error,

@@ -43,7 +43,8 @@ impl Handle {
     }
 
     /// The version of now: a short lock, and the first time that it is handed out a line on the
-    /// record. Hold it for as long as it is used and no longer.
+    /// record, which waits for the disk in mode [`Block`](crate::secret::audit::AuditMode::Block).
+    /// Hold it for as long as it is used and no longer.
     ///
     /// # Errors
     /// If its time is over and there is no newer one, or the access cannot be recorded.

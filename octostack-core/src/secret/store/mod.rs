@@ -122,6 +122,8 @@ struct Ending {
 
 /// What the tasks need.
 struct Core {
+    /// Of the service.
+    name: String,
     providers: Mutex<Vec<Arc<dyn SecretProvider>>>,
     registry: Registry,
     on_error: OnError,
@@ -138,7 +140,7 @@ struct Core {
 }
 
 impl Secrets {
-    /// Secrets of the service `name`.
+    /// Secrets of the service `name`, under which they are shown.
     pub fn builder(name: impl Into<String>) -> SecretsBuilder {
         SecretsBuilder::new(name.into())
     }

@@ -59,8 +59,8 @@ fn retired(cells: &[Arc<Cell>]) -> usize {
 }
 
 impl Inspect for Core {
-    fn name(&self) -> &'static str {
-        "secrets"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn kind(&self) -> &'static str {

@@ -85,6 +85,17 @@ fn files_and_functions_stay_short() {
 }
 
 #[test]
+fn the_smallest_services_stay_small() {
+    let repo = Repo::open();
+    let examples = repo.packages.iter().filter(|p| p.manifest.starts_with("examples/minimal-"));
+    let mains: Vec<_> = examples.map(|p| p.manifest.replace("Cargo.toml", "src/main.rs")).collect();
+    assert!(mains.len() >= 2, "examples/minimal-axum or examples/minimal-tonic is missing");
+    let found: Vec<_> =
+        mains.iter().filter_map(|path| source::check_minimal(path, &repo.read(path))).collect();
+    assert_none(&found);
+}
+
+#[test]
 fn nothing_is_left_half_done() {
     let files = Repo::open().rust_files();
     assert!(files.len() > 20, "found only {} Rust files", files.len());

@@ -4,6 +4,9 @@ use crate::rust::{blank, functions, without_tests};
 const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 70;
 
+/// What the book says of the smallest services: under 40 lines.
+const MINIMAL_LINES: usize = 39;
+
 /// Macros that say the work is not finished.
 const LEFTOVERS: [&str; 3] = ["todo!", "unimplemented!", "dbg!"];
 
@@ -12,6 +15,16 @@ pub(crate) fn check_file_length(path: &str, text: &str) -> Option<String> {
     let lines = without_tests(&blank(text)).lines().count();
     (lines > FILE_LINES).then(|| {
         format!("{path}: {lines} lines, at most {FILE_LINES}; split it by what changes together")
+    })
+}
+
+/// A smallest whole service that is no longer small: if it needs more, the facade needs mending.
+pub(crate) fn check_minimal(path: &str, text: &str) -> Option<String> {
+    let lines = text.lines().count();
+    (lines > MINIMAL_LINES).then(|| {
+        format!(
+            "{path}: {lines} lines, at most {MINIMAL_LINES}; let the facade do what is too long"
+        )
     })
 }
 
@@ -77,6 +90,13 @@ fn imports_atomic(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refuses_a_minimal_service_of_forty_lines() {
+        assert_eq!(check_minimal("a/main.rs", &"\n".repeat(39)), None);
+        let found = check_minimal("a/main.rs", &"\n".repeat(40)).unwrap();
+        assert!(found.starts_with("a/main.rs: 40 lines, at most 39"), "{found}");
+    }
 
     #[test]
     fn refuses_a_long_file_but_not_long_tests() {

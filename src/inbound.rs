@@ -221,8 +221,8 @@ impl Service<Request<RequestBody>> for Public {
         Poll::Ready(Ok(())) // so is a router, always
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> PublicFuture {
-        match self.probes.public::<Body>(request.method(), request.uri().path()) {
+    fn call(&mut self, mut request: Request<RequestBody>) -> PublicFuture {
+        match self.probes.reply::<Body, _>(&mut request) {
             Some(answer) => PublicFuture::Probe { answer: Some(answer) },
             None => PublicFuture::Route { future: self.router.call(request) },
         }

@@ -170,6 +170,8 @@ mod book {
     mod health {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
+    #[doc = include_str!("../docs/kubernetes.md")]
+    mod kubernetes {}
     #[doc = include_str!("../docs/policies.md")]
     mod policies {}
     #[doc = include_str!("../docs/policies/stacks.md")]

@@ -1,4 +1,5 @@
-//! A manifest for Kubernetes: a Deployment, a Service and a `ConfigMap` that fit the binary.
+//! A manifest for Kubernetes: a Deployment with its disruption budget, a Service and a `ConfigMap`
+//! that fit the binary.
 //!
 //! Secrets come as files of a mounted Secret, named by `_FILE` variables. Unlike `secretKeyRef` they
 //! follow when the Secret changes, and they are in no environment that a child process, a crash
@@ -19,6 +20,8 @@ pub(super) fn render(contract: &Contract) -> String {
     text += &config_map(contract);
     text += "---\n";
     text += &service(contract);
+    text += "---\n";
+    text += &disruption_budget(contract);
     text += "---\n";
     text += &deployment(contract);
     text
@@ -79,6 +82,24 @@ metadata:
     )
 }
 
+fn disruption_budget(contract: &Contract) -> String {
+    let object = object(contract);
+    format!(
+        "apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {object}
+  labels:
+{}spec:
+  maxUnavailable: 1 # when nodes are drained, one pod at a time
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: {object}
+",
+        labels(contract, 4)
+    )
+}
+
 fn deployment(contract: &Contract) -> String {
     let object = object(contract);
     let grace = (contract.shutdown.budget_seconds + MARGIN_SECONDS).ceil();
@@ -91,6 +112,10 @@ metadata:
   labels:
 {labels}{about}spec:
   replicas: 2 # CHOOSE how many
+  strategy:
+    rollingUpdate:
+      maxUnavailable: 0 # a new pod is ready before an old one ends
+      maxSurge: 1
   selector:
     matchLabels:
       app.kubernetes.io/name: {object}

@@ -77,6 +77,7 @@ pub(super) fn probes(
     for name in ["startupProbe", "readinessProbe", "livenessProbe"] {
         if let Some(probe) = container.get(name) {
             http_probe(name, probe, container, ports, found);
+            grpc_probe(name, probe, container, ports, found);
             socket_probe(name, probe, container, ports, found);
         }
     }
@@ -134,6 +135,26 @@ fn http_probe(
     };
     if let Some(wrong) = wrong {
         found.contradiction(item.origin(), format!("{name}: {wrong}"));
+    }
+}
+
+/// `grpc.health.v1` is among the routes, and says what `/readyz` says.
+fn grpc_probe(
+    name: &str,
+    probe: Item<'_>,
+    container: Item<'_>,
+    ports: Ports,
+    found: &mut Within<'_>,
+) {
+    let Some(port) = at(probe, &["grpc", "port"]) else { return };
+    if resolve(name, port, container, ports, found) == Some(Which::Admin) {
+        let message = format!("{name}: the admin port does not speak gRPC; ask the public one");
+        found.contradiction(port.origin(), message);
+    }
+    if name == "livenessProbe" {
+        let message = "livenessProbe: grpc.health.v1 says NOT_SERVING while the service drains or \
+                       waits, and a restart does not help; ask /livez by httpGet";
+        found.contradiction(port.origin(), message);
     }
 }
 

@@ -115,7 +115,7 @@ fn the_manifest_that_is_printed_fits() {
     let documents = Document::read(&text, Path::new("m.yaml")).map_err(|e| e.to_string()).unwrap();
     let kinds: Vec<_> =
         documents.iter().filter_map(|document| document.root().get("kind")?.text()).collect();
-    assert_eq!(kinds, ["ConfigMap", "Service", "Deployment"]);
+    assert_eq!(kinds, ["ConfigMap", "Service", "PodDisruptionBudget", "Deployment"]);
     let (found, fits) = check(&text);
     assert_eq!((&*found, fits), ("", true), "{text}");
     assert!(text.contains("terminationGracePeriodSeconds: 35"), "{text}");
@@ -278,6 +278,19 @@ fn each_contradiction_of_ports_and_probes_is_found_at_its_place() {
     one("/livez", "/healthz", "/healthz", "/healthz is no probe of the service", true);
     one("/livez", "/readyz", "livenessProbe", "a restart does not help; ask /livez", true);
     one("path: /readyz", "path: /livez", "readinessProbe", "ask /readyz", true);
+    let http = "readinessProbe: {httpGet: {path: /readyz, port: http}}";
+    let grpc = |port: &str| format!("readinessProbe: {{grpc: {{port: {port}}}}}");
+    assert_eq!(check(&GOOD.replace(http, &grpc("8080"))), (String::new(), true));
+    one(http, &grpc("50051"), "50051", "readinessProbe: port 50051 is not open", true);
+    one(http, &grpc("8081"), "8081}}", "the admin port does not speak gRPC", true);
+    let grpc = "livenessProbe: {grpc: {port: 8080}}";
+    one(
+        "livenessProbe: {httpGet: {path: /livez, port: 8080}}",
+        grpc,
+        "livenessProbe",
+        "by httpGet",
+        true,
+    );
     one(
         "{path: /startupz, port: admin}",
         "{path: /startupz, port: http}",
@@ -480,4 +493,21 @@ fn framework_settings_are_known_where_the_service_lacks_its_own() {
     let verdict = Verdict::of::<Settings>(&Framework::bare(loader));
     assert_eq!(verdict.framework.server.listener.port, 9000);
     assert_eq!(verdict.errors.len(), 2, "{verdict:?}");
+}
+
+#[test]
+fn the_chapter_on_kubernetes_shows_the_manifest_that_is_printed() {
+    let identity = Identity::new("minimal-axum", "0.1.0").with_owner("team-greetings");
+    let mut contract = Contract::of::<Nothing>(&identity, &Framework::default()).unwrap();
+    // With feature `vault` there are more.
+    contract.secrets.retain(|secret| secret.file_variable.starts_with("ADMIN_"));
+    let chapter = include_str!("../../docs/kubernetes.md");
+    let section = chapter.split("\n## ").find(|section| section.starts_with("The manifest"));
+    let section = section.expect("the section that shows it");
+    let blocks = section.split("\n```").filter_map(|block| block.strip_prefix("yaml\n"));
+    let shown: Vec<_> = blocks.flat_map(str::lines).collect();
+    let printed = contract.render(Format::Kubernetes);
+    let different = shown.iter().zip(printed.lines()).find(|(shown, printed)| *shown != printed);
+    assert_eq!(different, None, "copy what the command prints into docs/kubernetes.md");
+    assert_eq!(shown.len(), printed.lines().count(), "{printed}");
 }

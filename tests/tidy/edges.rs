@@ -63,11 +63,11 @@ pub(crate) fn check_edges(packages: &[Package], allowed: &Edges) -> Vec<String> 
 }
 
 /// Frameworks in library crates that are not optional behind a feature of the same name. The
-/// facade and the examples exist to bring them.
+/// facade and the examples exist to bring them, and what is not published has no users.
 pub(crate) fn check_frameworks(packages: &[Package]) -> Vec<String> {
     let mut found = Vec::new();
-    let libraries = packages.iter().filter(|p| p.name.starts_with("octostack-"));
-    for package in libraries {
+    let is_library = |p: &&Package| p.name.starts_with("octostack-") && p.is_published();
+    for package in packages.iter().filter(is_library) {
         for (name, dependency) in dependencies(package) {
             let is_dev = dependency["kind"] == "dev";
             if !FRAMEWORKS.contains(&name) || is_dev {
@@ -218,6 +218,8 @@ mod tests {
             check_frameworks(&[package("octostack-x", "x/Cargo.toml", metadata)])
         };
         assert!(with(true, "axum").is_empty());
+        let bench = json!({ "dependencies": [{ "name": "axum" }], "publish": [] });
+        assert!(check_frameworks(&[package("octostack-x", "x/Cargo.toml", bench)]).is_empty());
         assert_eq!(with(false, "axum").len(), 1);
         assert!(with(true, "web")[0].contains("feature `web` brings in `axum`"));
     }

@@ -24,6 +24,11 @@ impl Package {
     pub(crate) fn is_example(&self) -> bool {
         self.manifest.starts_with("examples/")
     }
+
+    /// Whether it may go to a registry.
+    pub(crate) fn is_published(&self) -> bool {
+        self.metadata["publish"].as_array().is_none_or(|registries| !registries.is_empty())
+    }
 }
 
 /// A file and its text.

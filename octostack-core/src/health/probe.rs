@@ -2,7 +2,7 @@ use super::report::Report;
 use super::{Health, Standing};
 use crate::lifecycle::{Lifecycle, Phase};
 use http::header::{self, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 /// What a probe asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,25 +128,57 @@ impl Probes {
         Some(self.answer(probe, method))
     }
 
+    /// As [`public`](Self::public), in the header map of the request, which is empty afterwards if
+    /// it was a probe. So the answer allocates nothing, if `B` does not.
+    ///
+    /// ```
+    /// # use octostack_core::Registry;
+    /// # use octostack_core::health::*;
+    /// # use octostack_core::lifecycle::{Lifecycle, LifecycleConfig};
+    /// # let registry = Registry::new();
+    /// # let lifecycle = Lifecycle::new(LifecycleConfig::default(), &registry);
+    /// # let probes = Probes::new(&lifecycle, &Health::new(&registry));
+    /// let mut request = http::Request::get("/livez").header("accept", "*/*").body(()).unwrap();
+    /// let answer = probes.reply::<String, _>(&mut request).unwrap();
+    /// assert_eq!((answer.status().as_u16(), answer.headers().get("accept")), (200, None));
+    /// ```
+    pub fn reply<B: From<&'static str>, R>(&self, request: &mut Request<R>) -> Option<Response<B>> {
+        let probe = Probe::at(request.uri().path()).filter(|probe| *probe != Probe::Startup)?;
+        let mut headers = std::mem::take(request.headers_mut());
+        headers.clear();
+        Some(self.answer_in(headers, probe, request.method()))
+    }
+
     /// The answer to `probe`: `ok`, or 503.
     pub fn answer<B: From<&'static str>>(&self, probe: Probe, method: &Method) -> Response<B> {
-        let (status, text) = match *method {
-            Method::GET | Method::HEAD if self.passes(probe) => (StatusCode::OK, "ok"),
-            Method::GET | Method::HEAD => (StatusCode::SERVICE_UNAVAILABLE, "not ok"),
-            _ => (StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD"),
+        self.answer_in(HeaderMap::new(), probe, method)
+    }
+
+    /// The same in `headers`, which are empty.
+    fn answer_in<B: From<&'static str>>(
+        &self,
+        mut headers: HeaderMap,
+        probe: Probe,
+        method: &Method,
+    ) -> Response<B> {
+        // The lengths are written out: a number as a header would be an allocation.
+        let (status, text, length) = match *method {
+            Method::GET | Method::HEAD if self.passes(probe) => (StatusCode::OK, "ok", "2"),
+            Method::GET | Method::HEAD => (StatusCode::SERVICE_UNAVAILABLE, "not ok", "6"),
+            _ => (StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD", "15"),
         };
-        let body = if *method == Method::HEAD { "" } else { text };
-        let mut response = Response::new(body.into());
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
         let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
         set(header::CONTENT_TYPE, "text/plain; charset=utf-8");
         set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         set(header::CACHE_CONTROL, "no-store");
+        set(header::CONTENT_LENGTH, length);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             set(header::ALLOW, "GET, HEAD");
         }
-        headers.insert(header::CONTENT_LENGTH, text.len().into());
+        let body = if *method == Method::HEAD { "" } else { text };
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         response
     }
 
@@ -191,7 +223,15 @@ mod tests {
         assert_eq!(head.headers()["cache-control"], "no-store");
         assert_eq!(head.body(), "");
 
-        let post = probes.public::<String>(&Method::POST, "/livez").unwrap();
+        let ask = |method: &Method, path| probes.public::<String>(method, path).unwrap();
+        for answer in [Method::GET, Method::POST].map(|method| ask(&method, "/livez")) {
+            let length: usize =
+                answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
+            assert_eq!(length, answer.body().len());
+        }
+        assert_eq!(ask(&Method::GET, "/readyz").body().len(), 6);
+
+        let post = ask(&Method::POST, "/livez");
         assert_eq!(
             (post.status().as_u16(), &post.headers()["allow"]),
             (405, &HeaderValue::from_static("GET, HEAD"))

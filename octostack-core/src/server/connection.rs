@@ -5,8 +5,9 @@ use crate::clock::Clock;
 use crate::lifecycle::{Step, Stop};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::sleep_until;
 
 /// How long a peer may take to answer the ping that goes with GOAWAY. Until then it may have begun
@@ -38,7 +39,7 @@ pub(super) async fn drive<C: Future>(
 ) {
     let config = &link.config;
     let serving = |activity: &Activity| activity.due(config);
-    match timed(connection.as_mut(), link, stop.reached(Step::Drain), serving).await {
+    match timed(connection.as_mut(), link, (stop, Step::Drain), serving).await {
         End::Finished => return,
         End::Due if link.ask(|a| a.is_stalled(config, SystemClock.now())) => return,
         End::Due => {}
@@ -48,7 +49,7 @@ pub(super) async fn drive<C: Future>(
                 Protocol::Http2 => Some(start),
                 Protocol::Http1 | Protocol::Unknown => activity.due_in_drain(start, grace),
             };
-            match timed(connection.as_mut(), link, stop.reached(Step::Cut), draining).await {
+            match timed(connection.as_mut(), link, (stop, Step::Cut), draining).await {
                 End::Finished => return,
                 End::Due => {}
                 End::Told => return link.cut(),
@@ -70,30 +71,37 @@ pub(super) async fn drive<C: Future>(
             Protocol::Http1 | Protocol::Unknown => Some(start),
         }
     };
-    if let End::Told = timed(connection, link, stop.reached(Step::Cut), closing).await {
+    if let End::Told = timed(connection, link, (stop, Step::Cut), closing).await {
         link.cut();
     }
 }
 
-/// Drives the connection until it ends, until `told`, or until the instant that `due` gives.
+/// Drives the connection until it ends, until `stop` has come to `until`, or until the instant that
+/// `due` gives.
 ///
 /// `due` is asked whenever the connection has nothing to do. The timer is only moved when it is
 /// needed earlier, so that a busy connection does not touch it: when it fires too early, it is set
 /// again.
+///
+/// A task is polled at each read, and to wait for `stop` and for the timer takes locks. So both are
+/// asked to wake the task once, and then only looked at.
 async fn timed<C: Future>(
     mut connection: Pin<&mut C>,
     link: &Link,
-    told: impl Future<Output = ()>,
+    (stop, until): (&Stop, Step),
     due: impl Fn(&Activity) -> Option<Instant>,
 ) -> End {
-    let mut told = pin!(told);
+    let mut told = pin!(stop.reached(until));
     let mut timer = pin!(sleep_until(far_off(SystemClock.now()).into()));
+    let (mut awaits_stop, mut awaits_timer) = (Awaits::default(), Awaits::default());
     poll_fn(|cx| {
         // The connection first: what it has to do is never dropped for a timer.
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Finished);
         }
-        if told.as_mut().poll(cx).is_ready() {
+        // Nobody is woken before the first step, so that whoever waits since before it still does.
+        let runs = stop.step() == Step::Run;
+        if !(runs && awaits_stop.already(cx)) && told.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Told);
         }
         let Some(at) = link.ask(&due) else {
@@ -101,17 +109,38 @@ async fn timed<C: Future>(
         };
         if at < timer.deadline().into_std() {
             timer.as_mut().reset(at.into());
+            awaits_timer = Awaits::default();
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        while timer.is_elapsed() || !awaits_timer.already(cx) {
+            if timer.as_mut().poll(cx).is_pending() {
+                break;
+            }
             let now = SystemClock.now();
             if at <= now {
                 return Poll::Ready(End::Due);
             }
             timer.as_mut().reset(at.into());
+            awaits_timer = Awaits::default();
         }
         Poll::Pending
     })
     .await
+}
+
+/// Which task something is going to wake.
+#[derive(Default)]
+struct Awaits(Option<Waker>);
+
+impl Awaits {
+    /// Whether that is the task of `cx`; it is from now on.
+    fn already(&mut self, cx: &Context<'_>) -> bool {
+        let already = self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !already {
+            // Without budget a future of tokio's takes no waker; it has the task polled again.
+            self.0 = has_budget_remaining().then(|| cx.waker().clone());
+        }
+        already
+    }
 }
 
 /// Later than any timeout, near enough for the timer.

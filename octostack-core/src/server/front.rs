@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tower_service::Service;
 
 /// What stands between hyper and the service: the limits that hyper does not know, the count of
@@ -36,7 +36,7 @@ where
         let version = request.version();
         let mut exceeded = None;
         let state = match self.admit(request, &mut exceeded) {
-            Ok(request) => State::Waiting { service: self.service.clone(), request: Some(request) },
+            Ok(request) => self.begin(request),
             Err((refusal, headers)) => State::Refused { refusal, headers },
         };
         Answer {
@@ -56,6 +56,25 @@ enum Refusal {
     TooManyHeaders,
     HeadTooLong,
     ServiceFailed,
+}
+
+impl<S> Front<S>
+where
+    S: Service<Request<RequestBody>> + Clone,
+{
+    /// Calls a service that is ready at once, as nearly all are. hyper reads on before it polls the
+    /// answer: into the same buffer if nothing is left of the request by then, else into a new one.
+    fn begin(&self, request: Request<RequestBody>) -> State<S, S::Future> {
+        let mut service = self.service.clone();
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => State::Called { future: service.call(request) },
+            Poll::Ready(Err(_)) => {
+                State::Refused { refusal: Refusal::ServiceFailed, headers: HeaderMap::new() }
+            }
+            // Asked again by the task that is to be woken.
+            Poll::Pending => State::Waiting { service, request: Some(request) },
+        }
+    }
 }
 
 impl<S> Front<S> {

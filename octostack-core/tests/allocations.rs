@@ -1,6 +1,7 @@
 //! What a probe costs in allocations: nothing, however many checks there are. And a request
 //! through the server: what hyper takes, and nothing more.
 #![cfg(all(feature = "health", feature = "server"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test as tests do")]
 use allocation_counter::measure;
 use bytes::Bytes;
 use http::{Request, Response};

@@ -34,8 +34,8 @@ Parts, all of them unless named:
 
 Options:
   --runs N           of process: how often it is started; default 50
-  --pairs N          of rate and service: pairs of runs; default 12
-  --seconds N        of rate and service: length of a run; default 2
+  --pairs N          of rate and service: pairs of runs; default 24
+  --seconds N        of rate and service: length of a run; default 1
   --serve NAME PORT  serve on a port of loopback until killed; what is run beside wrk
   -h, --help         print this
 ";
@@ -107,7 +107,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, lexopt::
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut wish =
-        Wish { parts: Vec::new(), runs: 50, pairs: 12, seconds: 2, serve: None, help: false };
+        Wish { parts: Vec::new(), runs: 50, pairs: 24, seconds: 1, serve: None, help: false };
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => wish.help = true,

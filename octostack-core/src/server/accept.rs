@@ -160,13 +160,10 @@ impl<S: HttpService> Acceptor<S> {
         if config.generation != self.http.generation {
             self.http = Http::new(config);
         }
-        let link = Arc::new(Link::new(Arc::clone(&self.listener), Arc::clone(config), peer));
+        let listener = Arc::clone(&self.listener);
+        let link = Arc::new(Link::new(listener, Arc::clone(config), peer, self.stop.clone()));
         let slot = Slot::new(Arc::clone(&self.listener), place, self.alive.clone());
-        let front = Front {
-            service: self.service.clone(),
-            link: Arc::clone(&link),
-            stop: self.stop.clone(),
-        };
+        let front = Front { service: self.service.clone(), link: Arc::clone(&link) };
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&link), slot));
         let connection = self.http.builder.serve_connection_with_upgrades(io, front);
         let connection = Box::pin(connection.into_owned());

@@ -1,7 +1,7 @@
 use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link};
 use super::{BoxError, Peer};
-use crate::lifecycle::{Step, Stop};
+use crate::lifecycle::Step;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -19,7 +19,6 @@ use tower_service::Service;
 pub(super) struct Front<S> {
     pub(super) service: S,
     pub(super) link: Arc<Link>,
-    pub(super) stop: Stop,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Front<S>
@@ -39,12 +38,7 @@ where
             Ok(request) => self.begin(request),
             Err((refusal, headers)) => State::Refused { refusal, headers },
         };
-        Answer {
-            state,
-            in_flight: Some(in_flight),
-            exceeded,
-            closes: Closes { http1: version != Version::HTTP_2, stop: self.stop.clone() },
-        }
+        Answer { state, in_flight: Some(in_flight), exceeded, http1: version != Version::HTTP_2 }
     }
 }
 
@@ -165,12 +159,6 @@ fn head_bytes<B>(request: &Request<B>) -> usize {
     uri + fields.sum::<usize>()
 }
 
-/// Whether an answer has to say that it is the last on its connection.
-struct Closes {
-    http1: bool,
-    stop: Stop,
-}
-
 pin_project! {
     /// The answer to one request, on its way.
     pub(super) struct Answer<S>
@@ -182,7 +170,8 @@ pin_project! {
         // Taken when the response is there.
         in_flight: Option<InFlight>,
         exceeded: Option<Exceeded>,
-        closes: Closes,
+        // Whether it can say that it is the last on its connection.
+        http1: bool,
     }
 }
 
@@ -234,7 +223,7 @@ where
             }
             _ => result,
         };
-        let mut last = this.closes.stop.step() >= Step::Retire;
+        let mut last = in_flight.shared().stop.step() >= Step::Retire;
         let mut response = match result {
             Ok(response) => response.map(|body| ResponseBody::of_service(body, in_flight)),
             Err((refusal, headers)) => {
@@ -248,7 +237,7 @@ where
             }
         };
         // 101 hands the connection over: it has said `Connection: upgrade`.
-        if last && this.closes.http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if last && *this.http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

@@ -278,19 +278,6 @@ fn each_contradiction_of_ports_and_probes_is_found_at_its_place() {
     one("/livez", "/healthz", "/healthz", "/healthz is no probe of the service", true);
     one("/livez", "/readyz", "livenessProbe", "a restart does not help; ask /livez", true);
     one("path: /readyz", "path: /livez", "readinessProbe", "ask /readyz", true);
-    let http = "readinessProbe: {httpGet: {path: /readyz, port: http}}";
-    let grpc = |port: &str| format!("readinessProbe: {{grpc: {{port: {port}}}}}");
-    assert_eq!(check(&GOOD.replace(http, &grpc("8080"))), (String::new(), true));
-    one(http, &grpc("50051"), "50051", "readinessProbe: port 50051 is not open", true);
-    one(http, &grpc("8081"), "8081}}", "the admin port does not speak gRPC", true);
-    let grpc = "livenessProbe: {grpc: {port: 8080}}";
-    one(
-        "livenessProbe: {httpGet: {path: /livez, port: 8080}}",
-        grpc,
-        "livenessProbe",
-        "by httpGet",
-        true,
-    );
     one(
         "{path: /startupz, port: admin}",
         "{path: /startupz, port: http}",
@@ -493,6 +480,23 @@ fn framework_settings_are_known_where_the_service_lacks_its_own() {
     let verdict = Verdict::of::<Settings>(&Framework::bare(loader));
     assert_eq!(verdict.framework.server.listener.port, 9000);
     assert_eq!(verdict.errors.len(), 2, "{verdict:?}");
+}
+
+#[test]
+fn probes_by_grpc_ask_the_public_port_for_readiness() {
+    let http = "readinessProbe: {httpGet: {path: /readyz, port: http}}";
+    let grpc = |port: &str| format!("readinessProbe: {{grpc: {{port: {port}}}}}");
+    assert_eq!(check(&GOOD.replace(http, &grpc("8080"))), (String::new(), true));
+    one(http, &grpc("50051"), "50051", "readinessProbe: port 50051 is not open", true);
+    one(http, &grpc("8081"), "8081}}", "the admin port does not speak gRPC", true);
+    let grpc = "livenessProbe: {grpc: {port: 8080}}";
+    one(
+        "livenessProbe: {httpGet: {path: /livez, port: 8080}}",
+        grpc,
+        "livenessProbe",
+        "by httpGet",
+        true,
+    );
 }
 
 #[test]

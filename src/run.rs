@@ -159,8 +159,12 @@ where
     let app = App::new(identity, &config, &run);
     let started = start(&app, &framework, (&run, sockets.public), build);
     let mut running = pin!(run.lifecycle.run(signals));
+    let mut at_once = false;
     let code = tokio::select! {
-        outcome = &mut running => outcome.exit_code(),
+        outcome = &mut running => {
+            at_once = outcome.ended_by.is_some();
+            outcome.exit_code()
+        }
         error = started => {
             let config = is_config(&*error);
             fatal(if config { "config" } else { "start" }, "the service cannot start", &error);
@@ -170,8 +174,22 @@ where
         }
     };
     background.abort();
-    admin.close().await;
+    if !at_once {
+        // Nothing is lost with it, so whoever is in a hurry by now may cut it short.
+        tokio::select! {
+            () = admin.close() => {}
+            () = any_signal() => {}
+        }
+    }
     ExitCode::from(code)
+}
+
+/// Waits for a signal that asks the process to end.
+async fn any_signal() {
+    match Signals::install() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// What comes from whoever started this process.

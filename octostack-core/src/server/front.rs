@@ -2,8 +2,9 @@ use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link};
 use super::{BoxError, Peer};
 use crate::lifecycle::{Step, Stop};
+use crate::requests::WithConnection;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -33,7 +34,8 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         let in_flight = self.link.begin();
-        let version = request.version();
+        let http1 = request.version() != Version::HTTP_2;
+        let connects = *request.method() == Method::CONNECT;
         let mut exceeded = None;
         let state = match self.admit(request, &mut exceeded) {
             Ok(request) => State::Waiting { service: self.service.clone(), request: Some(request) },
@@ -43,7 +45,7 @@ where
             state,
             in_flight: Some(in_flight),
             exceeded,
-            closes: Closes { http1: version != Version::HTTP_2, stop: self.stop.clone() },
+            closes: Closes { http1, connects, stop: self.stop.clone() },
         }
     }
 }
@@ -149,7 +151,28 @@ fn head_bytes<B>(request: &Request<B>) -> usize {
 /// Whether an answer has to say that it is the last on its connection.
 struct Closes {
     http1: bool,
+    connects: bool,
     stop: Stop,
+}
+
+impl Closes {
+    /// Whether an answer of this status hands the whole connection over to another protocol.
+    fn hands_over(&self, status: StatusCode) -> bool {
+        let accepted = self.connects && status.is_success();
+        self.http1 && (accepted || status == StatusCode::SWITCHING_PROTOCOLS)
+    }
+}
+
+/// Whether a response may last as long as its client likes. One of gRPC that consists of one
+/// message is whole as soon as it begins, so it is no matter that it is taken for one.
+fn may_stream<B: Body>(response: &Response<B>) -> bool {
+    const KINDS: [&[u8]; 2] = [b"text/event-stream", b"application/grpc"];
+    let Some(kind) = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
+        return false;
+    };
+    let is =
+        |known: &[u8]| kind.len() >= known.len() && kind[..known.len()].eq_ignore_ascii_case(known);
+    KINDS.into_iter().any(is) && !response.body().is_end_stream()
 }
 
 pin_project! {
@@ -217,7 +240,14 @@ where
         };
         let mut last = this.closes.stop.step() >= Step::Retire;
         let mut response = match result {
-            Ok(response) => response.map(|body| ResponseBody::of_service(body, in_flight)),
+            Ok(mut response) => {
+                if this.closes.hands_over(response.status()) {
+                    let kept = response.extensions_mut().remove::<WithConnection>();
+                    in_flight.link().hand_over(kept);
+                }
+                let streams = may_stream(&response);
+                response.map(|body| ResponseBody::of_service(body, in_flight, streams))
+            }
             Err((refusal, headers)) => {
                 let link = in_flight.link();
                 if matches!(refusal, Refusal::ServiceFailed) {

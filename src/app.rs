@@ -201,7 +201,7 @@ impl<S> App<S> {
         &self.parts.lifecycle
     }
 
-    /// Tells streams, WebSockets and long polls when they are to end.
+    /// Tells streams, long polls and the like when they are to end.
     ///
     /// A handler whose state is the [`App`] can ask for it as `State<Shutdown>`.
     ///

@@ -51,7 +51,7 @@
 //! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
-//! | `ws` | no | WebSockets of axum, and [`ws::go_away`] to end them |
+//! | `ws` | no | the WebSocket of axum, and [`mod@ws`] for its end |
 //! | `config-http` | no | `--config https://…` and `CONFIG_URL`: settings from a server, with a cache for when it is down |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -173,6 +173,7 @@ mod book {
     #[doc = include_str!("../docs/health.md")]
     mod health {}
     #[doc = include_str!("../docs/lifecycle.md")]
+    #[cfg(feature = "tonic")]
     mod lifecycle {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}

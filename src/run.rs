@@ -159,36 +159,34 @@ where
     let app = App::new(identity, &config, &run);
     let started = start(&app, &framework, (&run, sockets.public), build);
     let mut running = pin!(run.lifecycle.run(signals));
-    let mut at_once = false;
-    let code = tokio::select! {
-        outcome = &mut running => {
-            at_once = outcome.ended_by.is_some();
-            outcome.exit_code()
-        }
+    let (code, at_once) = tokio::select! {
+        outcome = &mut running => (outcome.exit_code(), outcome.ended_by.is_some()),
         error = started => {
             let config = is_config(&*error);
             fatal(if config { "config" } else { "start" }, "the service cannot start", &error);
             run.lifecycle.fail(error.to_string());
             let outcome = running.await; // so that what was opened is closed
-            if config { EX_CONFIG } else { outcome.exit_code() }
+            (if config { EX_CONFIG } else { outcome.exit_code() }, outcome.ended_by.is_some())
         }
     };
     background.abort();
     if !at_once {
-        // Nothing is lost with it, so whoever is in a hurry by now may cut it short.
-        tokio::select! {
-            () = admin.close() => {}
-            () = any_signal() => {}
-        }
+        close(admin).await;
     }
     ExitCode::from(code)
 }
 
-/// Waits for a signal that asks the process to end.
-async fn any_signal() {
-    match Signals::install() {
-        Ok(mut signals) => drop(signals.next().await),
-        Err(_) => std::future::pending().await,
+/// Closes the admin port, or leaves it to the end of the process if another signal comes.
+async fn close(admin: AdminPort) {
+    let signal = async {
+        match Signals::install() {
+            Ok(mut signals) => drop(signals.next().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = admin.close() => {}
+        () = signal => {}
     }
 }
 

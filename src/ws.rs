@@ -1,4 +1,4 @@
-//! WebSockets that end with the service.
+//! How a WebSocket ends with the service.
 //!
 //! A WebSocket lasts as long as its client likes, so it has to be told when the service ends: it
 //! says `Close` with the code 1001, "going away", and the client connects again, elsewhere. Axum
@@ -44,8 +44,10 @@ pub async fn go_away(mut socket: WebSocket, shutdown: &Shutdown) {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };
+    // All was said, so a client that does not answer is no stream that was cut: that comes first.
     tokio::select! {
-        () = goodbye => {}
+        biased;
         () = shutdown.over() => {}
+        () = goodbye => {}
     }
 }

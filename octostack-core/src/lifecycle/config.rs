@@ -19,7 +19,7 @@ pub struct LifecycleConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub idle_grace: Duration,
-    /// How long streams may take to end once they are told to: server-sent events, WebSockets and
+    /// How long streams may take to end once they are told to: server-sent events, a WebSocket and
     /// other upgraded connections, streams of gRPC. Then they are cut, and other requests go on. No
     /// longer than `drain_timeout` in any case.
     #[serde(with = "crate::duration")]

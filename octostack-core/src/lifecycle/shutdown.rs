@@ -5,7 +5,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Tells what lasts long that it is to end: event streams, WebSockets, long polls, streams of gRPC.
+/// Tells what lasts long that it is to end: event streams, long polls, a WebSocket,
+/// streams of gRPC.
 ///
 /// A request that takes a second may finish when the end begins; a stream would not, and holds up
 /// the drain until it is cut. So it ends itself when it is [told](Self::told), in the way that its

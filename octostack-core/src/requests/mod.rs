@@ -33,10 +33,15 @@
 //! source.end(ticket);
 //! assert_eq!(requests.count(), 0);
 //! ```
+mod shown;
 mod slots;
 mod table;
+#[cfg(test)]
+#[cfg(not(octostack_loom))]
+mod tests;
 
-use crate::inspect::Value;
+pub use shown::{Request, Seen, Stage};
+
 use crate::{Clock, SystemClock};
 use slots::Record;
 use std::any::Any;
@@ -75,107 +80,6 @@ pub struct Numbers {
     pub route: u32,
     /// What leads to ids of the request, such as the id of its span.
     pub tag: u64,
-}
-
-/// How far a request has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Stage {
-    /// The service works on it: there is no head of a response.
-    Handler,
-    /// The head of the response is there, and its body is being sent.
-    Body,
-    /// The response is a stream, which may last as long as its client likes.
-    Stream,
-    /// The connection was handed over to another protocol, such as WebSocket.
-    Upgraded,
-}
-
-impl Stage {
-    /// Its name on pages and in logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Handler => "handler",
-            Self::Body => "body",
-            Self::Stream => "stream",
-            Self::Upgraded => "upgraded",
-        }
-    }
-
-    const fn of(number: u64) -> Self {
-        match number & 0xff {
-            0 => Self::Handler,
-            1 => Self::Body,
-            2 => Self::Stream,
-            _ => Self::Upgraded,
-        }
-    }
-}
-
-/// A request in flight, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Request {
-    /// The method, of those that are known.
-    pub method: Option<&'static str>,
-    /// The route, as its pattern.
-    pub route: Option<String>,
-    /// How far it has come.
-    pub stage: Stage,
-    /// For how long it has been in flight.
-    pub age: Duration,
-    /// The id of its trace.
-    pub trace_id: Option<String>,
-    /// Its own id.
-    pub request_id: Option<String>,
-}
-
-impl Request {
-    /// As pages and logs show it.
-    pub fn status(&self) -> Value {
-        Value::map([
-            ("method", Value::from(self.method.map(str::to_owned))),
-            ("route", self.route.clone().into()),
-            ("stage", self.stage.as_str().into()),
-            ("age", Duration::from_millis(millis(self.age)).into()),
-            ("trace_id", self.trace_id.clone().into()),
-            ("request_id", self.request_id.clone().into()),
-        ])
-    }
-
-    /// Method and route.
-    fn what(&self) -> String {
-        let route = self.route.as_deref().unwrap_or("unknown");
-        self.method.map_or_else(|| route.to_owned(), |method| format!("{method} {route}"))
-    }
-}
-
-/// `GET /orders/{id} for 3s 200ms (trace 4bf92f3577b34da6a3ce929d0e0e4736)`
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let age = crate::duration::format(Duration::from_millis(millis(self.age)));
-        write!(f, "{} for {age}", self.what())?;
-        match &self.trace_id {
-            Some(trace_id) => write!(f, " (trace {trace_id})"),
-            None => Ok(()),
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Some of the requests that are in flight.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Seen {
-    /// How many there are in all.
-    pub total: usize,
-    /// How many of them are as old as was asked for.
-    pub matching: usize,
-    /// The oldest of those, the oldest first.
-    pub requests: Vec<Request>,
 }
 
 impl Requests {
@@ -329,6 +233,7 @@ impl Source {
 
     /// It has ended. The ticket must be one of a source of the same table.
     #[inline]
+    #[allow(clippy::needless_pass_by_value, reason = "nobody can use it any more")]
     pub fn end(&self, ticket: Ticket) {
         if let Some(place) = ticket.0 {
             self.shared.table.give_back(place);
@@ -358,97 +263,5 @@ impl WithConnection {
 impl fmt::Debug for WithConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("WithConnection").field(&Arc::as_ptr(&self.0)).finish()
-    }
-}
-
-#[cfg(test)]
-#[cfg(not(octostack_loom))]
-mod tests {
-    use super::{Numbers, Requests, Source, Stage};
-    use crate::{Clock, SystemClock};
-    use std::time::Duration;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn source(requests: &Requests) -> Source {
-        requests.source(|numbers, request| {
-            request.method = Some("GET");
-            request.route = Some(format!("/{}", numbers.route));
-            request.trace_id = (numbers.tag > 0).then(|| format!("t{}", numbers.tag));
-        })
-    }
-
-    fn of(route: u32) -> Numbers {
-        Numbers { method: 1, route, tag: u64::from(route) }
-    }
-
-    #[test]
-    fn shows_the_oldest_first_and_how_many_there_are() {
-        let requests = Requests::new();
-        let source = source(&requests);
-        let start = SystemClock.now();
-        let tickets: Vec<_> = (0..5).map(|n| source.begin(of(n), start + n * SECOND)).collect();
-        let seen = requests.oldest(2, Duration::ZERO, start + 10 * SECOND);
-        assert_eq!((seen.total, seen.matching), (5, 5));
-        let texts: Vec<_> = seen.requests.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["GET /0 for 10s", "GET /1 for 9s (trace t1)"]);
-
-        let seen = requests.oldest(9, 8 * SECOND, start + 10 * SECOND);
-        assert_eq!((seen.total, seen.matching, seen.requests.len()), (5, 3, 3));
-        tickets.into_iter().for_each(|ticket| source.end(ticket));
-        assert_eq!(requests.oldest(9, Duration::ZERO, start).total, 0);
-    }
-
-    #[test]
-    fn keeps_numbers_apart() {
-        let requests = Requests::new();
-        let (_, second) = (source(&requests), source(&requests));
-        let numbers = Numbers { method: u8::MAX, route: u32::MAX, tag: u64::MAX };
-        let other = requests.source(move |seen, request| {
-            assert_eq!(*seen, numbers);
-            request.request_id = Some("other".into());
-        });
-        let now = SystemClock.now();
-        let (a, b) = (second.begin(of(7), now), other.begin(numbers, now));
-        other.reached(&b, Stage::Upgraded);
-        let seen = requests.oldest(9, Duration::ZERO, now);
-        let of_other = seen.requests.iter().find(|r| r.request_id.is_some()).unwrap();
-        assert_eq!(of_other.stage, Stage::Upgraded);
-        let of_second = seen.requests.iter().find(|r| r.request_id.is_none()).unwrap();
-        assert_eq!((of_second.stage, of_second.route.as_deref()), (Stage::Handler, Some("/7")));
-        second.end(a);
-        other.end(b);
-    }
-
-    #[test]
-    fn counts_by_route_and_stage() {
-        let requests = Requests::new();
-        let source = source(&requests);
-        let now = SystemClock.now();
-        let tickets: Vec<_> = [1, 2, 2].map(|route| source.begin(of(route), now)).into();
-        source.reached(&tickets[0], Stage::Stream);
-        let all = requests.by_route(&[]);
-        assert_eq!(all, [("GET /2".to_owned(), 2), ("GET /1".to_owned(), 1)]);
-        let streams = requests.by_route(&[Stage::Stream, Stage::Upgraded]);
-        assert_eq!(streams, [("GET /1".to_owned(), 1)]);
-        tickets.into_iter().for_each(|ticket| source.end(ticket));
-    }
-
-    #[test]
-    fn a_request_that_ends_while_it_is_explained_is_not_shown_as_another() {
-        use std::sync::{Arc, Mutex};
-        let requests = Requests::new();
-        let ending = Arc::new(Mutex::new(None::<(Source, super::Ticket)>));
-        let there = Arc::clone(&ending);
-        let source = requests.source(move |_, _| {
-            if let Some((source, ticket)) = there.lock().unwrap().take() {
-                source.end(ticket);
-                let _next = source.begin(of(2), SystemClock.now());
-            }
-        });
-        let ticket = source.begin(of(1), SystemClock.now());
-        *ending.lock().unwrap() = Some((source, ticket));
-        let seen = requests.oldest(9, Duration::ZERO, SystemClock.now());
-        assert_eq!((seen.total, seen.requests.len()), (1, 0));
     }
 }

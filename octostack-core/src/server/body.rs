@@ -116,10 +116,6 @@ pin_project! {
 struct Streams(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Streams {
-    fn is_over(&self, link: &Link) -> bool {
-        link.stop.step() >= Step::CutStreams
-    }
-
     fn poll_over(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<()> {
         let over = || Box::pin(link.stop.reached(Step::CutStreams)) as Pin<Box<_>>;
         self.0.get_or_insert_with(over).as_mut().poll(cx)
@@ -159,7 +155,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
         let link = this.in_flight.shared();
         match this.inner.as_mut().project() {
             InnerProj::Service { body } => {
-                let cut = this.streams.as_ref().is_some_and(|streams| streams.is_over(link));
+                let cut = this.streams.is_some() && link.stop.step() >= Step::CutStreams;
                 let frame = if cut { Poll::Pending } else { body.poll_frame(cx) };
                 if let (Poll::Pending, Some(streams)) = (&frame, this.streams.as_mut())
                     && (cut || streams.poll_over(link, cx).is_ready())

@@ -34,7 +34,7 @@ pub(super) struct Listener {
     pub(super) failing: AtomicBool,
     pub(super) cut_connections: AtomicUsize,
     pub(super) cut_requests: AtomicUsize,
-    /// Connections in hands other than ours, such as WebSockets.
+    /// Connections in hands other than ours, such as that of a WebSocket.
     pub(super) handed_over: AtomicUsize,
     /// Those of them that were cut, and still are in those hands.
     pub(super) cut_and_held: AtomicUsize,

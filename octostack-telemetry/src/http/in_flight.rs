@@ -36,7 +36,7 @@
 //! # Ok::<(), octostack_telemetry::metrics::MetricError>(())
 //! ```
 use super::observe::{End, Observe, Report};
-use http::{Extensions, HeaderMap, Request};
+use http::{Extensions, HeaderMap, Request, header};
 use octostack_core::requests::{self, Numbers, Requests, Source, Stage, Ticket, WithConnection};
 use std::fmt;
 use std::ops::Deref;
@@ -149,7 +149,7 @@ where
 
     #[inline]
     fn response(&mut self, headers: &HeaderMap) {
-        self.reached(Stage::Body);
+        self.reached(if is_grpc(headers) { Stage::Stream } else { Stage::Body });
         self.inner.response(headers);
     }
 
@@ -172,6 +172,14 @@ where
             self.source.end(ticket);
         }
     }
+}
+
+/// Whether it is an answer of gRPC: one of a single message is over as soon as it is here, so what
+/// is to be seen for longer is a stream.
+#[inline]
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A request that lives as long as its connection.

@@ -170,14 +170,15 @@ where
         }
     };
     background.abort();
-    if !at_once {
-        close(admin).await;
-    }
+    close(admin, at_once).await;
     ExitCode::from(code)
 }
 
-/// Closes the admin port, or leaves it to the end of the process if another signal comes.
-async fn close(admin: AdminPort) {
+/// Closes the admin port; after a second signal, or if one comes, the end of the process does it.
+async fn close(admin: AdminPort, at_once: bool) {
+    if at_once {
+        return;
+    }
     let signal = async {
         match Signals::install() {
             Ok(mut signals) => drop(signals.next().await),

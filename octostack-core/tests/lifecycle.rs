@@ -126,17 +126,23 @@ async fn sigint_skips_the_lame_duck() {
 #[tokio::test(start_paused = true)]
 async fn a_second_signal_ends_it_at_once_wherever_it_is() {
     for (second, code) in [(Signal::Terminate, 143), (Signal::Interrupt, 130)] {
-        for wait in [1, 4, 24] {
+        // The lame duck until 3 s, requests until 23.2, tasks until 25.2, resources until 26.2,
+        // telemetry until 27.2.
+        for wait in [1_000, 4_000, 24_000, 25_700, 26_700] {
             let service = start(3 * SECOND);
             let _never_done = service.lifecycle.listener();
             service.lifecycle.spawn("stuck", |_| std::future::pending());
+            service.lifecycle.on_close("frozen", std::future::pending);
+            service.lifecycle.on_flush("traces", std::future::pending);
             service.lifecycle.ready();
             let begin = Instant::now();
             service.kill.send(Signal::Terminate).unwrap();
-            tokio::time::sleep(wait * SECOND).await;
+            let wait = Duration::from_millis(wait);
+            tokio::time::sleep(wait).await;
             service.kill.send(second).unwrap();
             let outcome = service.ending.await.unwrap();
-            assert_eq!(begin.elapsed().as_secs(), u64::from(wait), "{outcome}");
+            let took = begin.elapsed();
+            assert!(took >= wait && took < wait + Duration::from_millis(10), "{outcome}");
             assert_eq!(outcome.exit_code(), code);
             assert_eq!(service.lifecycle.stop().step(), Step::Cut);
         }

@@ -3,11 +3,12 @@ use crate::framework::Framework;
 use crate::live::{self, Change};
 use crate::reload::Config;
 use crate::{BoxError, Identity, Registry};
+use axum::extract::FromRef;
 use octostack_core::config::live::Commit;
 use octostack_core::dynamic::{Dynamic, Versioned};
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
-use octostack_core::lifecycle::{Lifecycle, Stop};
+use octostack_core::lifecycle::{Lifecycle, Shutdown, Stop};
 use octostack_core::secret::SettingsSecrets;
 use octostack_flags::{Context, Flags};
 use octostack_resilience::ChaosSwitch;
@@ -200,8 +201,33 @@ impl<S> App<S> {
         &self.parts.lifecycle
     }
 
-    /// Says when long-lived responses are to end: an event stream selects on
-    /// [`Step::Drain`](octostack_core::lifecycle::Step::Drain).
+    /// Tells streams, long polls and the like when they are to end.
+    ///
+    /// A handler whose state is the [`App`] can ask for it as `State<Shutdown>`.
+    ///
+    /// ```
+    /// # use octostack::prelude::*;
+    /// use octostack::Shutdown;
+    ///
+    /// # async fn build(app: App<()>) -> Result<Router> {
+    /// Ok(Router::new().route("/next", get(next)).with_state(app))
+    /// # }
+    ///
+    /// /// A long poll: what comes next, or 204 when this instance ends.
+    /// async fn next(State(shutdown): State<Shutdown>) -> Response {
+    /// #   let queue = || std::future::pending::<String>();
+    ///     match shutdown.until(queue()).await {
+    ///         Some(message) => message.into_response(),
+    ///         None => StatusCode::NO_CONTENT.into_response(),
+    ///     }
+    /// }
+    /// ```
+    pub fn shutdown_token(&self) -> Shutdown {
+        self.parts.lifecycle.shutdown_token()
+    }
+
+    /// How far the end has come, step by step; for what lasts long
+    /// [`shutdown_token`](Self::shutdown_token) is handier.
     pub fn stop(&self) -> Stop {
         self.parts.lifecycle.stop()
     }
@@ -236,6 +262,13 @@ impl<S> App<S> {
     /// `.enabled(true).switch(app.chaos_switch())` may inject while the config allows it.
     pub fn chaos_switch(&self) -> &ChaosSwitch {
         &self.parts.chaos_switch
+    }
+}
+
+/// So that a handler can take `State<Shutdown>`.
+impl<S> FromRef<App<S>> for Shutdown {
+    fn from_ref(app: &App<S>) -> Self {
+        app.shutdown_token()
     }
 }
 

@@ -5,7 +5,7 @@
 //! 1. request id, kept from the caller or made;
 //! 2. the probes `/livez` and `/readyz`, which nothing further in sees;
 //! 3. RED metrics, the span with its place in a trace, and the access log, by matched route,
-//!    sharing one guard;
+//!    sharing one guard with the table of requests in flight;
 //! 4. `inbound.panic_catch`: 500 instead of a connection that closes;
 //! 5. `inbound.timeout`: 504 instead of an endless wait, or when the caller waits no more;
 //! 6. `inbound.bulkhead`: 503 at once when too many requests are in flight;
@@ -46,7 +46,7 @@ use octostack_resilience::{
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::request_id::RequestIdService;
 use octostack_telemetry::http::route::AxumRoute;
-use octostack_telemetry::http::{RedLayer, RequestIdLayer};
+use octostack_telemetry::http::{RedLayer, RequestIdLayer, Tracked};
 use octostack_telemetry::logs::RequestLogLayer;
 use octostack_telemetry::trace::TrustCaller;
 use pin_project_lite::pin_project;
@@ -149,7 +149,8 @@ pub(crate) fn stack(
     let registry = &run.registry;
     let red = RedLayer::new(&run.metrics)?.leak().route_from(AxumRoute);
     let log = RequestLogLayer::new().route_from(AxumRoute).trust_caller(trust);
-    let observe = (ObserveLayer::new((red, log)), GrpcAnswersLayer);
+    let observe = Tracked::new((red, log), run.lifecycle.requests()).leak();
+    let observe = (ObserveLayer::new(observe), GrpcAnswersLayer);
     let inbound = Inbound::builder("inbound").settings(config.policies()).registry(registry);
     let inbound = match config.deadline_header()? {
         Some(header) => inbound.deadline_header(header),

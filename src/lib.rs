@@ -51,6 +51,7 @@
 //! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
+//! | `ws` | no | the WebSocket of axum, and [`mod@ws`] for its end |
 //! | `config-http` | no | `--config https://…` and `CONFIG_URL`: settings from a server, with a cache for when it is down |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -87,6 +88,8 @@ mod sockets;
 mod starting;
 mod systemd;
 mod traces;
+#[cfg(feature = "ws")]
+pub mod ws;
 
 pub use app::{App, Result};
 #[cfg(feature = "tonic")]
@@ -110,6 +113,7 @@ pub use axum;
 pub use octostack_core::binding;
 pub use octostack_core::config::live::Commit;
 pub use octostack_core::inspect::Problem;
+pub use octostack_core::lifecycle::Shutdown;
 /// Secrets: references to them, and what keeps them fresh.
 pub use octostack_core::secret;
 pub use octostack_core::secret::{Secret, SecretRef};
@@ -168,6 +172,9 @@ mod book {
     mod flags {}
     #[doc = include_str!("../docs/health.md")]
     mod health {}
+    #[doc = include_str!("../docs/lifecycle.md")]
+    #[cfg(feature = "tonic")]
+    mod lifecycle {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
     #[doc = include_str!("../docs/kubernetes.md")]

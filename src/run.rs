@@ -14,7 +14,7 @@ use octostack_core::Registry;
 use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
-use octostack_core::lifecycle::{Lifecycle, Signals};
+use octostack_core::lifecycle::{Lifecycle, Signals, Step};
 use octostack_core::secret::{SecretError, SecretErrorKind, SettingsSecrets};
 use octostack_core::server::Server;
 use octostack_flags::{Flags, FlagsLayer};
@@ -159,19 +159,36 @@ where
     let app = App::new(identity, &config, &run);
     let started = start(&app, &framework, (&run, sockets.public), build);
     let mut running = pin!(run.lifecycle.run(signals));
-    let code = tokio::select! {
-        outcome = &mut running => outcome.exit_code(),
+    let (code, at_once) = tokio::select! {
+        outcome = &mut running => (outcome.exit_code(), outcome.ended_by.is_some()),
         error = started => {
             let config = is_config(&*error);
             fatal(if config { "config" } else { "start" }, "the service cannot start", &error);
             run.lifecycle.fail(error.to_string());
             let outcome = running.await; // so that what was opened is closed
-            if config { EX_CONFIG } else { outcome.exit_code() }
+            (if config { EX_CONFIG } else { outcome.exit_code() }, outcome.ended_by.is_some())
         }
     };
     background.abort();
-    admin.close().await;
+    close(admin, at_once).await;
     ExitCode::from(code)
+}
+
+/// Closes the admin port; after a second signal, or if one comes, the end of the process does it.
+async fn close(admin: AdminPort, at_once: bool) {
+    if at_once {
+        return;
+    }
+    let signal = async {
+        match Signals::install() {
+            Ok(mut signals) => drop(signals.next().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = admin.close() => {}
+        () = signal => {}
+    }
 }
 
 /// What comes from whoever started this process.
@@ -213,6 +230,12 @@ where
 {
     let serving = async {
         let router = build(app.clone()).await?;
+        // From here on the end waits for the port, so that whoever gets in is answered. If it has
+        // begun before, none is opened.
+        let opening = run.lifecycle.listener();
+        if opening.stop().step() >= Step::Drain {
+            return Ok(());
+        }
         let probes = octostack_core::health::Probes::new(&run.lifecycle, &run.health);
         let inbound = &framework.server.inbound;
         let trust = framework.telemetry.traces.trust_caller;
@@ -234,6 +257,7 @@ where
             tracing::warn!("{times} policies are called {name}; their numbers are added up");
         }
         run.lifecycle.ready();
+        drop(opening); // the listener is waited for by now
         serving.await?;
         Ok::<_, BoxError>(())
     };
@@ -255,4 +279,36 @@ fn fatal(code: &'static str, what: &str, error: &BoxError) -> ExitCode {
     let error: &(dyn std::error::Error + 'static) = &**error;
     tracing::error!(fatal = true, error, error.code = code, "{what}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::start;
+    use crate::app::testing::{app, runtime};
+    use axum::Router;
+    use octostack_core::lifecycle::{Signal, Signals, Step};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    #[tokio::test]
+    async fn a_service_that_is_built_too_late_opens_no_port() {
+        let (app, source) = app::<()>(&serde_json::json!({"server": {"port": 0}}));
+        let (framework, run) = (source.config().framework(), runtime());
+        let (built, building) = tokio::sync::oneshot::channel::<()>();
+        let build = |_| async move {
+            building.await?;
+            Ok(Router::new())
+        };
+        let mut starting = pin!(start(&app, &framework, (&run, None), build));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(starting.as_mut().poll(&mut cx).is_pending());
+        let (kill, signals) = Signals::manual();
+        kill.send(Signal::Interrupt).unwrap();
+        run.lifecycle.run(signals).await;
+        assert!(run.lifecycle.stop().step() >= Step::Drain);
+        built.send(()).unwrap();
+        assert!(matches!(starting.as_mut().poll(&mut cx), Poll::Pending), "it has not failed");
+        let opened = run.registry.events().iter().any(|event| event.kind == "listening");
+        assert!(!opened, "nobody would be answered there");
+    }
 }

@@ -9,6 +9,7 @@
 //! | [`dynamic`] | What is the current value of a setting that can change while we run? |
 //! | [`clock`] | What time is it? (as an argument, so that tests decide) |
 //! | [`identity`] | Who is this process? |
+//! | [`requests`] | Which requests are in flight? |
 //! | [`duration`], [`time`] | How do people write durations and points in time? |
 //!
 //! ```
@@ -44,6 +45,7 @@ pub mod identity;
 pub mod inspect;
 #[cfg(feature = "lifecycle")]
 pub mod lifecycle;
+pub mod requests;
 #[cfg(feature = "secrets")]
 pub mod secret;
 #[cfg(feature = "server")]

@@ -7,6 +7,7 @@ use octostack_core::inspect::{Event, Metric, Sink};
 use octostack_core::lifecycle::{
     Cause, Drained, Lifecycle, LifecycleConfig, Outcome, Phase, Signal, Signals, Step,
 };
+use octostack_core::requests::{Numbers, Stage};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -125,17 +126,23 @@ async fn sigint_skips_the_lame_duck() {
 #[tokio::test(start_paused = true)]
 async fn a_second_signal_ends_it_at_once_wherever_it_is() {
     for (second, code) in [(Signal::Terminate, 143), (Signal::Interrupt, 130)] {
-        for wait in [1, 4, 24] {
+        // The lame duck until 3 s, requests until 23.2, tasks until 25.2, resources until 26.2,
+        // telemetry until 27.2.
+        for wait in [1_000, 4_000, 24_000, 25_700, 26_700] {
             let service = start(3 * SECOND);
             let _never_done = service.lifecycle.listener();
             service.lifecycle.spawn("stuck", |_| std::future::pending());
+            service.lifecycle.on_close("frozen", std::future::pending);
+            service.lifecycle.on_flush("traces", std::future::pending);
             service.lifecycle.ready();
             let begin = Instant::now();
             service.kill.send(Signal::Terminate).unwrap();
-            tokio::time::sleep(wait * SECOND).await;
+            let wait = Duration::from_millis(wait);
+            tokio::time::sleep(wait).await;
             service.kill.send(second).unwrap();
             let outcome = service.ending.await.unwrap();
-            assert_eq!(begin.elapsed().as_secs(), u64::from(wait), "{outcome}");
+            let took = begin.elapsed();
+            assert!(took >= wait && took < wait + Duration::from_millis(10), "{outcome}");
             assert_eq!(outcome.exit_code(), code);
             assert_eq!(service.lifecycle.stop().step(), Step::Cut);
         }
@@ -382,4 +389,106 @@ async fn the_end_goes_by_the_limits_of_its_beginning() {
     assert_eq!(cut.await.unwrap(), 2 * SECOND);
     service.ending.await.unwrap();
     assert_eq!(begin.elapsed(), 3 * SECOND, "a second of lame duck and two of drain");
+}
+
+/// A listener that ends when it is cut, and says how much.
+fn cut_late(service: &Service, cut: Drained) {
+    let listening = service.lifecycle.listener();
+    tokio::spawn(async move {
+        listening.stop().reached(Step::Cut).await;
+        listening.finish(cut);
+    });
+}
+
+fn messages(registry: &Registry, kind: &str) -> Vec<String> {
+    let events = registry.events();
+    let of_kind = events.iter().filter(|event| event.kind == kind);
+    of_kind.map(|event| event.message.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_holds_the_drain_up_is_told_every_five_seconds_and_what_is_cut_at_the_end() {
+    let service = start(Duration::ZERO);
+    service.lifecycle.ready();
+    cut_late(&service, Drained { cut_connections: 2, cut_requests: 2 });
+    let requests = service.lifecycle.requests();
+    let source = requests.source(|numbers, request| {
+        request.method = Some("GET");
+        request.route = Some(["/slow", "/events"][numbers.route as usize].into());
+        request.trace_id = (numbers.tag > 0).then(|| format!("{:032x}", numbers.tag));
+    });
+    let now = Instant::now().into_std();
+    let slow = source.begin(Numbers { tag: 0xabc, ..Numbers::default() }, now);
+    let events = source.begin(Numbers { route: 1, ..Numbers::default() }, now);
+    let quick = source.begin(Numbers::default(), now);
+    source.reached(&events, Stage::Stream);
+
+    service.kill.send(Signal::Terminate).unwrap();
+    tokio::time::sleep(7 * SECOND).await;
+    source.end(quick);
+    tokio::time::sleep(5 * SECOND).await;
+    source.end(events); // its stream was cut
+    let outcome = service.ending.await.unwrap();
+    let waits = messages(&service.registry, "drain_waiting");
+    assert_eq!(waits.len(), 3, "after 5, 10 and 15 s: {waits:#?}");
+    let trace = "(trace 00000000000000000000000000000abc)";
+    assert_eq!(
+        waits[1],
+        format!(
+            "the drain waits for 2 requests; the oldest: GET /slow for 10s {trace}, \
+             GET /events for 10s"
+        )
+    );
+    assert!(waits[0].starts_with("the drain waits for 3 requests"), "{waits:#?}");
+    assert_eq!(
+        messages(&service.registry, "requests_cut"),
+        ["cut streams: 1 of GET /events", "cut requests: 1 of GET /slow"]
+    );
+    assert_eq!(outcome.exit_code(), 3);
+    let cut = "cut 2 requests on 2 connections (1 of GET /events, 1 of GET /slow)";
+    assert!(outcome.to_string().contains(cut), "{outcome}");
+    source.end(slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_have_a_grace_of_their_own() {
+    for (grace, expected) in [(3, 3), (20, 20), (3600, 20)] {
+        let service = start(Duration::ZERO);
+        let config = LifecycleConfig {
+            lame_duck: Some(Duration::ZERO),
+            stream_grace: grace * SECOND,
+            ..LifecycleConfig::default()
+        };
+        service.lifecycle.reconfigure(config).unwrap();
+        service.lifecycle.ready();
+        cut_late(&service, Drained::default());
+        let token = service.lifecycle.shutdown_token();
+        assert!(!token.is_told());
+        service.kill.send(Signal::Terminate).unwrap();
+        token.told().await;
+        let told = Instant::now();
+        token.over().await;
+        assert_eq!(told.elapsed(), expected * SECOND);
+        let outcome = service.ending.await.unwrap();
+        assert_eq!(outcome.took, 20 * SECOND);
+        assert_eq!(outcome.exit_code(), 0, "nothing was cut");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_says_what_it_ended() {
+    let service = start(Duration::ZERO);
+    service.lifecycle.ready();
+    cut_late(&service, Drained::default());
+    let source = service.lifecycle.requests().source(|_, request| {
+        request.route = Some("/slow".into());
+    });
+    let slow = source.begin(Numbers::default(), Instant::now().into_std());
+    service.kill.send(Signal::Terminate).unwrap();
+    tokio::time::sleep(SECOND).await;
+    service.kill.send(Signal::Terminate).unwrap();
+    let outcome = service.ending.await.unwrap();
+    let said = "at once by a second signal, SIGTERM, with 1 of /slow in flight";
+    assert!(outcome.to_string().ends_with(said), "{outcome}");
+    source.end(slow);
 }

@@ -9,8 +9,10 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use octostack_core::Registry;
-use octostack_telemetry::http::RedLayer;
+use octostack_core::requests::Requests;
+use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::route::{AxumRoute, FixedRoute};
+use octostack_telemetry::http::{RedLayer, Tracked};
 use octostack_telemetry::metrics::Metrics;
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -64,6 +66,30 @@ fn nothing_on_a_plain_service() {
     assert_eq!(allocations(shared.layer(plain()), || Request::new(())), 0);
     let leaked = red().leak().route_from(FixedRoute("/price"));
     assert_eq!(allocations(leaked.layer(plain()), || Request::new(())), 0);
+}
+
+#[test]
+fn nothing_for_the_table_of_requests_in_flight() {
+    let requests = Requests::new();
+    let shared = Tracked::new(red().route_from(FixedRoute("/price")), &requests);
+    let shared = ObserveLayer::new(shared).layer(plain());
+    assert_eq!(allocations(shared, || Request::new(())), 0);
+    let leaked = Tracked::new(red().leak().route_from(FixedRoute("/price")), &requests).leak();
+    let layer = ObserveLayer::new(leaked);
+    assert_eq!(allocations(layer.layer(plain()), || Request::new(())), 0);
+
+    let mut waiting = layer
+        .layer(service_fn(|_| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()));
+    drop(waiting.call(Request::new(()))); // its series is new
+    let before = requests.count();
+    let mut many = (0..1000).map(|_| waiting.call(Request::new(()))).collect::<Vec<_>>();
+    assert_eq!(requests.count(), before + 1000);
+    assert_eq!(allocation_counter::measure(|| many.clear()).count_total, 0);
+    // The table has grown, and keeps that.
+    let again = allocation_counter::measure(|| {
+        many.extend((0..1000).map(|_| waiting.call(Request::new(()))));
+    });
+    assert_eq!((again.count_total, requests.count()), (0, before + 1000));
 }
 
 #[test]

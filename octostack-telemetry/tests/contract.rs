@@ -5,9 +5,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use octostack_core::Registry;
+use octostack_core::requests::Requests;
 use octostack_core::testing::{Probe, check};
 use octostack_telemetry::http::observe::ObserveLayer;
-use octostack_telemetry::http::{RedLayer, RequestIdLayer};
+use octostack_telemetry::http::{RedLayer, RequestIdLayer, Tracked};
 use octostack_telemetry::metrics::Metrics;
 use tower_layer::Layer;
 
@@ -37,6 +38,19 @@ fn red() -> Result<(), Box<dyn std::error::Error>> {
     check("red", &probe(), |inner| red.layer(inner), request, || at_rest(&metrics));
     let leaked = RedLayer::new(&metrics)?.leak();
     check("red, leaked", &probe(), |inner| leaked.layer(inner), request, || at_rest(&metrics));
+    Ok(())
+}
+
+#[test]
+fn in_flight() -> Result<(), Box<dyn std::error::Error>> {
+    let metrics = Metrics::builder().registry(&Registry::new()).build();
+    let requests = Requests::new();
+    let tracked = ObserveLayer::new(Tracked::new(RedLayer::new(&metrics)?, &requests));
+    let at_rest = || match requests.count() {
+        0 => at_rest(&metrics),
+        left => Err(format!("{left} requests are left in the table")),
+    };
+    check("in flight", &probe(), |inner| tracked.layer(inner), request, at_rest);
     Ok(())
 }
 

@@ -5,11 +5,13 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use octostack_core::Registry;
+use octostack_core::requests::Requests;
 use octostack_flags::{Context, Flags, flags};
 use octostack_resilience::error::BoxError;
 use octostack_resilience::{Bulkhead, Chaos, CircuitBreaker, Retry, Timeout, Window};
-use octostack_telemetry::http::RedLayer;
+use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::route::FixedRoute;
+use octostack_telemetry::http::{RedLayer, Tracked};
 use octostack_telemetry::metrics::Metrics;
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -27,10 +29,11 @@ type Caller = Box<dyn FnMut()>;
 /// A name, and what makes its caller.
 type Scenario = (&'static str, fn() -> Caller);
 
-pub(crate) const SCENARIOS: [Scenario; 4] = [
+pub(crate) const SCENARIOS: [Scenario; 5] = [
     ("breaker/closed", breaker_closed),
     ("flag/static", flag_static),
     ("red/http-server", red_http_server),
+    ("red/in-flight", red_in_flight),
     ("stack/outbound", stack_outbound),
 ];
 
@@ -114,6 +117,23 @@ fn stack_outbound() -> Caller {
 fn red_http_server() -> Caller {
     let metrics = Metrics::builder().registry(&Registry::new()).build();
     let layer = valid(RedLayer::new(&metrics)).leak().route_from(FixedRoute("/"));
+    let mut service = layer.layer(Answers);
+    Box::new(move || {
+        let mut cx = task::Context::from_waker(Waker::noop());
+        let response = answer(black_box(&mut service), Request::new(()), &mut cx);
+        let mut body = pin!(response.into_body());
+        while let Some(frame) = done(body.as_mut().poll_frame(&mut cx)) {
+            black_box(valid(frame));
+        }
+    })
+}
+
+/// The same, and the request is in the table of those in flight meanwhile. Written out, so that the
+/// compiler treats both alike.
+fn red_in_flight() -> Caller {
+    let metrics = Metrics::builder().registry(&Registry::new()).build();
+    let red = valid(RedLayer::new(&metrics)).leak().route_from(FixedRoute("/"));
+    let layer = ObserveLayer::new(Tracked::new(red, &Requests::new()).leak());
     let mut service = layer.layer(Answers);
     Box::new(move || {
         let mut cx = task::Context::from_waker(Waker::noop());

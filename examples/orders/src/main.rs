@@ -17,11 +17,10 @@ mod orders;
 use axum::response::sse::{Event, Sse};
 use futures_util::{Stream, stream};
 use inventory::{InventoryClient, StockRequest};
-use octostack::Channel;
-use octostack::core::lifecycle::{Step, Stop};
 use octostack::flags::Context;
 use octostack::metrics::{counter, describe_counter};
 use octostack::prelude::*;
+use octostack::{Channel, Shutdown};
 use orders::{NewOrder, Order, Orders};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -59,7 +58,7 @@ async fn build(app: App<Settings>) -> Result<Router> {
     let shop = Shop {
         inventory: InventoryClient::new(channel),
         orders: Orders::with_samples(),
-        stop: app.stop(),
+        shutdown: app.shutdown_token(),
     };
     Ok(Router::new()
         .route("/orders", post(create))
@@ -74,7 +73,7 @@ async fn build(app: App<Settings>) -> Result<Router> {
 struct Shop {
     inventory: InventoryClient<Channel>,
     orders: Orders,
-    stop: Stop,
+    shutdown: Shutdown,
 }
 
 /// An order as customers see it.
@@ -135,13 +134,11 @@ async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, StatusCode> {
     shop.orders.get(id).ok_or(StatusCode::NOT_FOUND)?;
     let clock = tokio::time::interval(Duration::from_secs(1));
-    let events = stream::unfold((clock, shop), move |(mut clock, shop)| async move {
-        tokio::select! {
-            _ = clock.tick() => {}
-            () = shop.stop.reached(Step::Drain) => return None,
-        }
-        let event = Event::default().json_data(shop.orders.get(id)?).ok()?;
-        Some((Ok(event), (clock, shop)))
+    let shutdown = shop.shutdown;
+    let events = stream::unfold((clock, shop.orders), move |(mut clock, orders)| async move {
+        clock.tick().await;
+        let event = Event::default().json_data(orders.get(id)?).ok()?;
+        Some((Ok(event), (clock, orders)))
     });
-    Ok(Sse::new(events))
+    Ok(Sse::new(shutdown.stream(events)))
 }

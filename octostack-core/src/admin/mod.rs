@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `/livez` `/readyz` `/startupz` | `ok`, or 503 |
 //! | `/statusz` | who this is, phase, generations, what is abnormal, the last 50 events |
+//! | `/requestz` | the requests in flight: route, age, trace id; `?min_age=5s`, `?limit=50` |
 //! | `/policyz`, `/policyz/{name}` | the policies; `PUT` changes one for a time, `DELETE` ends that |
 //! | `/` | the pages there are |
 //!
@@ -69,6 +70,7 @@ mod override_page;
 mod page;
 mod policyz;
 mod probes;
+mod requestz;
 mod service;
 mod statusz;
 mod wish;
@@ -119,7 +121,13 @@ impl Admin {
         lifecycle: &Lifecycle,
         health: &Health,
     ) -> AdminBuilder {
-        AdminBuilder::new(identity, registry, Probes::new(lifecycle, health))
+        let requests = lifecycle.requests().clone();
+        let about = "requests in flight, the oldest first; ?min_age=5s, ?limit=50";
+        AdminBuilder::new(identity, registry, Probes::new(lifecycle, health)).query_page(
+            "/requestz",
+            about,
+            move |parts| requestz::page(&requests, parts),
+        )
     }
 
     /// Where it is to listen.

@@ -19,6 +19,12 @@ pub struct LifecycleConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub idle_grace: Duration,
+    /// How long streams may take to end once they are told to: server-sent events, a WebSocket and
+    /// other upgraded connections, streams of gRPC. Then they are cut, and other requests go on. No
+    /// longer than `drain_timeout` in any case.
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub stream_grace: Duration,
     /// How long requests may take to finish before their connections are cut.
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
@@ -47,6 +53,7 @@ impl Default for LifecycleConfig {
         Self {
             lame_duck: None,
             idle_grace: Duration::from_millis(100),
+            stream_grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             task_timeout: Duration::from_secs(2),
             close_timeout: Duration::from_secs(1),
@@ -107,6 +114,7 @@ impl LifecycleConfig {
         let limits = [
             ("lame_duck", self.lame_duck.unwrap_or_default()),
             ("idle_grace", self.idle_grace),
+            ("stream_grace", self.stream_grace),
             ("drain_timeout", self.drain_timeout),
             ("task_timeout", self.task_timeout),
             ("close_timeout", self.close_timeout),

@@ -1,6 +1,7 @@
 use super::hooks::{Hooks, Tasks};
-use super::{Cause, Drained, LifecycleConfig, Phase, Stop, Stopper};
+use super::{Cause, Drained, LifecycleConfig, Phase, Shutdown, Stop, Stopper};
 use crate::inspect::{Event, Inspect, Metric, Problem, Registry, Sink, Value};
+use crate::requests::Requests;
 use crate::sync::lock;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     state: watch::Sender<State>,
     /// What ends listeners and connections.
     pub(super) requests: Stopper,
+    /// What is in flight, as far as layers put it in.
+    pub(super) in_flight: Requests,
     /// Number of listeners that have not finished.
     pub(super) listening: watch::Sender<usize>,
     /// What the finished ones report, added up.
@@ -56,6 +59,7 @@ impl Lifecycle {
             phase: AtomicU8::new(Phase::Starting as u8),
             state: watch::Sender::new(State { phase: Phase::Starting, degraded: None }),
             requests: Stopper::new(),
+            in_flight: Requests::new(),
             listening: watch::Sender::new(0),
             drained: Mutex::default(),
             asked: watch::Sender::new(None),
@@ -184,10 +188,22 @@ impl Lifecycle {
     }
 
     /// What listeners and long-lived responses end by: [`Step::Retire`](super::Step::Retire) in the lame-duck time,
-    /// [`Step::Drain`](super::Step::Drain) when the listener closes and streams should end, [`Step::Cut`](super::Step::Cut) at the
+    /// [`Step::Drain`](super::Step::Drain) when the listener closes and streams should end,
+    /// [`Step::CutStreams`](super::Step::CutStreams) when those that have not are dropped, [`Step::Cut`](super::Step::Cut) at the
     /// deadline.
     pub fn stop(&self) -> Stop {
         self.shared.requests.stop()
+    }
+
+    /// What streams and whatever else waits for long are told to end by.
+    pub fn shutdown_token(&self) -> Shutdown {
+        Shutdown::new(self.stop())
+    }
+
+    /// The requests in flight. Layers fill it, such as `http::in_flight` of `octostack-telemetry`;
+    /// the drain logs what it waits for by it.
+    pub fn requests(&self) -> &Requests {
+        &self.shared.in_flight
     }
 
     /// Begins the end as SIGTERM would.
@@ -284,6 +300,7 @@ impl Inspect for Shared {
             ("phase", state.phase.as_str().into()),
             ("degraded", state.degraded.clone().into()),
             ("listeners", (*self.listening.borrow()).into()),
+            ("requests_in_flight", self.in_flight.count().into()),
             ("tasks", self.tasks.names().into()),
         ])
     }

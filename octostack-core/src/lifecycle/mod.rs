@@ -11,8 +11,9 @@
 //! 2. Lame duck (SIGTERM only): listeners still accept, and HTTP/1 answers carry
 //!    `Connection: close` ([`Step::Retire`]).
 //! 3. Drain: listeners empty their backlog and close, connections finish what has begun, streams
-//!    are told to end ([`Step::Drain`]). At the deadline the rest is cut ([`Step::Cut`]) and
-//!    counted.
+//!    are told to end ([`Step::Drain`], [`Shutdown`]). Every 5 s an event says what is waited for.
+//!    Streams that do not end are cut after their grace ([`Step::CutStreams`]), the rest at the
+//!    deadline ([`Step::Cut`]); what is cut is counted.
 //! 4. Background tasks are told to end, and joined.
 //! 5. Resources close, the last registered first.
 //! 6. Telemetry is flushed.
@@ -44,6 +45,7 @@
 //! # });
 //! ```
 mod config;
+mod drain;
 mod handle;
 mod hooks;
 #[cfg_attr(not(unix), path = "no_notify.rs")]
@@ -51,6 +53,7 @@ mod notify;
 mod outcome;
 mod phase;
 mod run;
+mod shutdown;
 mod signal;
 mod stop;
 
@@ -59,5 +62,6 @@ pub use handle::{Lifecycle, Listening};
 pub use notify::{Notify, NotifyError};
 pub use outcome::{Cause, Drained, Outcome};
 pub use phase::Phase;
+pub use shutdown::{Shutdown, UntilTold};
 pub use signal::{Signal, Signals};
 pub use stop::{Step, Stop, Stopper};

@@ -33,6 +33,27 @@ pub struct Drained {
     pub cut_requests: usize,
 }
 
+impl Drained {
+    /// Whether anything was cut.
+    pub const fn is_cut(&self) -> bool {
+        self.cut_connections > 0 || self.cut_requests > 0
+    }
+}
+
+/// The most routes that a sentence names.
+const NAMED: usize = 5;
+
+/// `3 of GET /orders/{id}, 1 of POST /orders`
+pub(super) fn routes(routes: &[(String, usize)]) -> String {
+    let named = routes.iter().take(NAMED).map(|(route, count)| format!("{count} of {route}"));
+    let mut named: Vec<_> = named.collect();
+    let others: usize = routes.iter().skip(NAMED).map(|(_, count)| count).sum();
+    if others > 0 {
+        named.push(format!("{others} of other routes"));
+    }
+    named.join(", ")
+}
+
 /// How a service ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,6 +66,9 @@ pub struct Outcome {
     pub took: Duration,
     /// What was cut on the listeners.
     pub drained: Drained,
+    /// The methods and routes of what was cut, as far as they are known, with the number of
+    /// requests; the most frequent first. After a second signal: of what was in flight then.
+    pub cut_routes: Vec<(String, usize)>,
     /// Background tasks that did not end in time and were aborted.
     pub aborted_tasks: Vec<String>,
     /// Resources and telemetry that did not close or flush in time, or panicked.
@@ -55,7 +79,7 @@ impl Outcome {
     /// The exit code of the process: 128 + n after a second signal n, 1 after a failure, 3 when
     /// requests or tasks were cut by their deadline, else 0.
     pub fn exit_code(&self) -> u8 {
-        let cut = self.drained.cut_connections > 0 || !self.aborted_tasks.is_empty();
+        let cut = self.drained.is_cut() || !self.aborted_tasks.is_empty();
         match (self.ended_by, &self.cause) {
             (Some(signal), _) => 128 + signal.number(),
             (None, Cause::Failed(_)) => 1,
@@ -70,10 +94,16 @@ impl fmt::Display for Outcome {
         write!(f, "ended after {:?} ({})", self.took, self.cause)?;
         if let Some(signal) = self.ended_by {
             write!(f, ", at once by a second signal, {signal}")?;
+            if !self.cut_routes.is_empty() {
+                write!(f, ", with {} in flight", routes(&self.cut_routes))?;
+            }
         }
-        if self.drained.cut_connections > 0 {
+        if self.drained.is_cut() {
             let Drained { cut_connections, cut_requests } = self.drained;
             write!(f, ", cut {cut_requests} requests on {cut_connections} connections")?;
+            if self.ended_by.is_none() && !self.cut_routes.is_empty() {
+                write!(f, " ({})", routes(&self.cut_routes))?;
+            }
         }
         if !self.aborted_tasks.is_empty() {
             write!(f, ", aborted {}", self.aborted_tasks.join(", "))?;
@@ -97,6 +127,7 @@ mod tests {
             ended_by: None,
             took: Duration::from_millis(120),
             drained: Drained::default(),
+            cut_routes: Vec::new(),
             aborted_tasks: Vec::new(),
             unclosed: Vec::new(),
         }
@@ -108,6 +139,8 @@ mod tests {
         assert_eq!(outcome.exit_code(), 0);
         outcome.unclosed.push("pool".into());
         assert_eq!(outcome.exit_code(), 0, "nobody waits for a pool");
+        outcome.drained.cut_requests = 1;
+        assert_eq!(outcome.exit_code(), 3, "a stream of a connection that went on");
         outcome.drained.cut_connections = 1;
         assert_eq!(outcome.exit_code(), 3);
         outcome.cause = Cause::Failed("no disk".into());
@@ -132,5 +165,17 @@ mod tests {
             outcome.to_string(),
             "ended after 120ms (SIGTERM), cut 5 requests on 2 connections, aborted mailer"
         );
+        outcome.aborted_tasks.clear();
+        outcome.cut_routes =
+            ["/a", "/b", "/c", "/d", "/e", "/f", "/g"].map(|r| (r.into(), 2)).into();
+        let routes = "2 of /a, 2 of /b, 2 of /c, 2 of /d, 2 of /e, 4 of other routes";
+        let expected =
+            format!("ended after 120ms (SIGTERM), cut 5 requests on 2 connections ({routes})");
+        assert_eq!(outcome.to_string(), expected);
+        outcome.drained = Drained::default();
+        outcome.ended_by = Some(Signal::Interrupt);
+        let by = "at once by a second signal, SIGINT";
+        let expected = format!("ended after 120ms (SIGTERM), {by}, with {routes} in flight");
+        assert_eq!(outcome.to_string(), expected);
     }
 }

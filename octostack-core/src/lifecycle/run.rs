@@ -1,9 +1,6 @@
-use super::config::CUT_GRACE;
 use super::{Cause, Drained, Lifecycle, Outcome, Phase, Signal, Signals, Step};
-use crate::inspect::Event;
-use crate::sync::lock;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 impl Lifecycle {
     /// Waits for a signal, [`shutdown`](Self::shutdown) or [`fail`](Self::fail), then ends
@@ -19,6 +16,7 @@ impl Lifecycle {
             ended_by: None,
             took: Duration::ZERO,
             drained: Drained::default(),
+            cut_routes: Vec::new(),
             aborted_tasks: Vec::new(),
             unclosed: Vec::new(),
         };
@@ -31,6 +29,7 @@ impl Lifecycle {
             () = self.end(&mut outcome) => None,
         };
         if at_once.is_some() {
+            outcome.cut_routes = self.shared.in_flight.by_route(&[]);
             self.shared.requests.advance(Step::Cut);
         }
         outcome.ended_by = at_once;
@@ -66,15 +65,7 @@ impl Lifecycle {
             sleep(lame_duck).await;
         }
 
-        shared.requests.advance(Step::Drain);
-        if timeout(config.drain_timeout, self.listeners_done()).await.is_err() {
-            shared.requests.advance(Step::Cut);
-            if timeout(CUT_GRACE, self.listeners_done()).await.is_err() {
-                let message = "a listener did not end when it was cut";
-                shared.registry.emit(Event::new("drain", "lifecycle", message));
-            }
-        }
-        outcome.drained = *lock(&shared.drained);
+        self.drain(&config, outcome).await;
 
         let deadline = Instant::now() + config.task_timeout;
         outcome.aborted_tasks = shared.tasks.end(deadline).await;
@@ -82,11 +73,5 @@ impl Lifecycle {
         outcome.unclosed = shared.closers.run(deadline).await;
         let deadline = Instant::now() + config.flush_timeout;
         outcome.unclosed.extend(shared.flushers.run(deadline).await);
-    }
-
-    async fn listeners_done(&self) {
-        let mut listening = self.shared.listening.subscribe();
-        // `self` keeps the sender alive, so the only way out is the number.
-        let _ = listening.wait_for(|n| *n == 0).await;
     }
 }

@@ -13,6 +13,8 @@ pub enum Step {
     Retire,
     /// Take nothing new, finish what has begun.
     Drain,
+    /// Streams have had their time: drop those that have not ended. Requests go on.
+    CutStreams,
     /// Time is up: drop what has not finished.
     Cut,
 }
@@ -23,6 +25,7 @@ impl Step {
             0 => Self::Run,
             1 => Self::Retire,
             2 => Self::Drain,
+            3 => Self::CutStreams,
             _ => Self::Cut,
         }
     }

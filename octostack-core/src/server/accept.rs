@@ -160,9 +160,9 @@ impl<S: HttpService> Acceptor<S> {
         if config.generation != self.http.generation {
             self.http = Http::new(config);
         }
-        let listener = Arc::clone(&self.listener);
-        let link = Arc::new(Link::new(listener, Arc::clone(config), peer, self.stop.clone()));
-        let slot = Slot::new(Arc::clone(&self.listener), place, self.alive.clone());
+        let (listener, stop) = (Arc::clone(&self.listener), self.stop.clone());
+        let link = Arc::new(Link::new(listener, Arc::clone(config), peer, stop));
+        let slot = Slot::new(Arc::clone(&link), place, self.alive.clone());
         let front = Front { service: self.service.clone(), link: Arc::clone(&link) };
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&link), slot));
         let connection = self.http.builder.serve_connection_with_upgrades(io, front);
@@ -189,13 +189,17 @@ pub(super) async fn drain(
         _ = all_gone.recv() => false,
         () = stop.reached(Step::Cut) => true,
     };
-    let mut left = 0;
+    let (mut connections, mut requests) = (0, 0);
     if cut && tokio::time::timeout(CUT_GRACE, all_gone.recv()).await.is_err() {
-        left = listener.connections.load(Relaxed);
+        // In hands that do not notice, or on threads that are blocked.
+        let held = listener.cut_and_held.load(Relaxed);
+        connections = listener.connections.load(Relaxed).saturating_sub(held);
+        let upgraded = listener.handed_over.load(Relaxed).saturating_sub(held);
+        requests = listener.in_flight.load(Relaxed) + upgraded;
     }
     Drained {
-        cut_connections: listener.cut_connections.load(Relaxed) + left,
-        cut_requests: listener.cut_requests.load(Relaxed),
+        cut_connections: listener.cut_connections.load(Relaxed) + connections,
+        cut_requests: listener.cut_requests.load(Relaxed) + requests,
     }
 }
 

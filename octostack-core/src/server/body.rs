@@ -1,4 +1,5 @@
 use super::link::{InFlight, Link};
+use crate::lifecycle::Step;
 use crate::server::BoxError;
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
@@ -104,7 +105,20 @@ pin_project! {
     pub(super) struct ResponseBody<B> {
         #[pin]
         inner: Inner<B>,
-        _in_flight: InFlight,
+        streams: Option<Streams>,
+        in_flight: InFlight,
+    }
+}
+
+/// Of a response that may stream: when it is to be cut. Boxed, and made when it first waits: most
+/// never do.
+#[derive(Default)]
+struct Streams(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Streams {
+    fn poll_over(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<()> {
+        let over = || Box::pin(link.stop.reached(Step::CutStreams)) as Pin<Box<_>>;
+        self.0.get_or_insert_with(over).as_mut().poll(cx)
     }
 }
 
@@ -117,13 +131,15 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn of_service(body: B, in_flight: InFlight) -> Self {
-        Self { inner: Inner::Service { body }, _in_flight: in_flight }
+    /// A body of the service. If it `streams`, it is cut when the time for streams is over.
+    pub(super) fn of_service(body: B, in_flight: InFlight, streams: bool) -> Self {
+        let streams = streams.then(Streams::default);
+        Self { inner: Inner::Service { body }, streams, in_flight }
     }
 
     pub(super) fn words(words: String, in_flight: InFlight) -> Self {
         let words = Some(Bytes::from(words));
-        Self { inner: Inner::Words { words }, _in_flight: in_flight }
+        Self { inner: Inner::Words { words }, streams: None, in_flight }
     }
 }
 
@@ -135,9 +151,21 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().inner.project() {
+        let mut this = self.project();
+        let link = this.in_flight.shared();
+        match this.inner.as_mut().project() {
             InnerProj::Service { body } => {
-                let frame = ready!(body.poll_frame(cx));
+                let cut = this.streams.is_some() && link.stop.step() >= Step::CutStreams;
+                let frame = if cut { Poll::Pending } else { body.poll_frame(cx) };
+                if let (Poll::Pending, Some(streams)) = (&frame, this.streams.as_mut())
+                    && (cut || streams.poll_over(link, cx).is_ready())
+                {
+                    link.cut_stream();
+                    this.inner.set(Inner::Words { words: None });
+                    let why = "the service ends, and the time for streams to end is over";
+                    return Poll::Ready(Some(Err(why.into())));
+                }
+                let frame = ready!(frame);
                 // Free for `Bytes`, which nearly every body consists of.
                 let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
                 Poll::Ready(frame.map(|frame| match frame {

@@ -2,8 +2,9 @@ use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link};
 use super::{BoxError, Peer};
 use crate::lifecycle::Step;
+use crate::requests::WithConnection;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -32,13 +33,14 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         let in_flight = self.link.begin();
-        let version = request.version();
+        let http1 = request.version() != Version::HTTP_2;
+        let connects = *request.method() == Method::CONNECT;
         let mut exceeded = None;
         let state = match self.admit(request, &mut exceeded) {
             Ok(request) => self.begin(request),
             Err((refusal, headers)) => State::Refused { refusal, headers },
         };
-        Answer { state, in_flight: Some(in_flight), exceeded, http1: version != Version::HTTP_2 }
+        Answer { state, in_flight: Some(in_flight), exceeded, kind: Kind { http1, connects } }
     }
 }
 
@@ -159,6 +161,33 @@ fn head_bytes<B>(request: &Request<B>) -> usize {
     uri + fields.sum::<usize>()
 }
 
+/// What of a request decides about its answer.
+#[derive(Clone, Copy)]
+struct Kind {
+    http1: bool,
+    connects: bool,
+}
+
+impl Kind {
+    /// Whether an answer of this status hands the whole connection over to another protocol.
+    fn hands_over(self, status: StatusCode) -> bool {
+        let accepted = self.connects && status.is_success();
+        self.http1 && (accepted || status == StatusCode::SWITCHING_PROTOCOLS)
+    }
+}
+
+/// Whether a response may last as long as its client likes. One of gRPC that consists of one
+/// message is whole as soon as it begins, so it is no matter that it is taken for one.
+fn may_stream<B: Body>(response: &Response<B>) -> bool {
+    const KINDS: [&[u8]; 2] = [b"text/event-stream", b"application/grpc"];
+    let Some(kind) = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
+        return false;
+    };
+    let is =
+        |known: &[u8]| kind.len() >= known.len() && kind[..known.len()].eq_ignore_ascii_case(known);
+    KINDS.into_iter().any(is) && !response.body().is_end_stream()
+}
+
 pin_project! {
     /// The answer to one request, on its way.
     pub(super) struct Answer<S>
@@ -171,7 +200,7 @@ pin_project! {
         in_flight: Option<InFlight>,
         exceeded: Option<Exceeded>,
         // Whether it can say that it is the last on its connection.
-        http1: bool,
+        kind: Kind,
     }
 }
 
@@ -225,7 +254,14 @@ where
         };
         let mut last = in_flight.shared().stop.step() >= Step::Retire;
         let mut response = match result {
-            Ok(response) => response.map(|body| ResponseBody::of_service(body, in_flight)),
+            Ok(mut response) => {
+                if this.kind.hands_over(response.status()) {
+                    let kept = response.extensions_mut().remove::<WithConnection>();
+                    in_flight.link().hand_over(kept);
+                }
+                let streams = may_stream(&response);
+                response.map(|body| ResponseBody::of_service(body, in_flight, streams))
+            }
             Err((refusal, headers)) => {
                 let link = in_flight.link();
                 if matches!(refusal, Refusal::ServiceFailed) {
@@ -237,7 +273,7 @@ where
             }
         };
         // 101 hands the connection over: it has said `Connection: upgrade`.
-        if last && *this.http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if last && this.kind.http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

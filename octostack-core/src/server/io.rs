@@ -1,4 +1,5 @@
 use super::link::{Link, Slot};
+use crate::lifecycle::Step;
 use pin_project_lite::pin_project;
 use std::io;
 use std::pin::Pin;
@@ -24,6 +25,9 @@ pin_project! {
         inner: I,
         link: Arc<Link>,
         linger: Linger,
+        // Two, since reads and writes may be two tasks of whoever has the connection now.
+        cut_read: Cut,
+        cut_write: Cut,
         // After `inner`: the slot is free once the socket is closed.
         _slot: Slot,
     }
@@ -38,9 +42,39 @@ enum Linger {
     Done,
 }
 
+/// The cut of a connection that has gone over to another protocol. Nobody here has its task; so its
+/// next read or write fails, and those that wait are woken.
+#[derive(Default)]
+struct Cut(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Cut {
+    fn check(&mut self, link: &Link, cx: &mut Context<'_>) -> io::Result<()> {
+        if !link.is_handed_over() {
+            return Ok(());
+        }
+        let is_due = link.stop.step() >= Step::CutStreams || {
+            let due = || Box::pin(link.stop.reached(Step::CutStreams)) as Pin<Box<_>>;
+            self.0.get_or_insert_with(due).as_mut().poll(cx).is_ready()
+        };
+        if is_due {
+            link.cut_handed_over();
+            let message = "the service ends, and the time for streams to end is over";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, message));
+        }
+        Ok(())
+    }
+}
+
 impl<I> Watched<I> {
     pub(super) fn new(inner: I, link: Arc<Link>, slot: Slot) -> Self {
-        Self { inner, link, linger: Linger::NotYet, _slot: slot }
+        Self {
+            inner,
+            link,
+            linger: Linger::NotYet,
+            cut_read: Cut::default(),
+            cut_write: Cut::default(),
+            _slot: slot,
+        }
     }
 }
 
@@ -51,6 +85,7 @@ impl<I: AsyncRead> AsyncRead for Watched<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.project();
+        this.cut_read.check(this.link, cx)?;
         let before = buf.filled().len();
         ready!(this.inner.poll_read(cx, buf))?;
         this.link.read(&buf.filled()[before..]);
@@ -65,6 +100,7 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Watched<I> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
+        this.cut_write.check(this.link, cx)?;
         let result = this.inner.poll_write(cx, buf);
         this.link.wrote(result.is_ready());
         result
@@ -98,6 +134,7 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Watched<I> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
+        this.cut_write.check(this.link, cx)?;
         let result = this.inner.poll_write_vectored(cx, bufs);
         this.link.wrote(result.is_ready());
         result

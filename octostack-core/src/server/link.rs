@@ -1,4 +1,4 @@
-use super::activity::Activity;
+use super::activity::{Activity, Protocol};
 use super::limits::Limits;
 use super::{Mark, ServerConfig};
 use crate::SystemClock;
@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::dynamic::Versioned;
 use crate::inspect::{Inspect, Metric, Registry, Sink, Value};
 use crate::lifecycle::Stop;
+use crate::requests::WithConnection;
 use crate::sync::lock;
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -34,6 +35,10 @@ pub(super) struct Listener {
     pub(super) failing: AtomicBool,
     pub(super) cut_connections: AtomicUsize,
     pub(super) cut_requests: AtomicUsize,
+    /// Connections in hands other than ours, such as that of a WebSocket.
+    pub(super) handed_over: AtomicUsize,
+    /// Those of them that were cut, and still are in those hands.
+    pub(super) cut_and_held: AtomicUsize,
 }
 
 /// A count on cache lines of its own: each request writes to it and reads what is beside it, in all
@@ -78,6 +83,7 @@ impl Inspect for Listener {
             ("addr", self.addr.to_string().into()),
             ("connections", self.connections.load(Relaxed).into()),
             ("max_connections", self.limits.now().max_connections.into()),
+            ("upgraded", self.handed_over.load(Relaxed).into()),
             ("requests_in_flight", self.in_flight.load(Relaxed).into()),
             ("accepted", self.accepted.load(Relaxed).into()),
             ("accept_errors", self.accept_errors.load(Relaxed).into()),
@@ -106,7 +112,7 @@ impl Inspect for Listener {
 /// A connection's place among those of its listener, until the socket is closed.
 #[derive(Debug)]
 pub(super) struct Slot {
-    listener: Arc<Listener>,
+    link: Arc<Link>,
     place: Option<OwnedSemaphorePermit>,
     /// The listener waits until all of these are gone.
     _alive: mpsc::Sender<Infallible>,
@@ -114,21 +120,23 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(
-        listener: Arc<Listener>,
+        link: Arc<Link>,
         place: Option<OwnedSemaphorePermit>,
         alive: mpsc::Sender<Infallible>,
     ) -> Self {
-        listener.connections.fetch_add(1, Relaxed);
-        listener.accepted.fetch_add(1, Relaxed);
-        Self { listener, place, _alive: alive }
+        link.listener.connections.fetch_add(1, Relaxed);
+        link.listener.accepted.fetch_add(1, Relaxed);
+        Self { link, place, _alive: alive }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.listener.connections.fetch_sub(1, Relaxed);
+        self.link.closed();
+        let listener = &self.link.listener;
+        listener.connections.fetch_sub(1, Relaxed);
         if let Some(place) = self.place.take() {
-            self.listener.limits.slots().leave(place);
+            listener.limits.slots().leave(place);
         }
     }
 }
@@ -142,6 +150,12 @@ pub(super) struct Link {
     pub(super) peer: SocketAddr,
     /// Here for its requests, so that none of them counts a reference that all connections share.
     pub(super) stop: Stop,
+    /// Whether another protocol than HTTP is spoken on it from now on.
+    handed_over: AtomicBool,
+    /// Whether it is counted as cut.
+    counted: AtomicBool,
+    /// What lives as long as the socket.
+    kept: Mutex<Option<WithConnection>>,
     /// A mutex, since several fields change together. Only the requests of an HTTP/2 connection
     /// can meet here; it costs a request on HTTP/1 less than 100 ns of the 10 us that hyper and
     /// the system take.
@@ -155,8 +169,16 @@ impl Link {
         peer: SocketAddr,
         stop: Stop,
     ) -> Self {
-        let activity = Mutex::new(Activity::new(SystemClock.now()));
-        Self { listener, config, peer, stop, activity }
+        Self {
+            listener,
+            config,
+            peer,
+            stop,
+            handed_over: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
+            kept: Mutex::default(),
+            activity: Mutex::new(Activity::new(SystemClock.now())),
+        }
     }
 
     pub(super) fn ask<T>(&self, question: impl FnOnce(&Activity) -> T) -> T {
@@ -193,8 +215,52 @@ impl Link {
     pub(super) fn cut(&self) {
         let (quiet, requests) = self.ask(|a| (a.is_quiet(), a.in_flight()));
         if !quiet {
+            self.count_cut(true, requests);
+        }
+    }
+
+    fn count_cut(&self, connection: bool, requests: usize) {
+        if connection && !self.counted.swap(true, Relaxed) {
             self.listener.cut_connections.fetch_add(1, Relaxed);
-            self.listener.cut_requests.fetch_add(requests, Relaxed);
+        }
+        self.listener.cut_requests.fetch_add(requests, Relaxed);
+    }
+
+    /// Counts a response as cut that would have gone on. On HTTP/1 the connection ends with it.
+    pub(super) fn cut_stream(&self) {
+        let alone = self.ask(|activity| activity.protocol() != Protocol::Http2);
+        self.count_cut(alone, 1);
+    }
+
+    /// The connection goes over to another protocol, and `kept` lives as long as its socket.
+    pub(super) fn hand_over(&self, kept: Option<WithConnection>) {
+        *lock(&self.kept) = kept;
+        if !self.handed_over.swap(true, Relaxed) {
+            self.listener.handed_over.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether it has gone over to another protocol.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Relaxed)
+    }
+
+    /// Counts a connection as cut that has gone over to another protocol.
+    pub(super) fn cut_handed_over(&self) {
+        if !self.counted.load(Relaxed) {
+            self.listener.cut_and_held.fetch_add(1, Relaxed);
+            self.count_cut(true, 1);
+        }
+    }
+
+    /// The socket is closed.
+    fn closed(&self) {
+        drop(lock(&self.kept).take());
+        if self.is_handed_over() {
+            self.listener.handed_over.fetch_sub(1, Relaxed);
+            if self.counted.load(Relaxed) {
+                self.listener.cut_and_held.fetch_sub(1, Relaxed);
+            }
         }
     }
 

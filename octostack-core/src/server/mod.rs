@@ -27,7 +27,10 @@
 //!
 //! It does not catch panics (a panic ends its connection), set deadlines or shed load: these are
 //! layers. A handler that holds a response open, such as a stream of events, should end it when
-//! [`Lifecycle::stop`] reaches [`Step::Drain`](crate::lifecycle::Step::Drain).
+//! [`Shutdown`](crate::lifecycle::Shutdown) tells it to. What has not ended at
+//! [`Step::CutStreams`](crate::lifecycle::Step::CutStreams) is cut: responses of type
+//! `text/event-stream` and `application/grpc`, and connections that were upgraded. Those are waited
+//! for like others: they are in flight until their socket is closed.
 //!
 //! ```
 //! # use std::convert::Infallible;
@@ -280,7 +283,7 @@ impl Server {
     ///
     /// [`Step::Retire`](crate::lifecycle::Step::Retire) makes HTTP/1 answers say
     /// `Connection: close`, `Drain` closes the socket and gives idle HTTP/1 connections
-    /// `idle_grace`, `Cut` drops what is left.
+    /// `idle_grace`, `CutStreams` drops streams, `Cut` all that is left.
     pub fn serve_until<S: HttpService>(
         self,
         service: S,
@@ -312,6 +315,8 @@ impl Server {
             failing: false.into(),
             cut_connections: 0.into(),
             cut_requests: 0.into(),
+            handed_over: 0.into(),
+            cut_and_held: 0.into(),
         });
         // Not only once it is polled: who serves and then says that it is ready says both in order.
         listener.registry.register(&listener);

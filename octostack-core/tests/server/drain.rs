@@ -249,7 +249,8 @@ async fn an_upgraded_connection_is_waited_for_and_then_counted() {
             server.stopper.advance(Step::Cut);
         }
         let drained = server.serving.await.unwrap();
-        assert_eq!(drained.cut_connections, usize::from(!leaves));
+        let cut = usize::from(!leaves);
+        assert_eq!(drained, Drained { cut_connections: cut, cut_requests: cut });
     }
 }
 

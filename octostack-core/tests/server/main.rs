@@ -8,4 +8,5 @@ mod files;
 mod limits;
 mod load;
 mod protocol;
+mod streams;
 mod support;

@@ -61,6 +61,12 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
             left: 2,
             pause: Box::pin(tokio::time::sleep(Duration::ZERO)),
         })),
+        kind @ ("/events" | "/grpc") => {
+            let kind = if kind == "/grpc" { "application/grpc" } else { "text/event-stream" };
+            let mut response = Response::new(BodyExt::boxed_unsync(Endless));
+            response.headers_mut().insert("content-type", kind.parse().unwrap());
+            response
+        }
         "/upgrade" => {
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
@@ -80,6 +86,21 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
         }
         _ => text("ok"),
     })
+}
+
+/// Says nothing and does not end.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Pending
+    }
 }
 
 /// Two chunks, three seconds apart.

@@ -8,8 +8,12 @@ use octostack_core::Identity;
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+#[cfg(feature = "http")]
+use tracing::Dispatch;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
+#[cfg(feature = "http")]
+use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -147,6 +151,17 @@ where
             }
         });
     }
+}
+
+/// The ids of a span: of its trace, and of its request. None if it has ended.
+#[cfg(feature = "http")]
+pub(super) fn ids_of(dispatch: &Dispatch, id: &Id) -> Option<(Option<String>, Option<String>)> {
+    let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+    let extensions = span.extensions();
+    let trace_id = place(&extensions).map(|place| place.trace_id().to_string());
+    let fields = extensions.get::<Captured>();
+    let request_id = fields.map(|fields| fields.correlation_id.clone()).filter(|id| !id.is_empty());
+    Some((trace_id, request_id))
 }
 
 impl LogLayer {

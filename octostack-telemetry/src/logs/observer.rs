@@ -5,7 +5,7 @@ use std::fmt;
 ///
 /// Registry events are what happens rarely and matters to an operator: a breaker opens, config is
 /// reloaded, an override is set. In the log each has `kind` and `subject` and its own fields in
-/// `context`. Those whose kind ends in `_failed`, `_failing`, `_refused` or `_stuck` are warnings,
+/// `context`. Those whose kind ends in `_failed`, `_failing`, `_refused`, `_stuck` or `_cut` are warnings,
 /// and so are a transition to `open` and a `panic`; the others are information. One that happens while a request
 /// is served carries the correlation id of that request.
 ///
@@ -38,7 +38,7 @@ impl Observer for LogEvents {
 const TARGET: &str = "octostack::event";
 
 fn matters(event: &Event) -> bool {
-    let bad = ["_failed", "_failing", "_refused", "_stuck"];
+    let bad = ["_failed", "_failing", "_refused", "_stuck", "_cut"];
     let opens = || {
         let to = event.fields.iter().find(|(key, _)| *key == "to");
         to.is_some_and(|(_, state)| state.as_str() == Some("open"))

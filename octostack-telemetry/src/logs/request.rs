@@ -52,11 +52,15 @@ use crate::http::RequestId;
 use crate::http::method;
 use crate::http::observe::{End, Observe, ObserveService, Outcome, Report};
 use crate::http::route::{FixedRoute, RouteFrom, UNMATCHED};
+use crate::logs::layer::ids_of;
 use crate::trace::{Remote, TraceContext, TrustCaller};
 use http::{Request, StatusCode};
+use octostack_core::requests::{self, Numbers};
 use tower_layer::Layer;
 use tracing::Span;
+use tracing::dispatcher::get_default;
 use tracing::field::Empty;
+use tracing::span::Id;
 
 const TARGET: &str = "octostack::request";
 
@@ -143,6 +147,18 @@ impl<R: RouteFrom> Observe for RequestLogLayer<R> {
         };
         RequestLog { span, event: self.event }
     }
+
+    /// What the span knows, which is looked for in the current subscriber: the one of the process.
+    fn explain(&self, numbers: &Numbers, shown: &mut requests::Request) {
+        if numbers.tag == 0 {
+            return; // the filter has removed the span
+        }
+        let ids = get_default(|dispatch| ids_of(dispatch, &Id::from_u64(numbers.tag)));
+        if let Some((trace_id, request_id)) = ids {
+            shown.trace_id = trace_id;
+            shown.request_id = request_id;
+        }
+    }
 }
 
 /// What a [`RequestLogLayer`] keeps of one request.
@@ -153,6 +169,11 @@ pub struct RequestLog {
 }
 
 impl Report for RequestLog {
+    #[inline]
+    fn note(&self, numbers: &mut Numbers) {
+        numbers.tag = self.span.id().map_or(0, |id| id.into_u64());
+    }
+
     #[inline]
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         self.span.in_scope(poll)

@@ -144,7 +144,11 @@ fn a_drain_that_is_cut_shows_in_the_exit_code() {
     assert_eq!(exit.code, Some(3), "{:#?}", exit.lines);
     let last = exit.lines.last().unwrap();
     let message = last["message"].as_str().unwrap();
-    assert!(message.contains("cut 1 requests on 1 connections"), "{message}");
+    let cut = "cut 1 requests on 1 connections (1 of GET /orders/{id})";
+    assert!(message.contains(cut), "{message}");
+    let told = exit.lines.iter().find(|line| line["context"]["kind"] == "requests_cut").unwrap();
+    assert_eq!(told["level"], "warn");
+    assert_eq!(told["context"]["routes"], serde_json::json!({"GET /orders/{id}": 1}));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod drain_load;
 mod flags;
 mod health;
 mod http;
+mod in_flight;
 mod inventory;
 mod marks;
 mod policies_follow;

@@ -57,8 +57,8 @@ where
         });
         match output {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(response)) => {
-                let guard = this.guard.take_if(|guard| guard.headers(&response));
+            Poll::Ready(Ok(mut response)) => {
+                let guard = this.guard.take_if(|guard| guard.headers(&mut response));
                 if let Some(ended) = this.guard.take() {
                     ended.finish(Outcome::Completed);
                 }

@@ -44,14 +44,9 @@ impl<R: Report> Guard<R> {
             Method::CONNECT => MethodRule::Connect,
             _ => MethodRule::Other,
         };
-        Self {
-            report: observe.start(request),
-            started,
-            method,
-            status: None,
-            streaming: false,
-            phase: Phase::Waiting,
-        }
+        let mut report = observe.start(request);
+        report.arrived(started);
+        Self { report, started, method, status: None, streaming: false, phase: Phase::Waiting }
     }
 
     /// Runs one call or poll of what is observed.
@@ -73,13 +68,16 @@ impl<R: Report> Guard<R> {
 
     /// Takes note of the headers. Returns whether a body is to follow them.
     #[inline]
-    pub(super) fn headers<B: Body>(&mut self, response: &Response<B>) -> bool {
+    pub(super) fn headers<B: Body>(&mut self, response: &mut Response<B>) -> bool {
         let status = response.status();
         self.status = Some(status);
         self.report.response(response.headers());
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.streaming = status == StatusCode::SWITCHING_PROTOCOLS
             || (self.method == MethodRule::Connect && status.is_success());
+        if self.streaming {
+            self.report.upgrade(response.extensions_mut());
+        }
         if !self.streaming
             && (bodiless || self.method == MethodRule::Head || response.body().is_end_stream())
         {

@@ -73,9 +73,10 @@ pub use body::ResponseBody;
 pub use future::ResponseFuture;
 pub use service::{ObserveLayer, ObserveService};
 
-use http::{HeaderMap, Request, StatusCode};
+use http::{Extensions, HeaderMap, Request, StatusCode};
+use octostack_core::requests::{self, Numbers};
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Makes a [`Report`] for each request that arrives.
 pub trait Observe {
@@ -86,6 +87,12 @@ pub trait Observe {
     ///
     /// May add to its extensions. Must not panic.
     fn start<B>(&self, request: &mut Request<B>) -> Self::Report;
+
+    /// Says of a request in flight what the numbers stand for that a report of it has
+    /// [noted](Report::note); see [`in_flight`](super::in_flight).
+    fn explain(&self, numbers: &Numbers, shown: &mut requests::Request) {
+        let _ = (numbers, shown);
+    }
 }
 
 /// Hears how one request went.
@@ -98,6 +105,28 @@ pub trait Report {
     #[inline]
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         poll()
+    }
+
+    /// The request arrived at this instant: what the guard has read already, so that nobody has to
+    /// read the clock again. Called once, before anything else.
+    #[inline]
+    fn arrived(&mut self, at: Instant) {
+        let _ = at;
+    }
+
+    /// Notes numbers that [`Observe::explain`] can make text of.
+    #[inline]
+    fn note(&self, numbers: &mut Numbers) {
+        let _ = numbers;
+    }
+
+    /// The response hands the connection over to another protocol (101, or an accepted `CONNECT`);
+    /// [`finish`](Self::finish) comes soon, long before the connection ends. These are the
+    /// extensions of the response, for
+    /// [`WithConnection`](octostack_core::requests::WithConnection).
+    #[inline]
+    fn upgrade(&mut self, extensions: &mut Extensions) {
+        let _ = extensions;
     }
 
     /// The service has answered; these are the headers.
@@ -206,6 +235,11 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
     fn start<T>(&self, request: &mut Request<T>) -> Self::Report {
         (self.0.start(request), self.1.start(request))
     }
+
+    fn explain(&self, numbers: &Numbers, shown: &mut requests::Request) {
+        self.0.explain(numbers, shown);
+        self.1.explain(numbers, shown);
+    }
 }
 
 impl<A: Report, B: Report> Report for (A, B) {
@@ -213,6 +247,24 @@ impl<A: Report, B: Report> Report for (A, B) {
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let (outer, inner) = self;
         outer.within(|| inner.within(poll))
+    }
+
+    #[inline]
+    fn arrived(&mut self, at: Instant) {
+        self.0.arrived(at);
+        self.1.arrived(at);
+    }
+
+    #[inline]
+    fn note(&self, numbers: &mut Numbers) {
+        self.0.note(numbers);
+        self.1.note(numbers);
+    }
+
+    #[inline]
+    fn upgrade(&mut self, extensions: &mut Extensions) {
+        self.1.upgrade(extensions);
+        self.0.upgrade(extensions);
     }
 
     #[inline]

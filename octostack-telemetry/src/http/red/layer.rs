@@ -5,6 +5,7 @@ use crate::http::route::{FixedRoute, RouteFrom, UNMATCHED};
 use crate::metrics::shards::Shard;
 use crate::metrics::{MetricError, Metrics};
 use http::Request;
+use octostack_core::requests::{self, Numbers};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -82,6 +83,11 @@ where
             recorded: false,
         }
     }
+
+    fn explain(&self, numbers: &Numbers, shown: &mut requests::Request) {
+        shown.method = method::NAMES.get(usize::from(numbers.method)).copied();
+        shown.route = Some(self.shared.route_name(numbers.route).to_owned());
+    }
 }
 
 impl<R: fmt::Debug, H> fmt::Debug for RedLayer<R, H> {
@@ -111,6 +117,12 @@ impl<H: Deref<Target = Shared>> RedReport<H> {
 }
 
 impl<H: Deref<Target = Shared>> Report for RedReport<H> {
+    #[inline]
+    fn note(&self, numbers: &mut Numbers) {
+        numbers.method = u8::try_from(self.method).unwrap_or(u8::MAX);
+        numbers.route = self.route.number();
+    }
+
     #[inline]
     fn streaming(&mut self, headers: &End) {
         self.record(headers);

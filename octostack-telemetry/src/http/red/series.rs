@@ -61,6 +61,11 @@ impl Shared {
             .record(end.elapsed);
     }
 
+    /// The route of that [number](RouteId::number).
+    pub(super) fn route_name(&self, number: u32) -> &str {
+        &self.routes.get(RouteId(number as usize)).name
+    }
+
     #[cold]
     fn series(&self, route: &Route, method: usize, end: &End) -> Histogram {
         let error = end.error_type().unwrap_or_default();
@@ -92,6 +97,13 @@ pub(super) struct Routes {
 /// A place in [`Routes`], or one past the last for the overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RouteId(usize);
+
+impl RouteId {
+    #[inline]
+    pub(super) fn number(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+}
 
 /// The series of one route.
 struct Route {

@@ -1,3 +1,4 @@
+use super::activity::Activity;
 use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link};
 use super::{BoxError, Peer};
@@ -215,11 +216,13 @@ where
             }
             _ => result,
         };
-        let mut last = this.closes.stop.step() >= Step::Retire;
+        // Requests that have arrived behind this one are answered too. The last of them ends it, or
+        // the idle grace.
+        let link = in_flight.link();
+        let mut last = this.closes.stop.step() >= Step::Retire && link.ask(Activity::may_be_last);
         let mut response = match result {
             Ok(response) => response.map(|body| ResponseBody::of_service(body, in_flight)),
             Err((refusal, headers)) => {
-                let link = in_flight.link();
                 if matches!(refusal, Refusal::ServiceFailed) {
                     link.listener.service_errors.fetch_add(1, Ordering::Relaxed);
                 }

@@ -90,7 +90,8 @@ pub fn signal_by_name(name: &str) -> Result<Signal, BoxError> {
     }
 }
 
-/// Measures all cells of a plan, one after the other.
+/// Measures all cells of a plan, one after the other. A client [of one hop](Client::is_of_one_hop)
+/// is only measured directly.
 ///
 /// # Errors
 /// If the server or a proxy does not start, or the server ends before it is told to.
@@ -98,6 +99,9 @@ pub async fn run(plan: &Plan) -> Result<Report, BoxError> {
     let mut cells = Vec::new();
     for &via in &plan.vias {
         for &client in &plan.clients {
+            if via != Via::Direct && client.is_of_one_hop() {
+                continue;
+            }
             let mut cell = Cell::new(via, client);
             for round in 0..plan.rounds {
                 let seed = plan.seed.wrapping_mul(1_000_003).wrapping_add(round.into());

@@ -161,6 +161,7 @@ fn nginx(dir: &Path, server: SocketAddr, http1: SocketAddr, http2: SocketAddr) -
         "daemon off;
 master_process off;
 pid {dir}/pid;
+error_log stderr crit;
 events {{ worker_connections 1000; }}
 http {{
     access_log off;

@@ -98,8 +98,8 @@ impl Report {
         let mut table = format!(
             "{}, lame-duck time {} ms\n\n\
              | via | client | rounds | sent | answered | lost | idle resets | turned away | \
-             exit ms (median, longest) | exit codes | killed |\n\
-             |---|---|--:|--:|--:|--:|--:|--:|--:|---|--:|\n",
+             refused | exit ms (median, longest) | exit codes | killed |\n\
+             |---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|\n",
             self.server, self.lame_duck_ms
         );
         for cell in &self.cells {
@@ -107,7 +107,7 @@ impl Report {
             let codes = cell.codes.iter().map(|(code, times)| format!("{code} x{times}"));
             let _ = writeln!(
                 table,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {}, {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {}, {} | {} | {} |",
                 cell.via,
                 cell.client,
                 cell.rounds,
@@ -116,6 +116,7 @@ impl Report {
                 counts.lost,
                 counts.idle_resets,
                 counts.turned_away,
+                counts.refused,
                 cell.exit_ms.get(cell.exit_ms.len() / 2).copied().unwrap_or_default(),
                 cell.exit_ms.last().copied().unwrap_or_default(),
                 codes.collect::<Vec<_>>().join(", "),
@@ -146,8 +147,7 @@ mod tests {
         assert!(!cell.is_clean());
         assert_eq!(cell.longest_exit(), 10 * took);
         let report = Report { server: "x".into(), lame_duck_ms: 0, cells: vec![cell] };
-        let row =
-            "| direct | keep-alive | 2 | 6 | 6 | 0 | 0 | 0 | 1100, 1100 | 0 x1, signal x1 | 1 |";
+        let row = "| direct | keep-alive | 2 | 6 | 6 | 0 | 0 | 0 | 0 | 1100, 1100 | 0 x1, signal x1 | 1 |";
         assert_eq!(report.markdown().lines().last(), Some(row));
     }
 }

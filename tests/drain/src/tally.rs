@@ -18,9 +18,11 @@ pub struct Counts {
     pub lost: u64,
     /// Written on an idle connection that the server was closing at that moment.
     pub idle_resets: u64,
-    /// Told in time to go elsewhere: a refused connection, or one that was never taken from the
-    /// backlog, or a stream beyond GOAWAY.
+    /// Told that nobody has seen them: on a connection that was never taken from the backlog, on a
+    /// stream beyond GOAWAY, or by a proxy that could not connect.
     pub turned_away: u64,
+    /// Connections that were refused, with no request on them.
+    pub refused: u64,
     /// Why requests were lost, the first of them.
     pub reasons: Vec<String>,
 }
@@ -32,6 +34,7 @@ impl Counts {
         self.lost += other.lost;
         self.idle_resets += other.idle_resets;
         self.turned_away += other.turned_away;
+        self.refused += other.refused;
         self.reasons.extend(other.reasons);
         self.reasons.truncate(REASONS);
     }
@@ -84,7 +87,7 @@ impl Tally {
         let closing = self.is_closing();
         let counts = &mut self.round().counts;
         if closing {
-            counts.turned_away += 1;
+            counts.refused += 1;
         } else {
             counts.lose(format!("cannot connect: {error}"));
         }
@@ -169,10 +172,10 @@ mod tests {
         let now = SystemClock.now();
         tally.closes_at(now + Duration::from_secs(60));
         tally.refused(&refused);
-        assert_eq!((tally.counts().lost, tally.counts().turned_away), (2, 0));
+        assert_eq!((tally.counts().lost, tally.counts().refused), (2, 0));
         tally.closes_at(now);
         tally.refused(&refused);
-        assert_eq!((tally.counts().lost, tally.counts().turned_away), (2, 1));
+        assert_eq!((tally.counts().lost, tally.counts().refused), (2, 1));
         assert!(!tally.may_refuse(now - Duration::from_millis(1)), "that one was accepted");
     }
 }

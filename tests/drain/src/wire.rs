@@ -77,6 +77,11 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).await
     }
 
+    /// Writes what belongs to a request that has begun before.
+    pub(crate) async fn send_more(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref()).await
+    }
+
     /// Whether the server has closed it since the last answer. A careful client looks before it
     /// writes.
     pub(crate) fn is_closed(&mut self) -> bool {

@@ -88,10 +88,26 @@ impl Client {
         matches!(self, Self::Http2 | Self::GrpcUnary | Self::GrpcStream | Self::NoPong)
     }
 
+    /// Whether what it does is between it and the next hop only, so that behind a proxy the
+    /// server sees nothing of it.
+    pub fn is_of_one_hop(self) -> bool {
+        matches!(self, Self::Silent | Self::NoPong | Self::Half)
+    }
+
+    /// Connections of the kind at a time. Those that are kept are only at risk in the moment of
+    /// the end.
+    fn connections(self) -> usize {
+        match self {
+            Self::KeepAlive => 16,
+            _ => 4,
+        }
+    }
+
     /// Starts several of the kind; they end when the server is gone.
     pub(crate) fn start(self, target: &Target) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        for (number, pause) in (0..).zip(http1::PAUSES) {
+        for (number, pause) in (0..).zip(http1::PAUSES.into_iter().cycle().take(self.connections()))
+        {
             let seed = target.seed.wrapping_mul(31).wrapping_add(number);
             let target = Target { seed, ..target.clone() };
             let http1 = |way| http1::run(target.clone(), way);

@@ -1,4 +1,5 @@
 use super::ServerConfig;
+use super::pong::Pongs;
 use crate::Clock;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(super) struct Activity {
     protocol: Protocol,
     /// How much of the preface has arrived.
     preface: usize,
+    /// Answers to pings on HTTP/2.
+    pongs: Pongs,
     /// Requests from the call of the service to the end of the response body.
     in_flight: usize,
     /// Since when the socket takes no more: something of ours has not been sent.
@@ -42,8 +45,9 @@ pub(super) struct Activity {
     lingering: bool,
     /// A request body was not read to its end.
     unread_body: bool,
-    /// Number of reads that brought something.
-    reads: u64,
+    /// hyper has asked for more since the last request began and all that had arrived, and there
+    /// was nothing.
+    nothing_behind: bool,
     stage: Stage,
     /// Since when it is in `stage`. Means nothing while requests are in flight.
     since: Instant,
@@ -54,11 +58,12 @@ impl Activity {
         Self {
             protocol: Protocol::Unknown,
             preface: 0,
+            pongs: Pongs::new(),
             in_flight: 0,
             blocked: None,
             lingering: false,
             unread_body: false,
-            reads: 0,
+            nothing_behind: false,
             stage: Stage::Fresh,
             since: now,
         }
@@ -72,12 +77,23 @@ impl Activity {
         self.in_flight
     }
 
-    pub(super) fn reads(&self) -> u64 {
-        self.reads
+    /// How many pings the peer has answered.
+    pub(super) fn pongs(&self) -> u64 {
+        self.pongs.seen()
     }
 
     pub(super) fn unread_body(&self) -> bool {
         self.unread_body
+    }
+
+    /// Whether the answer to the request in flight on HTTP/1 may say that it is the last. Not if
+    /// another request may have arrived behind it, which would get no answer then.
+    ///
+    /// hyper reads on while it serves a request, but only once it has used up all that it has
+    /// read: so if it asks and finds nothing, nothing has arrived. A body that nobody read to its
+    /// end is the other case: what follows it is not found, so the answer is the last anyway.
+    pub(super) fn may_be_last(&self) -> bool {
+        self.nothing_behind || self.unread_body
     }
 
     /// Nothing would be lost if the connection ended here.
@@ -89,9 +105,12 @@ impl Activity {
         if bytes.is_empty() {
             return;
         }
-        self.reads += 1;
+        self.nothing_behind = false;
         if self.protocol == Protocol::Unknown {
             self.sniff(bytes);
+        }
+        if self.protocol != Protocol::Http1 {
+            self.pongs.read(bytes);
         }
         if self.in_flight > 0 || self.stage == Stage::Head {
             return;
@@ -106,6 +125,11 @@ impl Activity {
             self.stage = next;
             self.since = clock.now();
         }
+    }
+
+    /// Something was to be read, and nothing had arrived.
+    pub(super) fn found_nothing(&mut self) {
+        self.nothing_behind = true;
     }
 
     fn sniff(&mut self, bytes: &[u8]) {
@@ -141,6 +165,7 @@ impl Activity {
     pub(super) fn request_started(&mut self) {
         self.in_flight += 1;
         self.unread_body = false;
+        self.nothing_behind = false;
     }
 
     pub(super) fn request_ended(&mut self, clock: &impl Clock) {
@@ -296,5 +321,97 @@ mod tests {
         assert!(a.is_quiet());
         a.lingering(true);
         assert!(!a.is_quiet());
+    }
+
+    #[test]
+    fn an_answer_is_not_the_last_while_something_may_be_behind_it() {
+        let t = Instant::now();
+        let mut a = Activity::new(t);
+        a.read(b"GET / HTTP/1.1\r\n\r\nGET", &t);
+        a.found_nothing(); // in the middle of a head that hyper still has
+        a.request_started();
+        assert!(!a.may_be_last(), "it was not asked since");
+        a.found_nothing();
+        assert!(a.may_be_last());
+        a.read(b"GET", &t);
+        assert!(!a.may_be_last());
+        a.left_body_unread();
+        assert!(a.may_be_last());
+    }
+
+    /// A connection as hyper reads it: what it has in hand, and what the system still has.
+    struct Reader {
+        activity: Activity,
+        hand: usize,
+        system: usize,
+        now: Instant,
+    }
+
+    impl Reader {
+        /// Uses up `n` bytes; reads only with an empty hand, up to `most` at a time.
+        fn take(&mut self, mut n: usize, most: usize) -> bool {
+            while n > 0 {
+                if self.hand == 0 && !self.ask(most) {
+                    return false;
+                }
+                let used = n.min(self.hand);
+                self.hand -= used;
+                n -= used;
+            }
+            true
+        }
+
+        fn ask(&mut self, most: usize) -> bool {
+            let got = self.system.min(most);
+            if got == 0 {
+                self.activity.found_nothing();
+                return false;
+            }
+            self.activity.read(&vec![b'x'; got], &self.now);
+            self.system -= got;
+            self.hand += got;
+            true
+        }
+    }
+
+    proptest::proptest! {
+        /// Requests of any length arrive in pieces of any length, and each is answered at once or
+        /// after more has come. Exactly when nothing is behind one, its answer may be the last.
+        #[test]
+        fn only_the_last_request_that_has_arrived_is_answered_as_such(
+            requests in proptest::collection::vec((1..50_usize, 0..50_usize), 1..20),
+            arrivals in proptest::collection::vec(1..200_usize, 1..40),
+            most in 1..100_usize,
+        ) {
+            let now = Instant::now();
+            let activity = Activity::new(now);
+            let mut reader = Reader { activity, hand: 0, system: 0, now };
+            let mut left: usize = requests.iter().map(|(head, body)| head + body).sum();
+            let mut arrivals = arrivals.into_iter();
+            let mut arrive = |reader: &mut Reader, left: &mut usize| {
+                let came = arrivals.next().unwrap_or(usize::MAX).min(*left);
+                reader.system += came;
+                *left -= came;
+            };
+            for (head, body) in requests {
+                // A part that is taken twice is as good as a longer one: only sums matter here.
+                while reader.hand + reader.system < head {
+                    arrive(&mut reader, &mut left);
+                }
+                proptest::prop_assert!(reader.take(head, most));
+                reader.activity.request_started();
+                while reader.hand + reader.system < body {
+                    arrive(&mut reader, &mut left);
+                }
+                proptest::prop_assert!(reader.take(body, most));
+                // hyper asks before it polls the service, if it has nothing in hand.
+                if reader.hand == 0 {
+                    reader.ask(most);
+                }
+                let behind = reader.hand + reader.system;
+                proptest::prop_assert_eq!(reader.activity.may_be_last(), behind == 0);
+                reader.activity.request_ended(&now);
+            }
+        }
     }
 }

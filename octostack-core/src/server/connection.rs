@@ -59,14 +59,14 @@ pub(super) async fn drive<C: Future>(
 
     close(connection.as_mut());
     let start = SystemClock.now();
-    let reads = link.ask(Activity::reads);
+    let pongs = link.ask(Activity::pongs);
     let closing = |activity: &Activity| {
-        let heard = activity.reads() > reads;
         match activity.protocol() {
             _ if !activity.is_quiet() => None,
-            // It answers, so h2 will end the connection when the last stream has been sent.
-            Protocol::Http2 if heard => None,
-            Protocol::Http2 => Some(start + PONG_TIMEOUT),
+            // h2 will end the connection when the last stream has been sent.
+            Protocol::Http2 if activity.pongs() > pongs => None,
+            // A peer that asks on and does not answer the ping gets its answers, and is left.
+            Protocol::Http2 => activity.due_in_drain(start, PONG_TIMEOUT),
             // Half a request, or none: hyper would wait for the rest.
             Protocol::Http1 | Protocol::Unknown => Some(start),
         }

@@ -1,3 +1,4 @@
+use super::activity::Activity;
 use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link};
 use super::{BoxError, Peer};
@@ -252,7 +253,10 @@ where
             }
             _ => result,
         };
-        let mut last = in_flight.shared().stop.step() >= Step::Retire;
+        // Requests that have arrived behind this one are answered too. The last of them ends it, or
+        // the idle grace.
+        let link = in_flight.shared();
+        let mut last = link.stop.step() >= Step::Retire && link.ask(Activity::may_be_last);
         let mut response = match result {
             Ok(mut response) => {
                 if this.kind.hands_over(response.status()) {

@@ -87,9 +87,13 @@ impl<I: AsyncRead> AsyncRead for Watched<I> {
         let this = self.project();
         this.cut_read.check(this.link, cx)?;
         let before = buf.filled().len();
-        ready!(this.inner.poll_read(cx, buf))?;
-        this.link.read(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
+        let result = this.inner.poll_read(cx, buf);
+        match &result {
+            Poll::Ready(Ok(())) => this.link.read(&buf.filled()[before..]),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => this.link.found_nothing(),
+        }
+        result
     }
 }
 

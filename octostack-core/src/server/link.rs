@@ -189,6 +189,10 @@ impl Link {
         lock(&self.activity).read(bytes, &SystemClock);
     }
 
+    pub(super) fn found_nothing(&self) {
+        lock(&self.activity).found_nothing();
+    }
+
     pub(super) fn wrote(&self, ready: bool) {
         let mut activity = lock(&self.activity);
         if ready {

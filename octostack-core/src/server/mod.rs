@@ -21,8 +21,9 @@
 //! dropped, so that nobody works for nothing.
 //!
 //! Two things a client has to know. An answer with `Connection: close` is the last on its
-//! connection: requests that were pipelined behind it are not answered, and are to be sent again
-//! (RFC 9112, section 9.6). And a client that closes its sending half before it has its answer is
+//! connection. Requests that had arrived behind it are answered first, so that it is said on the
+//! last of them; one that crosses it on its way is not answered, and is to be sent again (RFC 9112,
+//! section 9.6). And a client that closes its sending half before it has its answer is
 //! taken to be gone, since that is how a client that is gone looks; its request is cancelled.
 //!
 //! It does not catch panics (a panic ends its connection), set deadlines or shed load: these are
@@ -83,6 +84,7 @@ mod front;
 mod io;
 mod limits;
 mod link;
+mod pong;
 mod slots;
 
 pub use bind::BindError;

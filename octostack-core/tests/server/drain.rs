@@ -71,6 +71,63 @@ async fn an_http2_client_that_does_not_answer_the_ping_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_http2_client_that_asks_on_and_does_not_answer_the_ping_is_left() {
+    let server = start(|_| {}).await;
+    let mut client = server.client().await;
+    client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    settle(&server, 1).await;
+    server.stopper.advance(Step::Drain);
+    tokio::time::sleep(SECOND / 2).await;
+    // GET http://t/ on stream 1: crosses GOAWAY, and is answered.
+    client.write(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x01\x01t").await;
+    let asked = Instant::now();
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+    let took = asked.elapsed();
+    assert!(took >= SECOND - 10 * MILLI && took <= SECOND + 10 * MILLI, "{took:?}");
+    let seen = client.closed().await;
+    assert!(seen.ends_with(b"ok") || seen.windows(2).any(|bytes| bytes == b"ok"), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_behind_one_another_are_answered_to_the_last() {
+    for (step, paths) in [
+        (Step::Retire, ["/", "/", "/"]),
+        (Step::Drain, ["/", "/", "/"]),
+        (Step::Drain, ["/slow", "/", "/slow"]),
+        (Step::Retire, ["/", "/slow", "/"]),
+    ] {
+        let server = start(|_| {}).await;
+        let mut client = server.client().await;
+        assert!(!client.get("/").await.closes());
+        server.stopper.advance(step);
+        let request = |path| format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        client.write(paths.map(request).concat()).await;
+        let seen = String::from_utf8(client.closed().await).unwrap();
+        let answers: Vec<_> = seen.split("HTTP/1.1 200 OK").skip(1).collect();
+        let last = answers.iter().map(|answer| answer.contains("connection: close"));
+        assert_eq!(last.collect::<Vec<_>>(), [false, false, true], "{step:?} {paths:?}: {seen}");
+        server.stopper.advance(Step::Drain);
+        assert_eq!(server.serving.await.unwrap(), Drained::default());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_not_taken_for_a_request_behind_it() {
+    let server = start(|_| {}).await;
+    let bodies = ["content-length: 5\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"];
+    server.stopper.advance(Step::Retire);
+    for path in ["/swallow", "/"] {
+        for body in bodies {
+            let mut client = server.client().await;
+            client.write(format!("POST {path} HTTP/1.1\r\nhost: test\r\n{body}")).await;
+            assert!(client.answer().await.closes(), "{path} {body}");
+        }
+    }
+    server.stopper.advance(Step::Drain);
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_http2_client_leaves_at_once() {
     let server = start(|_| {}).await;
     let (mut client, connection) = http2(server.addr).await;

@@ -1,5 +1,8 @@
 use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link};
+use super::socket::PeerId;
+#[cfg(feature = "tls")]
+use super::tls::PeerIdentity;
 use super::{BoxError, Peer};
 use crate::lifecycle::{Step, Stop};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST};
@@ -20,6 +23,8 @@ pub(super) struct Front<S> {
     pub(super) service: S,
     pub(super) link: Arc<Link>,
     pub(super) stop: Stop,
+    #[cfg(feature = "tls")]
+    pub(super) identity: Option<PeerIdentity>,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Front<S>
@@ -94,7 +99,18 @@ impl<S> Front<S> {
         let exceeded = exceeded.clone();
         let mut request = request.map(|body| RequestBody::new(body, max, exceeded, &self.link));
         if self.link.listener.tell_peer {
-            request.extensions_mut().insert(Peer(self.link.peer));
+            let extensions = request.extensions_mut();
+            match self.link.peer {
+                PeerId::Tcp(addr) => _ = extensions.insert(Peer(addr)),
+                #[cfg(unix)]
+                PeerId::Unix(Some(peer)) => _ = extensions.insert(peer),
+                #[cfg(unix)]
+                PeerId::Unix(None) => {}
+            }
+        }
+        #[cfg(feature = "tls")]
+        if let Some(identity) = &self.identity {
+            request.extensions_mut().insert(identity.clone());
         }
         Ok(request)
     }

@@ -1,6 +1,9 @@
 use super::activity::Activity;
 use super::limits::Limits;
-use super::{Mark, ServerConfig};
+use super::socket::PeerId;
+use super::{Address, Mark, ServerConfig};
+#[cfg(feature = "tls")]
+use super::{activity::Protocol, tls};
 use crate::SystemClock;
 use crate::clock::Clock;
 use crate::dynamic::Versioned;
@@ -8,7 +11,6 @@ use crate::inspect::{Inspect, Metric, Registry, Sink, Value};
 use crate::sync::lock;
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -17,7 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) name: Cow<'static, str>,
-    pub(super) addr: SocketAddr,
+    pub(super) addr: Address,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<tls::State>>,
     pub(super) limits: Limits,
     pub(super) registry: Registry,
     pub(super) tell_peer: bool,
@@ -52,7 +56,7 @@ impl Inspect for Listener {
     }
 
     fn status(&self) -> Value {
-        Value::map([
+        let status = [
             ("addr", self.addr.to_string().into()),
             ("connections", self.connections.load(Relaxed).into()),
             ("max_connections", self.limits.now().max_connections.into()),
@@ -60,13 +64,20 @@ impl Inspect for Listener {
             ("accepted", self.accepted.load(Relaxed).into()),
             ("accept_errors", self.accept_errors.load(Relaxed).into()),
             ("service_errors", Value::from(self.service_errors.load(Relaxed))),
-        ])
+        ];
+        #[cfg(feature = "tls")]
+        let status = status.into_iter().chain(self.tls.iter().map(|tls| ("tls", tls.status())));
+        Value::map(status)
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
         let labels = [("listener", &*self.name)];
         sink.sample(&CONNECTIONS, &labels, self.connections.load(Relaxed) as f64);
         sink.sample(&ACCEPT_ERRORS, &labels, self.accept_errors.load(Relaxed) as f64);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            tls.collect(&labels, sink);
+        }
     }
 
     fn abnormal(&self) -> Option<String> {
@@ -76,6 +87,9 @@ impl Inspect for Listener {
         } else if self.connections.load(Relaxed) >= max {
             Some(format!("at its limit of {max} connections; more wait"))
         } else {
+            #[cfg(feature = "tls")]
+            return self.tls.as_ref().and_then(|tls| tls.abnormal(std::time::SystemTime::now()));
+            #[cfg(not(feature = "tls"))]
             None
         }
     }
@@ -117,7 +131,7 @@ pub(super) struct Link {
     pub(super) listener: Arc<Listener>,
     /// The limits of the time when it was accepted.
     pub(super) config: Arc<Versioned<ServerConfig>>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: PeerId,
     /// A mutex, since several fields change together. Only the requests of an HTTP/2 connection
     /// can meet here; it costs a request on HTTP/1 less than 100 ns of the 10 us that hyper and
     /// the system take.
@@ -128,7 +142,7 @@ impl Link {
     pub(super) fn new(
         listener: Arc<Listener>,
         config: Arc<Versioned<ServerConfig>>,
-        peer: SocketAddr,
+        peer: PeerId,
     ) -> Self {
         Self { listener, config, peer, activity: Mutex::new(Activity::new(SystemClock.now())) }
     }
@@ -148,6 +162,21 @@ impl Link {
         } else {
             activity.blocked(&SystemClock);
         }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_begins(&self) {
+        lock(&self.activity).handshake_begins();
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_ended(&self, agreed: Protocol) {
+        lock(&self.activity).handshake_ended(agreed, &SystemClock);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn heard_nothing(&self) -> bool {
+        self.ask(|activity| activity.reads() == 0)
     }
 
     pub(super) fn lingers(&self, lingers: bool) {

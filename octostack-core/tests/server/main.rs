@@ -5,7 +5,12 @@
 mod drain;
 #[cfg(unix)]
 mod files;
+mod floods;
 mod limits;
 mod load;
 mod protocol;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(unix)]
+mod unix;

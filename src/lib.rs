@@ -75,7 +75,9 @@ mod grpc_health;
 #[cfg(feature = "cli")]
 mod health_command;
 mod inbound;
+mod listeners;
 mod live;
+mod paths;
 pub mod prelude;
 mod reload;
 mod remotes;

@@ -16,6 +16,7 @@ mod flags;
 mod health;
 mod http;
 mod inventory;
+mod listeners;
 mod marks;
 mod policies_follow;
 mod process;

@@ -170,6 +170,9 @@ mod book {
     mod flags {}
     #[doc = include_str!("../docs/health.md")]
     mod health {}
+    #[doc = include_str!("../docs/server.md")]
+    #[cfg(feature = "tls")]
+    mod server {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
     #[doc = include_str!("../docs/policies.md")]

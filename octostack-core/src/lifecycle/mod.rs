@@ -46,6 +46,7 @@
 mod config;
 mod handle;
 mod hooks;
+mod listening;
 #[cfg_attr(not(unix), path = "no_notify.rs")]
 mod notify;
 mod outcome;
@@ -55,7 +56,8 @@ mod signal;
 mod stop;
 
 pub use config::LifecycleConfig;
-pub use handle::{Lifecycle, Listening};
+pub use handle::Lifecycle;
+pub use listening::Listening;
 pub use notify::{Notify, NotifyError};
 pub use outcome::{Cause, Drained, Outcome};
 pub use phase::Phase;

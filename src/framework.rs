@@ -44,6 +44,7 @@ pub(crate) struct ServerSection {
     pub(crate) inbound: InboundConfig,
 }
 
+#[cfg(feature = "cli")]
 impl ServerSection {
     /// Whether the listener on `host` and `port` speaks TLS.
     #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self, reason = "then none does"))]

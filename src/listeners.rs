@@ -84,6 +84,7 @@ impl ListenerSection {
     }
 
     /// Whether it speaks TLS.
+    #[cfg(feature = "cli")]
     #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self, reason = "then none does"))]
     pub(crate) const fn speaks_tls(&self) -> bool {
         #[cfg(feature = "tls")]
@@ -93,6 +94,7 @@ impl ListenerSection {
     }
 
     /// The port that it opens, if it is one.
+    #[cfg(any(feature = "cli", test))]
     pub(crate) fn port(&self) -> Option<u16> {
         match self.place() {
             Ok(Place::Tcp(addr)) => addr.rsplit_once(':').and_then(|(_, port)| port.parse().ok()),

@@ -2,6 +2,7 @@
 mod pki;
 mod renewal;
 
+use super::load::{Dial, nothing_is_lost_with};
 use super::support::{Client, Running, Site, get, http2_on, start_as};
 use http_body_util::BodyExt;
 use octostack_core::Registry;
@@ -63,6 +64,19 @@ async fn both_protocols_by_alpn() {
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "chunkchunk");
     assert_eq!(server.status("connections"), 3);
     assert!(tls_status(&server, "names").contains("localhost"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_under_load() {
+    let (pki, dir) = (Pki::new(), Dir::new("load"));
+    let files = dir.pair(&pki.server(30));
+    let connectors = [["http/1.1"], ["h2"]].map(|alpn| TlsConnector::from(pki.client(&alpn)));
+    let tls = async || {
+        let server = serve(&files, |_| {}).await;
+        let dial = Dial::Tls(server.addr, connectors.clone());
+        (server, dial)
+    };
+    nothing_is_lost_with(tls, 2).await;
 }
 
 #[tokio::test]

@@ -230,11 +230,11 @@ where
     for lame_duck in [0, 50] {
         for think in [300, 5_000, 40_000] {
             for _ in 0..rounds {
-                let server = start().await;
-                let shakes = server.1.shakes();
+                let started = start().await;
+                let shakes = started.1.shakes();
                 let (think_time, lame_duck) =
                     (Duration::from_micros(think), Duration::from_millis(lame_duck));
-                let (tally, accepted, drained) = round(server, think_time, lame_duck).await;
+                let (tally, accepted, drained) = round(started, think_time, lame_duck).await;
                 let told = format!("think {think} us, {tally:?}, accepted {accepted}");
                 assert_eq!(drained, Drained::default(), "{told}");
                 assert_eq!(tally.lost_later.load(Relaxed), 0, "{told}");

@@ -234,7 +234,7 @@ impl<S> App<S> {
     ) -> Result<String, BoxError> {
         let server = Server::bind_to("127.0.0.1:0", name, &ServerConfig::default()).await?;
         let server = server.with_name(name.to_owned()).with_registry(self.registry());
-        let url = format!("http://{}", server.local_addr());
+        let url = format!("http://{}", server.address());
         // As long as the process, as all of this does.
         let route = FixedRoute(Box::leak(Box::<str>::from(name)));
         // Who calls is this process, so its trace goes on here.

@@ -42,7 +42,8 @@ impl<R> Service<R> {
                         let warnings = config.warnings();
                         let warnings = warnings.iter().chain(flag_file.warnings());
                         warnings.for_each(|warning| say_wrong(warning));
-                        if let Some(problems) = flag_file.broken() {
+                        if let Some(problems) = flag_file.broken().or_else(|| certificates(&config))
+                        {
                             say_wrong(&format!("{}: {problems}", self.identity.name));
                             return ExitCode::from(EX_CONFIG);
                         }
@@ -122,7 +123,7 @@ impl<R> Service<R> {
     fn health<S: Settings>(&self, arguments: &Arguments) -> ExitCode {
         let own = || {
             let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
-            health_command::own_url(&verdict.framework.server.listener)
+            health_command::own_url(&verdict.framework)
         };
         let url = arguments.url.clone().map_or_else(own, Ok);
         match url.and_then(|url| health_command::ask(&url)) {
@@ -162,6 +163,19 @@ impl<R> Service<R> {
             }
         }
     }
+}
+
+/// What is wrong with the certificates that are to be served.
+#[cfg(feature = "tls")]
+fn certificates<S>(config: &Config<S>) -> Option<String> {
+    let problems = crate::listeners::broken(&config.framework().server, &config.report());
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    (!lines.is_empty()).then(|| format!("TLS cannot be served\n\n{}", lines.join("\n")))
+}
+
+#[cfg(not(feature = "tls"))]
+const fn certificates<S>(_: &Config<S>) -> Option<String> {
+    None
 }
 
 /// Says whether an audit log is as it was written.

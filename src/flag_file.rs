@@ -1,6 +1,7 @@
 //! The file of the feature flags: where it is, what it says at the start, and what it says later.
+use crate::paths;
 use http::request::Parts;
-use octostack_core::config::{Origin, Report};
+use octostack_core::config::Report;
 use octostack_core::follow::{Follower, News};
 use octostack_core::inspect::{Problem, Value};
 use octostack_core::sync::lock;
@@ -9,7 +10,7 @@ use octostack_flags::{Bucketing, Context, Flags, MAX_BYTES};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// Section `flags`.
@@ -60,7 +61,9 @@ impl FlagFile {
     pub(crate) fn load(section: &FlagsSection, report: &Report) -> Result<Self, String> {
         let flags = Flags::global().clone();
         flags.set_bucketing(section.bucketing);
-        let Some(path) = section.source.as_deref().map(|path| resolve(path, report)) else {
+        let Some(path) =
+            section.source.as_deref().map(|path| paths::resolve(path, "flags.source", report))
+        else {
             return Ok(Self::without_file(flags));
         };
         let shown = path.display().to_string();
@@ -156,22 +159,6 @@ impl fmt::Display for FlagFile {
             }
             None => f.write_str("no flag file"),
         }
-    }
-}
-
-/// A relative path in a config file starts where that file is; in a remote document, which is
-/// nowhere here, it does not.
-fn resolve(named: &Path, report: &Report) -> PathBuf {
-    let origin = report.get("flags.source").map(|setting| &setting.origin);
-    match origin {
-        Some(Origin::File { path, .. }) if path.to_string_lossy().contains("://") => {
-            named.to_owned()
-        }
-        Some(Origin::File { path: config, .. }) => match config.parent() {
-            Some(dir) => dir.join(named),
-            None => named.to_owned(),
-        },
-        _ => named.to_owned(),
     }
 }
 

@@ -1,12 +1,15 @@
 //! The framework's sections of the config, beside the user's own keys.
 use crate::flag_file::FlagsSection;
 use crate::inbound::InboundConfig;
+use crate::listeners::{self, Listeners};
 use octostack_core::admin::AdminConfig;
 use octostack_core::config::Loader;
 use octostack_core::inspect::Problem;
 use octostack_core::lifecycle::LifecycleConfig;
 use octostack_core::secret::SecretsConfig;
 use octostack_core::server::ServerConfig;
+#[cfg(feature = "tls")]
+use octostack_core::server::TlsConfig;
 use octostack_telemetry::logs::TelemetryConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,8 +33,27 @@ pub(crate) struct Framework {
 pub(crate) struct ServerSection {
     #[serde(flatten)]
     pub(crate) listener: ServerConfig,
+    /// TLS of the listener on `host` and `port`.
+    #[cfg(feature = "tls")]
+    #[schemars(extend("x-restart-required" = true))]
+    pub(crate) tls: TlsConfig,
+    /// More listeners for the same routes, by name.
+    #[schemars(extend("x-restart-required" = true))]
+    pub(crate) listeners: Listeners,
     /// Policies in front of all routes.
     pub(crate) inbound: InboundConfig,
+}
+
+#[cfg(feature = "cli")]
+impl ServerSection {
+    /// Whether the listener on `host` and `port` speaks TLS.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self, reason = "then none does"))]
+    pub(crate) const fn speaks_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_enabled();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
 }
 
 /// Section `chaos`.
@@ -54,11 +76,14 @@ impl Framework {
             ("flags", self.flags.validate()),
             ("secrets", self.secrets.validate()),
         ];
+        let listeners = listeners::problems(&self.server);
+        let listeners = if listeners.is_empty() { Ok(()) } else { Err(listeners) };
+        let parts = parts.into_iter().chain([("server", listeners)]);
         let within = |(section, problems): (&str, Result<(), Vec<Problem>>)| {
             let problems = problems.err().into_iter().flatten();
             problems.map(|p| Problem::new(format!("{section}.{}", p.key), p.message)).collect()
         };
-        parts.into_iter().flat_map::<Vec<_>, _>(within).collect()
+        parts.flat_map::<Vec<_>, _>(within).collect()
     }
 
     /// Lets the variables without prefix set keys of these sections.
@@ -143,14 +168,19 @@ mod tests {
             "server.inbound.rate_limit.ipv6_prefix",
             "server.inbound.rate_limit.per",
             "server.inbound.rate_limit.trusted_proxies",
+            "server.listeners",
             "server.port",
             "telemetry.log_format",
             "telemetry.traces",
             "telemetry.user_ids",
         ];
-        if cfg!(feature = "otlp") {
-            expected.insert(13, "telemetry.otlp");
+        if cfg!(feature = "tls") {
+            expected.push("server.tls");
         }
+        if cfg!(feature = "otlp") {
+            expected.push("telemetry.otlp");
+        }
+        expected.sort_unstable();
         assert_eq!(found, expected);
     }
 }

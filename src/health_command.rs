@@ -1,7 +1,7 @@
 //! The command `health`: asks a running instance, for containers without a client of HTTP.
+use crate::framework::Framework;
 use http::Uri;
 use http::uri::Authority;
-use octostack_core::server::ServerConfig;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -12,15 +12,21 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// As much of an answer as anybody reads.
 const MOST: u64 = 16 * 1024;
 
-/// Where an instance with these settings answers on this machine.
+/// Where an instance with these settings answers on this machine: on its public port, or if that
+/// speaks TLS, which may want a certificate to be shown, on its admin port.
 ///
 /// # Errors
 /// If that cannot be told.
-pub(crate) fn own_url(server: &ServerConfig) -> Result<String, String> {
-    if server.port == 0 {
-        return Err("server.port is 0, so that the port is not known; give --url".to_owned());
+pub(crate) fn own_url(framework: &Framework) -> Result<String, String> {
+    let (server, admin) = (&framework.server.listener, framework.admin.addr);
+    let tls = framework.server.speaks_tls();
+    let (setting, port) =
+        if tls { ("admin.addr", admin.port()) } else { ("server.port", server.port) };
+    if port == 0 {
+        return Err(format!("{setting} is 0, so that the port is not known; give --url"));
     }
-    let host = server.host.as_deref().unwrap_or("127.0.0.1");
+    let own = admin.ip().to_string();
+    let host = if tls { &own } else { server.host.as_deref().unwrap_or("127.0.0.1") };
     let host = match host.trim_matches(['[', ']']).parse() {
         // It listens on all of them.
         Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => "127.0.0.1".to_owned(),
@@ -28,7 +34,7 @@ pub(crate) fn own_url(server: &ServerConfig) -> Result<String, String> {
         Ok(IpAddr::V6(addr)) => format!("[{addr}]"),
         _ => host.to_owned(),
     };
-    Ok(format!("http://{host}:{}/readyz", server.port))
+    Ok(format!("http://{host}:{port}/readyz"))
 }
 
 /// Asks `url`. What it answers if that is good.
@@ -121,7 +127,9 @@ mod tests {
     fn an_instance_is_asked_on_its_own_machine() {
         let url = |host: Option<&str>, port| {
             let host = host.map(str::to_owned);
-            own_url(&ServerConfig { host, port, ..ServerConfig::default() })
+            let mut framework = Framework::default();
+            (framework.server.listener.host, framework.server.listener.port) = (host, port);
+            own_url(&framework)
         };
         assert_eq!(url(None, 8080).unwrap(), "http://127.0.0.1:8080/readyz");
         assert_eq!(url(Some("0.0.0.0"), 80).unwrap(), "http://127.0.0.1:80/readyz");
@@ -129,5 +137,16 @@ mod tests {
         assert_eq!(url(Some("fd00::7"), 80).unwrap(), "http://[fd00::7]:80/readyz");
         assert_eq!(url(Some("orders.local"), 80).unwrap(), "http://orders.local:80/readyz");
         assert!(url(None, 0).unwrap_err().contains("give --url"));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn an_instance_that_speaks_tls_is_asked_on_its_admin_port() {
+        let mut framework = Framework::default();
+        framework.server.tls.cert = Some("tls.crt".into());
+        framework.admin.addr = "0.0.0.0:9000".parse().unwrap();
+        assert_eq!(own_url(&framework).unwrap(), "http://127.0.0.1:9000/readyz");
+        framework.admin.addr = "[::1]:0".parse().unwrap();
+        assert!(own_url(&framework).unwrap_err().starts_with("admin.addr is 0"));
     }
 }

@@ -76,7 +76,9 @@ mod grpc_health;
 #[cfg(feature = "cli")]
 mod health_command;
 mod inbound;
+mod listeners;
 mod live;
+mod paths;
 pub mod prelude;
 mod reload;
 mod remotes;
@@ -175,6 +177,9 @@ mod book {
     #[doc = include_str!("../docs/lifecycle.md")]
     #[cfg(feature = "tonic")]
     mod lifecycle {}
+    #[doc = include_str!("../docs/server.md")]
+    #[cfg(feature = "tls")]
+    mod server {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
     #[doc = include_str!("../docs/kubernetes.md")]

@@ -7,10 +7,11 @@ use crate::service::EX_CONFIG;
 use crate::sockets::Sockets;
 use crate::systemd::Manager;
 use crate::traces::Traces;
-use crate::{App, BoxError, Identity, LimitPer, inbound, secrets};
+use crate::{App, BoxError, Identity, LimitPer, inbound, listeners, secrets};
 use axum::Router;
 use http::HeaderMap;
 use octostack_core::Registry;
+use octostack_core::config::Report;
 use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
@@ -25,7 +26,6 @@ use octostack_telemetry::logs::{self, FilterHandle, LogEvents};
 use octostack_telemetry::metrics::Metrics;
 use std::future::Future;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -115,11 +115,11 @@ where
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
 {
-    let (hangups, manager, sockets) = match outside() {
+    let framework = config.framework();
+    let (hangups, manager, mut sockets) = match outside(&framework) {
         Ok(outside) => outside,
         Err(code) => return code,
     };
-    let framework = config.framework();
     let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
     manager.follow(registry, &lifecycle);
     traces.flush_at_end(&lifecycle);
@@ -143,12 +143,11 @@ where
     reload::check(&config, &run.health);
     // Before all that uses them, so that it is closed after that.
     secrets::watch(&run);
-    let admin =
-        match AdminPort::open(&identity, &framework, &run, &config, (manager, sockets.admin)).await
-        {
-            Ok(admin) => admin,
-            Err(error) => return fatal("admin", "the admin port cannot start", &error),
-        };
+    let ports = (manager, sockets.admin.take());
+    let admin = match AdminPort::open(&identity, &framework, &run, &config, ports).await {
+        Ok(admin) => admin,
+        Err(error) => return fatal("admin", "the admin port cannot start", &error),
+    };
     let background = tokio::spawn({
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
         let config = reload::follow(config.clone(), hangups, lifecycle.clone());
@@ -157,7 +156,7 @@ where
     });
 
     let app = App::new(identity, &config, &run);
-    let started = start(&app, &framework, (&run, sockets.public), build);
+    let started = start(&app, &framework, (&run, config.report(), sockets), build);
     let mut running = pin!(run.lifecycle.run(signals));
     let (code, at_once) = tokio::select! {
         outcome = &mut running => (outcome.exit_code(), outcome.ended_by.is_some()),
@@ -192,12 +191,13 @@ async fn close(admin: AdminPort, at_once: bool) {
 }
 
 /// What comes from whoever started this process.
-fn outside() -> Result<(Hangups, Manager, Sockets), ExitCode> {
+fn outside(framework: &Framework) -> Result<(Hangups, Manager, Sockets), ExitCode> {
     let manager = Manager::from_env();
     // First of all: a signal that comes while starting must not be lost.
     let hangups = Hangups::install()
         .map_err(|error| fatal("signals", "signal handlers cannot be installed", &error.into()))?;
-    let sockets = Sockets::from_env().map_err(|error| {
+    let listeners = framework.server.listeners.keys().map(String::as_str);
+    let sockets = Sockets::from_env(listeners).map_err(|error| {
         fatal("sockets", "a socket that was passed on is of no use", &error.into())
     })?;
     Ok((manager.around(hangups), manager, sockets))
@@ -217,11 +217,11 @@ fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// Builds the service and opens its port. Returns only if that fails.
+/// Builds the service and opens its ports. Returns only if that fails.
 async fn start<S, F, Fut>(
     app: &App<S>,
     framework: &Framework,
-    (run, socket): (&Runtime, Option<TcpListener>),
+    (run, report, mut sockets): (&Runtime, Arc<Report>, Sockets),
     build: F,
 ) -> BoxError
 where
@@ -242,28 +242,31 @@ where
         let flags = FlagsLayer::new(&run.flags).context(app.context_of_requests());
         let (service, follow) = inbound::stack(router, inbound, probes, run, trust, flags)?;
         app.follow("server.inbound", move |new, _| follow(&new.server.inbound));
-        let server = match socket {
-            Some(socket) => Server::from_listener(socket, &framework.server.listener)?,
-            None => Server::bind(&framework.server.listener).await?,
+        let servers = listeners::open(&framework.server, &report, &mut sockets).await?;
+        let limits = servers.iter().map(Server::limits).collect();
+        app.follow_parts(limits, run.lifecycle.clone(), run.filter.clone());
+        let serve = |server: Server| {
+            let server = server.with_registry(&run.registry).with_mark(mark_request_id);
+            let server = match inbound.rate_limit.per {
+                LimitPer::Client => server.with_peer_addr(),
+                LimitPer::Service => server,
+            };
+            tokio::spawn(server.serve(service.clone(), &run.lifecycle))
         };
-        let server = server.with_registry(&run.registry).with_mark(mark_request_id);
-        let server = match inbound.rate_limit.per {
-            LimitPer::Client => server.with_peer_addr(),
-            LimitPer::Service => server,
-        };
-        app.follow_parts(server.limits(), run.lifecycle.clone(), run.filter.clone());
-        let serving = tokio::spawn(server.serve(service, &run.lifecycle));
+        let serving: Vec<_> = servers.into_iter().map(serve).collect();
         for (name, times) in run.registry.duplicates() {
             tracing::warn!("{times} policies are called {name}; their numbers are added up");
         }
         run.lifecycle.ready();
-        drop(opening); // the listener is waited for by now
-        serving.await?;
+        drop(opening); // the listeners are waited for by now
+        for listener in serving {
+            listener.await?;
+        }
         Ok::<_, BoxError>(())
     };
     match serving.await {
         Err(error) => error,
-        // The listener has drained; the lifecycle says how the process ends.
+        // The listeners have drained; the lifecycle says how the process ends.
         Ok(()) => std::future::pending().await,
     }
 }

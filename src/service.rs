@@ -227,6 +227,7 @@ impl<R> Service<R> {
     }
 
     /// Loads the config and the flags; what is wrong is said on standard error.
+    #[cfg(feature = "cli")]
     pub(crate) fn load<S: Settings>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,

@@ -61,7 +61,7 @@ async fn serve(build: impl FnOnce(Shutdown) -> Router, grace: Duration) -> Runni
     let config =
         ServerConfig { host: Some("127.0.0.1".into()), port: 0, ..ServerConfig::default() };
     let server = Server::bind(&config).await.unwrap().with_registry(&registry);
-    let addr = server.local_addr();
+    let addr = server.local_addr().unwrap();
     tokio::spawn(server.serve(router, &lifecycle));
     lifecycle.ready();
     let (kill, signals) = Signals::manual();

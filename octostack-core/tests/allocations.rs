@@ -91,7 +91,7 @@ impl tower_service::Service<Request<RequestBody>> for Hello {
 async fn ours() -> SocketAddr {
     let lifecycle = Lifecycle::new(LifecycleConfig::default(), &Registry::new());
     let server = Server::bind_to("127.0.0.1:0", "", &ServerConfig::default()).await.unwrap();
-    let addr = server.local_addr();
+    let addr = server.local_addr().unwrap();
     tokio::spawn(async move { server.serve(Hello, &lifecycle).await });
     addr
 }

@@ -138,7 +138,7 @@ fn reload(config: &Source<Settings>, chaos: bool, settings: &Settings) -> Result
 async fn named(name: &'static str, may: &Arc<Notify>, registry: &Registry) -> String {
     let server = Server::bind_to("127.0.0.1:0", name, &ServerConfig::default()).await.unwrap();
     let server = server.with_name(name).with_registry(registry);
-    let url = format!("http://{}", server.local_addr());
+    let url = format!("http://{}", server.local_addr().unwrap());
     let may = may.clone();
     let answer = move || async move { [("grpc-status", "0"), ("x-name", name)] };
     let slow = move || async move {

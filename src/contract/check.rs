@@ -109,9 +109,9 @@ impl Check<'_> {
                            compared";
             found.unknown(container.origin(), message);
         } else if workload.serves() {
-            probes::container_ports(container, ports, found);
-            probes::probes(workload, container, ports, found);
-            probes::services(manifest, workload, container, ports, found);
+            probes::container_ports(container, &ports, found);
+            probes::probes(workload, container, &ports, found);
+            probes::services(manifest, workload, container, &ports, found);
         }
         pod::grace(workload, container, &framework.lifecycle, found);
         pod::service_links(manifest, workload, self.contract, found);

@@ -15,7 +15,7 @@ mod sources;
 mod verdict;
 
 use crate::admin_port::ADMIN_END;
-use crate::framework::Framework;
+use crate::framework::{Framework, ServerSection};
 use octostack_core::Identity;
 use octostack_core::config::{Errors, Key, Loader};
 use octostack_core::health::Probe;
@@ -117,12 +117,13 @@ struct SecretFile {
 /// A port that is opened.
 #[derive(Clone, Debug, Serialize)]
 struct Port {
-    name: &'static str,
+    name: String,
     #[serde(rename = "port")]
     number: u16,
     protocols: [&'static str; 2],
-    key: &'static str,
-    variable: &'static str,
+    key: String,
+    /// Those of `server.listeners` have none.
+    variable: Option<&'static str>,
 }
 
 /// A path that says how the service is.
@@ -206,7 +207,7 @@ impl Contract {
                 formats: ["toml", "yaml", "json"],
                 more_variable: "CONFIG_FILE",
             },
-            ports: ports(framework.server.listener.port, framework.admin.addr),
+            ports: ports(&framework.server, framework.admin.addr),
             probes: probes(),
             metrics: Endpoint { port: "admin", path: "/metrics" },
             shutdown: Shutdown::of(&framework.lifecycle),
@@ -292,24 +293,32 @@ fn loaders_own() -> Vec<Variable> {
     all.into_iter().map(own).collect()
 }
 
-fn ports(public: u16, admin: SocketAddr) -> Vec<Port> {
-    let http = ["http/1.1", "h2c"];
-    vec![
-        Port {
-            name: "http",
-            number: public,
-            protocols: http,
-            key: "server.port",
-            variable: "PORT",
-        },
-        Port {
-            name: "admin",
-            number: admin.port(),
-            protocols: http,
-            key: "admin.addr",
-            variable: "ADMIN_ADDR",
-        },
-    ]
+fn ports(server: &ServerSection, admin: SocketAddr) -> Vec<Port> {
+    let (plain, tls) = (["http/1.1", "h2c"], ["http/1.1", "h2"]);
+    let public = Port {
+        name: "http".to_owned(),
+        number: server.listener.port,
+        protocols: if server.speaks_tls() { tls } else { plain },
+        key: "server.port".to_owned(),
+        variable: Some("PORT"),
+    };
+    let admin = Port {
+        name: "admin".to_owned(),
+        number: admin.port(),
+        protocols: plain,
+        key: "admin.addr".to_owned(),
+        variable: Some("ADMIN_ADDR"),
+    };
+    let more = server.listeners.iter().filter_map(|(name, listener)| {
+        Some(Port {
+            name: name.clone(),
+            number: listener.port()?,
+            protocols: if listener.speaks_tls() { tls } else { plain },
+            key: format!("server.listeners.{name}.addr"),
+            variable: None,
+        })
+    });
+    [public, admin].into_iter().chain(more).collect()
 }
 
 fn probes() -> Vec<ProbePath> {

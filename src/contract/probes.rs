@@ -2,15 +2,20 @@
 use super::findings::Within;
 use super::manifest::{Manifest, Workload, at, list, text};
 use crate::framework::Framework;
+use crate::listeners::ListenerSection;
 use octostack_core::config::Item;
 use octostack_core::health::Probe;
 use std::net::IpAddr;
 
 /// The ports of the service, as the manifest sets them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ports {
     public: u16,
+    /// Whether the public port speaks TLS.
+    tls: bool,
     admin: u16,
+    /// Those of `server.listeners`.
+    more: Vec<u16>,
     /// The admin port answers inside the pod only.
     admin_inside: bool,
     /// The public port does.
@@ -21,6 +26,7 @@ pub(super) struct Ports {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     Public,
+    More,
     Admin,
 }
 
@@ -33,27 +39,33 @@ impl Ports {
         };
         Self {
             public: framework.server.listener.port,
+            tls: framework.server.speaks_tls(),
+            more: framework.server.listeners.values().filter_map(ListenerSection::port).collect(),
             admin: framework.admin.addr.port(),
             admin_inside: framework.admin.addr.ip().is_loopback(),
             public_inside: host.is_some_and(loopback),
         }
     }
 
-    fn which(self, port: i128) -> Option<Which> {
+    fn which(&self, port: i128) -> Option<Which> {
         match port {
             port if port == i128::from(self.public) => Some(Which::Public),
             port if port == i128::from(self.admin) => Some(Which::Admin),
+            port if self.more.iter().any(|more| port == i128::from(*more)) => Some(Which::More),
             _ => None,
         }
     }
 
-    fn opened(self) -> String {
-        format!("the service opens {} (server.port) and {} (admin.addr)", self.public, self.admin)
+    fn opened(&self) -> String {
+        let more = self.more.iter().map(|port| format!(", {port} (server.listeners)"));
+        let more: String = more.collect();
+        let Self { public, admin, .. } = self;
+        format!("the service opens {public} (server.port){more} and {admin} (admin.addr)")
     }
 }
 
 /// Checks the ports that the container says it has.
-pub(super) fn container_ports(container: Item<'_>, ports: Ports, found: &mut Within<'_>) {
+pub(super) fn container_ports(container: Item<'_>, ports: &Ports, found: &mut Within<'_>) {
     for port in list(container, &["ports"]) {
         let Some(number) = port.get("containerPort") else { continue };
         let protocol = text(port, &["protocol"]).unwrap_or("TCP");
@@ -71,7 +83,7 @@ pub(super) fn container_ports(container: Item<'_>, ports: Ports, found: &mut Wit
 pub(super) fn probes(
     workload: Workload<'_>,
     container: Item<'_>,
-    ports: Ports,
+    ports: &Ports,
     found: &mut Within<'_>,
 ) {
     for name in ["startupProbe", "readinessProbe", "livenessProbe"] {
@@ -92,17 +104,15 @@ fn http_probe(
     name: &str,
     probe: Item<'_>,
     container: Item<'_>,
-    ports: Ports,
+    ports: &Ports,
     found: &mut Within<'_>,
 ) {
     let Some(get) = probe.get("httpGet") else { return };
     if get.get("host").is_some() {
         return; // it asks somebody else
     }
-    if let Some(scheme) = get.get("scheme").filter(|scheme| scheme.text() != Some("HTTP")) {
-        found.contradiction(scheme.origin(), format!("{name}: the service speaks plain HTTP"));
-    }
     let which = get.get("port").and_then(|port| resolve(name, port, container, ports, found));
+    scheme(name, get, which, ports, found);
     let item = get.get("path").unwrap_or(get);
     let path = text(get, &["path"]).unwrap_or("/");
     let path = path.split('?').next().unwrap_or_default();
@@ -122,7 +132,7 @@ fn http_probe(
         (Some(Probe::Live | Probe::Startup), "readinessProbe") => Some(format!(
             "{path} passes while the service drains, so it would get traffic to its end; ask /readyz"
         )),
-        (Some(Probe::Startup), _) if which == Some(Which::Public) => Some(
+        (Some(Probe::Startup), _) if matches!(which, Some(Which::Public | Which::More)) => Some(
             "/startupz is answered on the admin port only; ask that, or /readyz here".to_owned(),
         ),
         (Some(Probe::Live), "startupProbe") => {
@@ -143,7 +153,7 @@ fn grpc_probe(
     name: &str,
     probe: Item<'_>,
     container: Item<'_>,
-    ports: Ports,
+    ports: &Ports,
     found: &mut Within<'_>,
 ) {
     let Some(port) = at(probe, &["grpc", "port"]) else { return };
@@ -158,11 +168,32 @@ fn grpc_probe(
     }
 }
 
+/// Checks that the probe speaks as the port does. What a listener of `server.listeners` speaks is
+/// its own affair.
+fn scheme(name: &str, get: Item<'_>, which: Option<Which>, ports: &Ports, found: &mut Within<'_>) {
+    let scheme = get.get("scheme");
+    let https = scheme.is_some_and(|scheme| scheme.text() == Some("HTTPS"));
+    let origin = scheme.or(get.get("port")).unwrap_or(get).origin();
+    match which {
+        Some(Which::Public) if ports.tls && !https => {
+            let message = "the public port speaks TLS (server.tls): set `scheme: HTTPS`, or ask \
+                           the admin port";
+            found.contradiction(origin, format!("{name}: {message}"));
+        }
+        Some(Which::More) => {}
+        Some(Which::Public) if ports.tls => {}
+        _ if scheme.is_some_and(|scheme| scheme.text() != Some("HTTP")) => {
+            found.contradiction(origin, format!("{name}: the service speaks plain HTTP"));
+        }
+        _ => {}
+    }
+}
+
 fn socket_probe(
     name: &str,
     probe: Item<'_>,
     container: Item<'_>,
-    ports: Ports,
+    ports: &Ports,
     found: &mut Within<'_>,
 ) {
     let Some(port) = at(probe, &["tcpSocket", "port"]) else { return };
@@ -177,7 +208,7 @@ fn resolve(
     what: &str,
     port: Item<'_>,
     container: Item<'_>,
-    ports: Ports,
+    ports: &Ports,
     found: &mut Within<'_>,
 ) -> Option<Which> {
     let number = match port.text() {
@@ -221,7 +252,7 @@ pub(super) fn services(
     manifest: &Manifest<'_>,
     workload: Workload<'_>,
     container: Item<'_>,
-    ports: Ports,
+    ports: &Ports,
     found: &mut Within<'_>,
 ) {
     let services = manifest.of_kind("Service");

@@ -21,7 +21,7 @@ async fn serve(run: &Runtime) -> HealthClient<tonic::transport::Channel> {
     let routes = Routes::new(HealthServer::new(health.with_services([NAME])));
     let socket = ServerConfig { port: 0, ..ServerConfig::default() };
     let server = Server::bind(&socket).await.unwrap();
-    let url = format!("http://{}", server.local_addr());
+    let url = format!("http://{}", server.local_addr().unwrap());
     let lifecycle = run.lifecycle.clone();
     tokio::spawn(async move { server.serve(routes.into_axum_router(), &lifecycle).await });
     let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect_lazy();

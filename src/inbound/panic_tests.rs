@@ -101,7 +101,7 @@ async fn a_route_that_panics_answers_500_and_its_connection_lives() {
     let (service, _) = stack(router, &config, probes, &run, TrustCaller::Never, flags).unwrap();
     let listener = ServerConfig { port: 0, ..ServerConfig::default() };
     let server = Server::bind(&listener).await.unwrap();
-    let addr = server.local_addr();
+    let addr = server.local_addr().unwrap();
     tokio::spawn(server.serve(service, &run.lifecycle));
 
     let heads =

@@ -9,7 +9,7 @@ use octostack_resilience::rate_limit::keyed::{
 use octostack_resilience::{KeyedRateLimit, KeyedRateLimitConfig, RateLimitConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 const NAME: &str = "inbound.rate_limit";
@@ -39,7 +39,8 @@ pub struct InboundRateLimit {
     /// make it much smaller needs a restart.
     pub max_keys: u32,
     /// With `per = "client"`: addresses or networks (`10.0.0.0/8`) of the proxies in front, whose
-    /// `Forwarded` or `X-Forwarded-For` says who asks. Nobody else's is read.
+    /// `Forwarded` or `X-Forwarded-For` says who asks. Nobody else's is read. `unix` stands for
+    /// all that connect to a Unix socket, who have no address: without it they are one client.
     #[schemars(extend("x-restart-required" = true))]
     pub trusted_proxies: Vec<String>,
     /// With `per = "client"`: how many leading bits of an IPv6 address make a client. 1 to 128.
@@ -85,7 +86,7 @@ impl InboundRateLimit {
     pub fn validate(&self) -> Result<(), Vec<Problem>> {
         let mut problems = self.per_client().validate().err().unwrap_or_default();
         for (at, proxy) in self.trusted_proxies.iter().enumerate() {
-            if let Err(error) = proxy.parse::<Network>() {
+            if let Err(error) = network(proxy) {
                 let key = format!("trusted_proxies[{at}]");
                 problems.push(Problem { key, message: error.to_string() });
             }
@@ -114,7 +115,7 @@ impl InboundRateLimit {
             return Ok(None);
         }
         let proxies: Result<Vec<Network>, _> =
-            self.trusted_proxies.iter().map(|proxy| proxy.parse()).collect();
+            self.trusted_proxies.iter().map(|proxy| network(proxy)).collect();
         let peer: fn(&Request<Body>) -> Option<IpAddr> = peer;
         let client = ClientIp::new(peer).trusted_proxies(proxies?).ipv6_prefix(self.ipv6_prefix);
         let limit = KeyedRateLimit::builder(NAME).per("client").settings(self.per_client());
@@ -131,10 +132,24 @@ impl InboundRateLimit {
 /// How requests are told apart with `per = "client"`.
 pub(super) type ByClient = ClientIp<fn(&Request<Body>) -> Option<IpAddr>>;
 
+/// Stands for all peers on Unix sockets: no connection comes from the address that is none.
+const UNIX: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// A proxy as the settings name it.
+fn network(proxy: &str) -> Result<Network, NetworkError> {
+    if proxy == "unix" { UNIX.to_string().parse() } else { proxy.parse() }
+}
+
 /// The address that a request came from.
 fn peer(request: &Request<Body>) -> Option<IpAddr> {
-    let Peer(peer) = request.extensions().get()?;
-    Some(peer.ip())
+    if let Some(Peer(peer)) = request.extensions().get() {
+        return Some(peer.ip());
+    }
+    #[cfg(unix)]
+    if request.extensions().get::<octostack_core::server::UnixPeer>().is_some() {
+        return Some(UNIX);
+    }
+    None
 }
 
 #[cfg(test)]
@@ -174,6 +189,44 @@ mod tests {
         assert_eq!(of(&[]), "10.0.0.1");
         assert_eq!(of(&["10.0.0.2"]), "10.0.0.1");
         assert_eq!(of(&["10.0.0.0/8"]), "203.0.113.9");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn who_comes_over_a_unix_socket_is_one_client_unless_it_is_a_proxy() {
+        use octostack_core::lifecycle::{Step, Stopper};
+        use octostack_core::server::{Server, ServerConfig};
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let path = std::env::temp_dir().join(format!("octostack-{}-peer.sock", std::process::id()));
+        for (proxies, client) in [(&[][..], "::"), (&["unix"][..], "203.0.113.9")] {
+            let trusted_proxies = proxies.iter().map(ToString::to_string).collect();
+            let per = LimitPer::Client;
+            let settings = InboundRateLimit { per, trusted_proxies, ..InboundRateLimit::default() };
+            assert_eq!(settings.validate(), Ok(()));
+            let (_, by) = settings.by_client().unwrap().unwrap();
+            let router = axum::Router::new().fallback(async move |request: Request<Body>| {
+                by.key(&request).map(|key| key.to_string()).unwrap_or_default()
+            });
+            let server = Server::bind_unix(&path, &ServerConfig::default()).await.unwrap();
+            let server = server.with_registry(&crate::Registry::new()).with_peer_addr();
+            let stopper = Stopper::new();
+            let service = tower::ServiceExt::<Request<_>>::map_request(
+                router,
+                |request: Request<octostack_core::server::RequestBody>| request.map(Body::new),
+            );
+            let grace = std::time::Duration::ZERO;
+            let serving = tokio::spawn(server.serve_until(service, stopper.stop(), grace));
+            let mut socket = tokio::net::UnixStream::connect(&path).await.unwrap();
+            let head = b"GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 203.0.113.9\r\n\
+                         connection: close\r\n\r\n";
+            socket.write_all(head).await.unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with(&format!("\r\n{client}")), "{answer}");
+            stopper.advance(Step::Drain);
+            serving.await.unwrap();
+        }
     }
 
     #[test]

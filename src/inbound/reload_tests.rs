@@ -21,7 +21,7 @@ async fn serve(config: &InboundConfig) -> (SocketAddr, Follow) {
     let (service, follow) = stack(router, config, probes, &run, TrustCaller::Never, flags).unwrap();
     let listener = ServerConfig { port: 0, ..ServerConfig::default() };
     let server = Server::bind(&listener).await.unwrap().with_peer_addr();
-    let addr = server.local_addr();
+    let addr = server.local_addr().unwrap();
     tokio::spawn(async move { server.serve(service, &run.lifecycle).await });
     (addr, follow)
 }

@@ -7,18 +7,22 @@ use octostack_core::server::Limits;
 use octostack_telemetry::logs::FilterHandle;
 
 impl<S> App<S> {
-    /// Lets what runs for a service follow: the limits of its listener and of its end, and what it
+    /// Lets what runs for a service follow: the limits of its listeners and of its end, and what it
     /// logs.
     pub(crate) fn follow_parts(
         &self,
-        limits: Limits,
+        limits: Vec<Limits>,
         lifecycle: Lifecycle,
         filter: Option<FilterHandle>,
     ) {
         self.follow("server", move |new, _| {
             new.server.listener.validate()?;
             let (limits, config) = (limits.clone(), new.server.listener.clone());
-            Ok(Commit::new(move || taken(limits.replace(&config))))
+            Ok(Commit::new(move || {
+                for limits in &limits {
+                    taken(limits.replace(&config));
+                }
+            }))
         });
         self.follow("lifecycle", move |new, _| {
             new.lifecycle.validate()?;
@@ -54,7 +58,7 @@ mod tests {
         let ((app, config), run) = (app::<()>(&json!({})), runtime());
         let socket = ServerConfig { port: 0, ..ServerConfig::default() };
         let limits = Server::bind(&socket).await.unwrap().limits();
-        app.follow_parts(limits.clone(), run.lifecycle.clone(), None);
+        app.follow_parts(vec![limits.clone()], run.lifecycle.clone(), None);
         let new = json!({"server": {"max_connections": 7}, "lifecycle": {"drain_timeout": "9s"}});
         config.reload(&new).unwrap();
         assert_eq!(limits.now().max_connections, 7);

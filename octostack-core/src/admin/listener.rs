@@ -41,7 +41,8 @@ impl Admin {
     fn on(&self, server: Server) -> AdminListener {
         let server =
             server.with_name("admin").with_registry(&self.shared.registry).with_peer_addr();
-        AdminListener { admin: self.clone(), server }
+        let addr = server.local_addr().unwrap_or(self.shared.addr);
+        AdminListener { admin: self.clone(), server, addr }
     }
 }
 
@@ -50,12 +51,13 @@ impl Admin {
 pub struct AdminListener {
     admin: Admin,
     server: Server,
+    addr: SocketAddr,
 }
 
 impl AdminListener {
     /// The address that it listens on, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
-        self.server.local_addr()
+        self.addr
     }
 
     /// Serves the pages, and ends overrides on time, until `stop` ends it.
@@ -64,7 +66,7 @@ impl AdminListener {
     /// [`Lifecycle::run`](crate::lifecycle::Lifecycle::run) has returned, so that it answers to
     /// the end.
     pub async fn serve(self, stop: Stop) -> Drained {
-        let Self { admin, server } = self;
+        let Self { admin, server, .. } = self;
         tokio::select! {
             drained = server.serve_until(admin.clone(), stop, IDLE_GRACE) => drained,
             never = admin.overrides_on_time() => match never {},

@@ -1,5 +1,5 @@
 use super::hooks::{Hooks, Tasks};
-use super::{Cause, Drained, LifecycleConfig, Phase, Shutdown, Stop, Stopper};
+use super::{Cause, Drained, LifecycleConfig, Listening, Phase, Shutdown, Stop, Stopper};
 use crate::inspect::{Event, Inspect, Metric, Problem, Registry, Sink, Value};
 use crate::requests::Requests;
 use crate::sync::lock;
@@ -228,12 +228,11 @@ impl Lifecycle {
 
     /// Enters a listener: the end waits for it, up to the deadline.
     ///
-    /// [`Server::serve`](crate::server::Server::serve) does this; call it for a listener of your
-    /// own.
+    /// [`Server::serve`](crate::server::Server::serve) does this; call it for a server that is not
+    /// ours, and let the [`Listening`] run it.
     #[cfg_attr(not(feature = "server"), allow(rustdoc::broken_intra_doc_links))]
     pub fn listener(&self) -> Listening {
-        self.shared.listening.send_modify(|n| *n += 1);
-        Listening { lifecycle: self.clone() }
+        Listening::new(self.clone())
     }
 
     /// Runs `task` in the background until the requests have drained. Its [`Stop`] then reaches
@@ -320,31 +319,5 @@ impl Inspect for Shared {
             (None, phase) if phase.is_ending() => Some(phase.as_str().to_owned()),
             (None, _) => None,
         }
-    }
-}
-
-/// A listener that the end waits for; dropping it says that it has finished.
-#[derive(Debug)]
-pub struct Listening {
-    lifecycle: Lifecycle,
-}
-
-impl Listening {
-    /// Finishes, and reports what had to be cut.
-    pub fn finish(self, drained: Drained) {
-        let mut sum = lock(&self.lifecycle.shared.drained);
-        sum.cut_connections += drained.cut_connections;
-        sum.cut_requests += drained.cut_requests;
-    }
-
-    /// What ends this listener.
-    pub fn stop(&self) -> Stop {
-        self.lifecycle.stop()
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.lifecycle.shared.listening.send_modify(|n| *n -= 1);
     }
 }

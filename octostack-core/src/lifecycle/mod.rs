@@ -48,6 +48,7 @@ mod config;
 mod drain;
 mod handle;
 mod hooks;
+mod listening;
 #[cfg_attr(not(unix), path = "no_notify.rs")]
 mod notify;
 mod outcome;
@@ -58,7 +59,8 @@ mod signal;
 mod stop;
 
 pub use config::LifecycleConfig;
-pub use handle::{Lifecycle, Listening};
+pub use handle::Lifecycle;
+pub use listening::Listening;
 pub use notify::{Notify, NotifyError};
 pub use outcome::{Cause, Drained, Outcome};
 pub use phase::Phase;

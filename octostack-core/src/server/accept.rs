@@ -2,6 +2,7 @@ use super::connection::drive;
 use super::front::Front;
 use super::io::Watched;
 use super::link::{Link, Listener, Slot};
+use super::socket::{Io, PeerId, Socket, Stream};
 use super::{HttpService, ServerConfig};
 use crate::dynamic::{Reader, Versioned};
 use crate::inspect::Event;
@@ -10,12 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// How long connections get to notice that they are cut. They only have to be dropped; what is
@@ -78,13 +77,15 @@ fn http(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     http.http2()
         .timer(TokioTimer::new())
         .max_header_list_size(config.max_header_bytes)
-        .max_concurrent_streams(config.max_concurrent_streams);
+        .max_concurrent_streams(config.max_concurrent_streams)
+        .max_pending_accept_reset_streams(config.max_pending_reset_streams)
+        .max_local_error_reset_streams(config.max_error_reset_streams);
     http
 }
 
 impl<S: HttpService> Acceptor<S> {
     /// Accepts until the drain begins, then empties the backlog and closes the socket.
-    pub(super) async fn accept(mut self, socket: TcpListener) {
+    pub(super) async fn accept(mut self, socket: Socket) {
         let listener = Arc::clone(&self.listener);
         let mut told = pin!(self.stop.reached(Step::Drain));
         let mut pause = None;
@@ -116,19 +117,13 @@ impl<S: HttpService> Acceptor<S> {
     /// The kernel has completed the handshake of what is in the backlog, and its request may be
     /// there too; closing the socket would reset it. So it is taken beyond the limit of
     /// connections: there are not many, and none follow.
-    fn empty_backlog(&mut self, socket: TcpListener) {
-        let Ok(socket) = socket.into_std() else {
+    fn empty_backlog(&mut self, socket: Socket) {
+        let Ok(backlog) = socket.into_backlog() else {
             return;
         };
         loop {
-            match socket.accept() {
-                Ok((stream, peer)) => {
-                    let stream =
-                        stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-                    if let Ok(stream) = stream {
-                        self.spawn(stream, peer, None);
-                    }
-                }
+            match backlog.accept() {
+                Ok((stream, peer)) => self.spawn(stream, peer, None),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(_) => return,
             }
@@ -153,9 +148,7 @@ impl<S: HttpService> Acceptor<S> {
         Some(backoff(last))
     }
 
-    fn spawn(&mut self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
-        // A response is written whole; waiting for more to send with it only delays it.
-        let _ = stream.set_nodelay(true);
+    fn spawn(&mut self, stream: Stream, peer: PeerId, place: Option<OwnedSemaphorePermit>) {
         let config = self.config.versioned();
         if config.generation != self.http.generation {
             self.http = Http::new(config);
@@ -163,19 +156,63 @@ impl<S: HttpService> Acceptor<S> {
         let (listener, stop) = (Arc::clone(&self.listener), self.stop.clone());
         let link = Arc::new(Link::new(listener, Arc::clone(config), peer, stop));
         let slot = Slot::new(Arc::clone(&link), place, self.alive.clone());
-        let front = Front { service: self.service.clone(), link: Arc::clone(&link) };
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&link), slot));
-        let connection = self.http.builder.serve_connection_with_upgrades(io, front);
-        let connection = Box::pin(connection.into_owned());
-        let (stop, grace) = (self.stop.clone(), self.idle_grace.clone());
-        tokio::spawn(async move {
-            let mut connection = connection;
-            let close = |connection: Pin<&mut _>| {
-                auto::UpgradeableConnection::graceful_shutdown(connection);
-            };
-            drive(connection.as_mut(), close, &link, &stop, || grace.now()).await;
-        });
+        let front = Front {
+            service: self.service.clone(),
+            link: Arc::clone(&link),
+            #[cfg(feature = "tls")]
+            identity: None,
+        };
+        let io = Watched::new(stream, link, slot);
+        let grace = self.idle_grace.clone();
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.listener.tls {
+            let tls = Arc::clone(tls);
+            tokio::spawn(secured(tls, self.http.builder.clone(), io, front, grace));
+            return;
+        }
+        tokio::spawn(serve(&self.http.builder, Io::Plain(io), front, grace));
     }
+}
+
+/// Serves one connection to its end.
+fn serve<S: HttpService>(
+    http: &auto::Builder<TokioExecutor>,
+    io: Io,
+    front: Front<S>,
+    grace: Grace,
+) -> impl Future<Output = ()> + Send + use<S> {
+    let link = Arc::clone(&front.link);
+    let connection = http.serve_connection_with_upgrades(TokioIo::new(io), front);
+    let connection = Box::pin(connection.into_owned());
+    async move {
+        let mut connection = connection;
+        let close = |connection: Pin<&mut _>| {
+            auto::UpgradeableConnection::graceful_shutdown(connection);
+        };
+        drive(connection.as_mut(), close, &link, &link.stop, || grace.now()).await;
+    }
+}
+
+/// The same after a handshake, which does not hold up those that come next.
+#[cfg(feature = "tls")]
+async fn secured<S: HttpService>(
+    tls: Arc<super::tls::State>,
+    http: auto::Builder<TokioExecutor>,
+    io: Watched<Stream>,
+    mut front: Front<S>,
+    grace: Grace,
+) {
+    let shaking = super::tls::shake(&tls, io, &front.link, &front.link.stop, || grace.now());
+    // The handshake is long, in memory too, and the connection lives on without it.
+    let Some(shaken) = Box::pin(shaking).await else {
+        return;
+    };
+    drop(tls);
+    // HTTP/2 without ALPN is for connections that are not encrypted (RFC 9113, section 3.2).
+    let http = if shaken.http2 { http.http2_only() } else { http.http1_only() };
+    front.identity = shaken.identity;
+    let io = Io::Tls(shaken.stream);
+    serve(&http, io, front, grace).await;
 }
 
 /// Waits until all connections are gone, or cut.

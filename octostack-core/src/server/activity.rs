@@ -17,6 +17,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI";
 /// What a connection without requests is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// TLS is being agreed on.
+    #[cfg(feature = "tls")]
+    Handshake,
     /// Nothing has arrived yet.
     Fresh,
     /// The head of a request has begun to arrive.
@@ -33,6 +36,9 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Activity {
     protocol: Protocol,
+    /// What TLS has agreed on. It counts from the first byte after that: until then the peer has
+    /// not begun to speak it, and cannot be asked to end it.
+    agreed: Option<Protocol>,
     /// How much of the preface has arrived.
     preface: usize,
     /// Answers to pings on HTTP/2.
@@ -48,6 +54,9 @@ pub(super) struct Activity {
     /// hyper has asked for more since the last request began and all that had arrived, and there
     /// was nothing.
     nothing_behind: bool,
+    /// Nothing has ever arrived.
+    #[cfg(feature = "tls")]
+    heard_nothing: bool,
     stage: Stage,
     /// Since when it is in `stage`. Means nothing while requests are in flight.
     since: Instant,
@@ -57,6 +66,7 @@ impl Activity {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             protocol: Protocol::Unknown,
+            agreed: None,
             preface: 0,
             pongs: Pongs::new(),
             in_flight: 0,
@@ -64,6 +74,8 @@ impl Activity {
             lingering: false,
             unread_body: false,
             nothing_behind: false,
+            #[cfg(feature = "tls")]
+            heard_nothing: true,
             stage: Stage::Fresh,
             since: now,
         }
@@ -98,7 +110,33 @@ impl Activity {
 
     /// Nothing would be lost if the connection ended here.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight == 0 && self.blocked.is_none() && !self.lingering
+        self.in_flight == 0 && (self.blocked.is_none() || self.shakes()) && !self.lingering
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn has_heard_nothing(&self) -> bool {
+        self.heard_nothing
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_begins(&mut self) {
+        self.stage = Stage::Handshake;
+    }
+
+    /// From here on the socket's bytes are encrypted, and `agreed` is what is in them.
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_ended(&mut self, agreed: Protocol, clock: &impl Clock) {
+        self.agreed = Some(agreed);
+        self.stage = Stage::Fresh;
+        self.since = clock.now();
+    }
+
+    const fn shakes(&self) -> bool {
+        match self.stage {
+            #[cfg(feature = "tls")]
+            Stage::Handshake => true,
+            Stage::Fresh | Stage::Head | Stage::Idle => false,
+        }
     }
 
     pub(super) fn read(&mut self, bytes: &[u8], clock: &impl Clock) {
@@ -106,10 +144,20 @@ impl Activity {
             return;
         }
         self.nothing_behind = false;
-        if self.protocol == Protocol::Unknown {
-            self.sniff(bytes);
+        #[cfg(feature = "tls")]
+        {
+            self.heard_nothing = false;
         }
-        if self.protocol != Protocol::Http1 {
+        if self.shakes() {
+            return;
+        }
+        if self.protocol == Protocol::Unknown {
+            match self.agreed {
+                Some(agreed) => self.protocol = agreed,
+                None => self.sniff(bytes),
+            }
+        }
+        if self.agreed.is_none() && self.protocol != Protocol::Http1 {
             self.pongs.read(bytes);
         }
         if self.in_flight > 0 || self.stage == Stage::Head {
@@ -124,6 +172,14 @@ impl Activity {
         if next != self.stage {
             self.stage = next;
             self.since = clock.now();
+        }
+    }
+
+    /// What was encrypted in what arrived.
+    #[cfg(feature = "tls")]
+    pub(super) fn decrypted(&mut self, bytes: &[u8]) {
+        if self.agreed == Some(Protocol::Http2) {
+            self.pongs.read(bytes);
         }
     }
 
@@ -166,6 +222,9 @@ impl Activity {
         self.in_flight += 1;
         self.unread_body = false;
         self.nothing_behind = false;
+        if let Some(agreed) = self.agreed {
+            self.protocol = agreed; // it came with the last bytes of the handshake
+        }
     }
 
     pub(super) fn request_ended(&mut self, clock: &impl Clock) {
@@ -179,6 +238,8 @@ impl Activity {
     /// When the connection has waited long enough, if it is waiting.
     pub(super) fn due(&self, config: &ServerConfig) -> Option<Instant> {
         let patience = match self.stage {
+            #[cfg(feature = "tls")]
+            Stage::Handshake => config.handshake_timeout,
             Stage::Fresh => config.first_byte_timeout,
             Stage::Head => config.header_read_timeout,
             Stage::Idle => config.idle_timeout,
@@ -272,6 +333,33 @@ mod tests {
         assert_eq!(spoken(&[b"P", b"O"]), Protocol::Http1);
         assert_eq!(spoken(&[b"GET"]), Protocol::Http1);
         assert_eq!(spoken(&[b"PUT", b"PRI"]), Protocol::Http1);
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_handshake_has_its_own_time_and_nothing_is_lost_with_it() {
+        let (t, config) = (Instant::now(), config());
+        let mut a = Activity::new(t);
+        a.handshake_begins();
+        a.read(b"GET is what encrypted bytes may look like", &(t + SECOND));
+        assert_eq!(a.due(&config), Some(t + config.handshake_timeout));
+        assert_eq!(a.protocol(), Protocol::Unknown);
+        a.blocked(&t);
+        assert!(a.is_quiet());
+        a.wrote();
+
+        a.handshake_ended(Protocol::Http2, &(t + 2 * SECOND));
+        assert_eq!(a.due(&config), Some(t + 12 * SECOND), "as on a fresh connection");
+        assert_eq!(a.protocol(), Protocol::Unknown, "GOAWAY would be too early");
+        a.read(b"GET", &(t + 3 * SECOND));
+        assert_eq!(a.protocol(), Protocol::Http2);
+        assert_eq!(a.due(&config), Some(t + 73 * SECOND));
+
+        let mut a = Activity::new(t);
+        a.handshake_begins();
+        a.handshake_ended(Protocol::Http2, &t);
+        a.request_started();
+        assert_eq!(a.protocol(), Protocol::Http2, "the request came with the handshake");
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub struct ServerConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub first_byte_timeout: Duration,
+    /// How long a TLS handshake may take from the first byte to the last of either side.
+    #[cfg(feature = "tls")]
+    #[serde(with = "crate::duration")]
+    #[schemars(schema_with = "crate::duration::schema")]
+    pub handshake_timeout: Duration,
     /// How long the head of an HTTP/1 request may take from its first byte to its last.
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
@@ -39,11 +44,17 @@ pub struct ServerConfig {
     pub max_header_count: usize,
     /// Largest body of a request, in bytes; above it the answer is 413. 0 is no limit.
     pub max_body_bytes: u64,
-    /// Most connections at once; more wait in the backlog of the system. 1 to 1000000; keep it below
-    /// the number of files that the process may open.
+    /// Most connections at once of one listener; more wait in the backlog of the system. 1 to
+    /// 1000000; keep it below the number of files that the process may open.
     pub max_connections: usize,
     /// Most requests at once on one HTTP/2 connection. 1 to 100000.
     pub max_concurrent_streams: u32,
+    /// Most requests of one HTTP/2 connection that its client has withdrawn before the server got
+    /// to look at them; above it the connection ends with GOAWAY, `ENHANCE_YOUR_CALM`. 1 to 10000.
+    pub max_pending_reset_streams: usize,
+    /// Most requests of one HTTP/2 connection that the server itself had to withdraw for errors of
+    /// the client; above it the connection ends likewise. 1 to 10000.
+    pub max_error_reset_streams: usize,
 }
 
 impl Default for ServerConfig {
@@ -52,6 +63,8 @@ impl Default for ServerConfig {
             host: None,
             port: 8080,
             first_byte_timeout: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(60),
@@ -60,6 +73,8 @@ impl Default for ServerConfig {
             max_body_bytes: 2 * 1024 * 1024,
             max_connections: 10_000,
             max_concurrent_streams: 200,
+            max_pending_reset_streams: 20,
+            max_error_reset_streams: 200,
         }
     }
 }
@@ -98,6 +113,8 @@ impl ServerConfig {
         }
         let timeouts = [
             ("first_byte_timeout", self.first_byte_timeout),
+            #[cfg(feature = "tls")]
+            ("handshake_timeout", self.handshake_timeout),
             ("header_read_timeout", self.header_read_timeout),
             ("idle_timeout", self.idle_timeout),
             ("send_timeout", self.send_timeout),
@@ -114,6 +131,8 @@ impl ServerConfig {
             ("max_header_count", self.max_header_count, 1..=10_000),
             ("max_connections", self.max_connections, 1..=1_000_000),
             ("max_concurrent_streams", self.max_concurrent_streams as usize, 1..=100_000),
+            ("max_pending_reset_streams", self.max_pending_reset_streams, 1..=10_000),
+            ("max_error_reset_streams", self.max_error_reset_streams, 1..=10_000),
         ];
         for (key, size, range) in sizes {
             if !range.contains(&size) {

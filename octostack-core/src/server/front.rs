@@ -1,6 +1,9 @@
 use super::activity::Activity;
 use super::body::{Exceeded, RequestBody, ResponseBody};
 use super::link::{InFlight, Link};
+use super::socket::PeerId;
+#[cfg(feature = "tls")]
+use super::tls::PeerIdentity;
 use super::{BoxError, Peer};
 use crate::lifecycle::Step;
 use crate::requests::WithConnection;
@@ -21,6 +24,8 @@ use tower_service::Service;
 pub(super) struct Front<S> {
     pub(super) service: S,
     pub(super) link: Arc<Link>,
+    #[cfg(feature = "tls")]
+    pub(super) identity: Option<PeerIdentity>,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Front<S>
@@ -110,7 +115,18 @@ impl<S> Front<S> {
         let exceeded = exceeded.clone();
         let mut request = request.map(|body| RequestBody::new(body, max, exceeded, &self.link));
         if self.link.listener.tell_peer {
-            request.extensions_mut().insert(Peer(self.link.peer));
+            let extensions = request.extensions_mut();
+            match self.link.peer {
+                PeerId::Tcp(addr) => _ = extensions.insert(Peer(addr)),
+                #[cfg(unix)]
+                PeerId::Unix(Some(peer)) => _ = extensions.insert(peer),
+                #[cfg(unix)]
+                PeerId::Unix(None) => {}
+            }
+        }
+        #[cfg(feature = "tls")]
+        if let Some(identity) = &self.identity {
+            request.extensions_mut().insert(identity.clone());
         }
         Ok(request)
     }

@@ -66,6 +66,11 @@ impl Cut {
 }
 
 impl<I> Watched<I> {
+    #[cfg(feature = "tls")]
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
     pub(super) fn new(inner: I, link: Arc<Link>, slot: Slot) -> Self {
         Self {
             inner,

@@ -1,6 +1,9 @@
 use super::activity::{Activity, Protocol};
 use super::limits::Limits;
-use super::{Mark, ServerConfig};
+use super::socket::PeerId;
+#[cfg(feature = "tls")]
+use super::tls;
+use super::{Address, Mark, ServerConfig};
 use crate::SystemClock;
 use crate::clock::Clock;
 use crate::dynamic::Versioned;
@@ -10,7 +13,6 @@ use crate::requests::WithConnection;
 use crate::sync::lock;
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -20,7 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) name: Cow<'static, str>,
-    pub(super) addr: SocketAddr,
+    pub(super) addr: Address,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<tls::State>>,
     pub(super) limits: Limits,
     pub(super) registry: Registry,
     pub(super) tell_peer: bool,
@@ -79,7 +83,7 @@ impl Inspect for Listener {
     }
 
     fn status(&self) -> Value {
-        Value::map([
+        let status = [
             ("addr", self.addr.to_string().into()),
             ("connections", self.connections.load(Relaxed).into()),
             ("max_connections", self.limits.now().max_connections.into()),
@@ -88,13 +92,20 @@ impl Inspect for Listener {
             ("accepted", self.accepted.load(Relaxed).into()),
             ("accept_errors", self.accept_errors.load(Relaxed).into()),
             ("service_errors", Value::from(self.service_errors.load(Relaxed))),
-        ])
+        ];
+        #[cfg(feature = "tls")]
+        let status = status.into_iter().chain(self.tls.iter().map(|tls| ("tls", tls.status())));
+        Value::map(status)
     }
 
     fn collect(&self, sink: &mut dyn Sink) {
         let labels = [("listener", &*self.name)];
         sink.sample(&CONNECTIONS, &labels, self.connections.load(Relaxed) as f64);
         sink.sample(&ACCEPT_ERRORS, &labels, self.accept_errors.load(Relaxed) as f64);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            tls.collect(&labels, sink);
+        }
     }
 
     fn abnormal(&self) -> Option<String> {
@@ -104,6 +115,9 @@ impl Inspect for Listener {
         } else if self.connections.load(Relaxed) >= max {
             Some(format!("at its limit of {max} connections; more wait"))
         } else {
+            #[cfg(feature = "tls")]
+            return self.tls.as_ref().and_then(|tls| tls.abnormal(std::time::SystemTime::now()));
+            #[cfg(not(feature = "tls"))]
             None
         }
     }
@@ -147,7 +161,7 @@ pub(super) struct Link {
     pub(super) listener: Arc<Listener>,
     /// The limits of the time when it was accepted.
     pub(super) config: Arc<Versioned<ServerConfig>>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: PeerId,
     /// Here for its requests, so that none of them counts a reference that all connections share.
     pub(super) stop: Stop,
     /// Whether another protocol than HTTP is spoken on it from now on.
@@ -166,7 +180,7 @@ impl Link {
     pub(super) fn new(
         listener: Arc<Listener>,
         config: Arc<Versioned<ServerConfig>>,
-        peer: SocketAddr,
+        peer: PeerId,
         stop: Stop,
     ) -> Self {
         Self {
@@ -189,6 +203,11 @@ impl Link {
         lock(&self.activity).read(bytes, &SystemClock);
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn decrypted(&self, bytes: &[u8]) {
+        lock(&self.activity).decrypted(bytes);
+    }
+
     pub(super) fn found_nothing(&self) {
         lock(&self.activity).found_nothing();
     }
@@ -200,6 +219,21 @@ impl Link {
         } else {
             activity.blocked(&SystemClock);
         }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_begins(&self) {
+        lock(&self.activity).handshake_begins();
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake_ended(&self, agreed: Protocol) {
+        lock(&self.activity).handshake_ended(agreed, &SystemClock);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn heard_nothing(&self) -> bool {
+        self.ask(Activity::has_heard_nothing)
     }
 
     pub(super) fn lingers(&self, lingers: bool) {

@@ -1,10 +1,14 @@
-//! A listener for any Tower service, HTTP/1.1 and HTTP/2 on one port, that ends without loss.
+//! A listener for any Tower service, HTTP/1.1 and HTTP/2 on one port or Unix socket, that ends
+//! without loss.
 //!
 //! hyper does the protocols. What this module adds is what production asks of the listener around
 //! them:
 //!
 //! * **Limits**, each with a default: silent connections, slow heads, idle connections, clients that
-//!   do not read, size and number of headers, size of bodies, number of connections and of streams. See [`ServerConfig`].
+//!   do not read, size and number of headers, size of bodies, number of connections, of streams and
+//!   of streams that are withdrawn. See [`ServerConfig`].
+//! * **TLS** (feature `tls`), with a certificate that is followed and certificates of clients. See
+//!   `Tls`.
 //! * **An end that loses nothing.** hyper-util's `GracefulShutdown` closes idle HTTP/1 connections
 //!   at once, with the request that was on its way to them. Here an answer says
 //!   `Connection: close` as soon as the end is in sight; the backlog is emptied before the socket
@@ -76,6 +80,7 @@
 //! ```
 mod accept;
 mod activity;
+mod address;
 mod bind;
 mod body;
 mod config;
@@ -84,24 +89,35 @@ mod front;
 mod io;
 mod limits;
 mod link;
+mod open;
 mod pong;
 mod slots;
+mod socket;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(unix)]
+mod unix;
 
+pub use address::Address;
 pub use bind::BindError;
 pub use body::RequestBody;
 pub use config::ServerConfig;
 pub use limits::Limits;
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, PeerIdentity, Tls, TlsConfig, TlsError};
+#[cfg(unix)]
+pub use unix::{UnixPeer, parse_mode};
 
 use crate::inspect::{Event, Registry};
 use crate::lifecycle::{Drained, Lifecycle, Stop};
 use accept::{Acceptor, Grace, Http};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
+use socket::Socket;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tower_service::Service;
 
 /// A service that a [`Server`] can serve; implemented by every Tower service that fits.
@@ -140,15 +156,18 @@ where
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Address of the peer, in the extensions of each request of a server
-/// [with peer addresses](Server::with_peer_addr).
+/// [with peer addresses](Server::with_peer_addr) that came over TCP. Who connects to a Unix socket
+/// has none, and is told by `UnixPeer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
 /// A socket that listens, not yet served; see the [module docs](self).
 #[derive(Debug)]
 pub struct Server {
-    socket: TcpListener,
-    addr: SocketAddr,
+    socket: Socket,
+    addr: Address,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     limits: Limits,
     name: Cow<'static, str>,
     registry: Registry,
@@ -160,59 +179,22 @@ pub struct Server {
 pub type Mark = fn(from: &HeaderMap, to: &mut HeaderMap);
 
 impl Server {
-    /// Listens where `config` says.
-    ///
-    /// # Errors
-    /// [`BindError`] when the address is in use, is none of this host's, or is not permitted.
-    pub async fn bind(config: &ServerConfig) -> Result<Self, BindError> {
-        Self::bind_to(&config.address(), "server.host and server.port (HOST, PORT)", config).await
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.addr
     }
 
-    /// Listens on `address` (`host:port`), with the limits of `config`. An error names `setting`
-    /// as the place where the address can be changed.
-    ///
-    /// # Errors
-    /// As [`bind`](Self::bind).
-    pub async fn bind_to(
-        address: &str,
-        setting: &str,
-        config: &ServerConfig,
-    ) -> Result<Self, BindError> {
-        let error = |source| BindError::new(address, setting, source);
-        let socket = TcpListener::bind(address).await.map_err(error)?;
-        Self::new(socket, config).map_err(error)
+    /// The address that it listens on, with the port that the system chose for port 0; none for a
+    /// Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addr.tcp()
     }
 
-    /// Serves a socket that somebody else has opened, such as a service manager.
-    ///
-    /// # Errors
-    /// When the system does not let it be used without blocking.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime with its I/O driver enabled.
-    pub fn from_listener(
-        socket: std::net::TcpListener,
-        config: &ServerConfig,
-    ) -> std::io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Self::new(TcpListener::from_std(socket)?, config)
-    }
-
-    fn new(socket: TcpListener, config: &ServerConfig) -> std::io::Result<Self> {
-        Ok(Self {
-            addr: socket.local_addr()?,
-            socket,
-            limits: Limits::new(config),
-            name: "public".into(),
-            registry: Registry::global().clone(),
-            tell_peer: false,
-            mark: None,
-        })
-    }
-
-    /// The address that it listens on, with the port that the system chose for port 0.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+    /// Speaks TLS on it, and nothing else.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Its limits, which can be changed while it serves.
@@ -255,8 +237,8 @@ impl Server {
         self
     }
 
-    /// Puts a [`Peer`] into the extensions of each request. It costs a few allocations a request,
-    /// so it is off by default.
+    /// Puts a [`Peer`] into the extensions of each request, or a `UnixPeer` on a Unix socket. It
+    /// costs a few allocations a request, so it is off by default.
     pub fn with_peer_addr(mut self) -> Self {
         self.tell_peer = true;
         self
@@ -302,9 +284,13 @@ impl Server {
         idle_grace: Grace,
     ) -> impl Future<Output = Drained> + Send + use<S> {
         let Self { socket, .. } = self;
+        #[cfg(feature = "tls")]
+        let tls = self.tls;
         let listener = Arc::new(link::Listener {
             name: self.name,
             addr: self.addr,
+            #[cfg(feature = "tls")]
+            tls: tls.as_ref().map(|tls| Arc::clone(&tls.state)),
             limits: self.limits,
             registry: self.registry,
             tell_peer: self.tell_peer,
@@ -337,7 +323,17 @@ impl Server {
                 idle_grace,
                 alive,
             };
-            acceptor.accept(socket).await;
+            let accepting = acceptor.accept(socket);
+            #[cfg(feature = "tls")]
+            match tls {
+                Some(tls) => tokio::select! {
+                    () = accepting => {}
+                    never = tls.follow(Arc::clone(&listener)) => match never {},
+                },
+                None => accepting.await,
+            }
+            #[cfg(not(feature = "tls"))]
+            accepting.await;
             accept::drain(&listener, &stop, all_gone).await
         }
     }

@@ -321,7 +321,7 @@ async fn a_lifecycle_ends_its_servers() {
     let config =
         ServerConfig { host: Some("127.0.0.1".into()), port: 0, ..ServerConfig::default() };
     let server = Server::bind(&config).await.unwrap().with_registry(&registry);
-    let addr = server.local_addr();
+    let addr = server.local_addr().unwrap();
     tokio::spawn(server.serve(Site, &lifecycle));
     lifecycle.ready();
     let ending = {

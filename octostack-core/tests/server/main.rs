@@ -5,8 +5,13 @@
 mod drain;
 #[cfg(unix)]
 mod files;
+mod floods;
 mod limits;
 mod load;
 mod protocol;
 mod streams;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(unix)]
+mod unix;

@@ -120,7 +120,7 @@ async fn the_peer_is_told_on_request_and_the_listener_announced() {
         .with_name("admin")
         .with_registry(&registry)
         .with_peer_addr();
-    let addr = server.local_addr();
+    let addr = server.local_addr().unwrap();
     tokio::spawn(server.serve_until(Site, stopper.stop(), Duration::ZERO));
     let mut client = super::support::Client(tokio::net::TcpStream::connect(addr).await.unwrap());
     assert_eq!(client.get("/peer").await.body, b"true");

@@ -6,12 +6,14 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use octostack_core::Registry;
 use octostack_core::inspect::Value;
 use octostack_core::lifecycle::{Drained, Stopper};
+#[cfg(unix)]
+use octostack_core::server::UnixPeer;
 use octostack_core::server::{BoxError, Limits, Peer, RequestBody, Server, ServerConfig};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -52,6 +54,16 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
         "/error" => return Err("out of order".into()),
         "/large" => text(vec![b'x'; LARGE]),
         "/peer" => text(format!("{:?}", request.extensions().get::<Peer>().is_some())),
+        #[cfg(unix)]
+        "/unix-peer" => {
+            let peer = request.extensions().get::<UnixPeer>().unwrap();
+            text(format!("{:?}", peer.pid))
+        }
+        #[cfg(feature = "tls")]
+        "/identity" => text(format!(
+            "{:?}",
+            request.extensions().get::<octostack_core::server::PeerIdentity>()
+        )),
         // Makes nothing of the error, as a careless handler would.
         "/swallow" => {
             let read = request.into_body().collect().await;
@@ -137,13 +149,21 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Running {
+    start_as(change, |server| server).await
+}
+
+/// The same for a server that is more than plain.
+pub(crate) async fn start_as(
+    change: impl FnOnce(&mut ServerConfig),
+    more: impl FnOnce(Server) -> Server,
+) -> Running {
     let mut config =
         ServerConfig { host: Some("127.0.0.1".into()), port: 0, ..ServerConfig::default() };
     change(&mut config);
     assert_eq!(config.validate(), Ok(()));
     let (stopper, registry) = (Stopper::new(), Registry::new());
-    let server = Server::bind(&config).await.unwrap().with_registry(&registry);
-    let (addr, limits) = (server.local_addr(), server.limits());
+    let server = more(Server::bind(&config).await.unwrap().with_registry(&registry));
+    let (addr, limits) = (server.local_addr().unwrap(), server.limits());
     let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), GRACE));
     Running { addr, stopper, registry, limits, serving }
 }
@@ -162,8 +182,13 @@ impl Running {
     }
 }
 
+/// What a client speaks through.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {}
+
+impl<W: AsyncRead + AsyncWrite + Unpin> Wire for W {}
+
 /// HTTP/1 by hand.
-pub(crate) struct Client(pub(crate) TcpStream);
+pub(crate) struct Client<W = TcpStream>(pub(crate) W);
 
 /// A whole answer.
 #[derive(Debug)]
@@ -179,7 +204,7 @@ impl Answer {
     }
 }
 
-impl Client {
+impl<W: Wire> Client<W> {
     /// The number of streams in the first frame of HTTP/2.
     pub(crate) async fn max_streams(&mut self) -> u32 {
         let mut frame = [0; 9];
@@ -250,7 +275,13 @@ impl Client {
 pub(crate) type Http2 = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
 pub(crate) async fn http2(addr: SocketAddr) -> (Http2, JoinHandle<hyper::Result<()>>) {
-    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(addr).await.unwrap());
+    http2_on(TcpStream::connect(addr).await.unwrap()).await
+}
+
+pub(crate) async fn http2_on<W: Wire + Send + 'static>(
+    wire: W,
+) -> (Http2, JoinHandle<hyper::Result<()>>) {
+    let io = hyper_util::rt::TokioIo::new(wire);
     let executor = hyper_util::rt::TokioExecutor::new();
     let (client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
     (client, tokio::spawn(connection))

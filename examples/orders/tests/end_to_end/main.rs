@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod in_flight;
 mod inventory;
+mod listeners;
 mod marks;
 mod policies_follow;
 mod process;

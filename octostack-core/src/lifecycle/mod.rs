@@ -17,6 +17,9 @@
 //! 5. Resources close, the last registered first.
 //! 6. Telemetry is flushed.
 //!
+//! Background tasks are [supervised](Lifecycle::task): they start in order, again when they fail, and
+//! end in the reverse order.
+//!
 //! Each part has its limit in [`LifecycleConfig`]. A second signal ends everything at once. What
 //! must outlive the end, such as the admin listener, is ended by its owner after `run` returns:
 //! give it a [`Stop`] of a [`Stopper`] of its own.
@@ -44,6 +47,7 @@
 //! # });
 //! ```
 mod config;
+mod file_lock;
 mod handle;
 mod hooks;
 #[cfg_attr(not(unix), path = "no_notify.rs")]
@@ -53,11 +57,14 @@ mod phase;
 mod run;
 mod signal;
 mod stop;
+mod tasks;
 
 pub use config::LifecycleConfig;
+pub use file_lock::{FileLock, FileLockError};
 pub use handle::{Lifecycle, Listening};
 pub use notify::{Notify, NotifyError};
 pub use outcome::{Cause, Drained, Outcome};
 pub use phase::Phase;
 pub use signal::{Signal, Signals};
 pub use stop::{Step, Stop, Stopper};
+pub use tasks::{EveryBuilder, Interval, Restart, Task, TaskBuilder, TaskError, WhenFailed};

@@ -1,14 +1,16 @@
 //! The command line: what the process is asked to do.
 mod help;
 
-pub(crate) use help::help;
+pub(crate) use help::{Task, help, list};
 
 use crate::contract::Format;
 use octostack_core::config::Loader;
+use octostack_core::duration;
 use octostack_core::secret::audit::Anchor;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the process is asked to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) enum Command {
     ContractCheck,
     /// Ask a running instance whether it is ready.
     Health,
+    /// Run an admin task, or list them.
+    Admin,
     /// Say whether an audit log is as it was written.
     SecretsVerify,
     /// Print how to use it.
@@ -70,6 +74,12 @@ pub(crate) struct Arguments {
     pub(crate) head: Option<Anchor>,
     /// The setting or section to show.
     pub(crate) key: Option<String>,
+    /// The admin task to run.
+    pub(crate) task: Option<String>,
+    /// What is after its name.
+    pub(crate) task_words: Vec<OsString>,
+    /// How long to wait for another instance of it.
+    pub(crate) wait: Option<Duration>,
 }
 
 /// What is wrong with a command line.
@@ -123,9 +133,16 @@ impl Arguments {
                     let head = parser.value()?.string()?;
                     understood.head = Some(head.parse().map_err(UsageError)?);
                 }
+                Long("wait") => understood.wait = Some(wait(parser.optional_value().as_deref())?),
                 Long("url") => understood.url = Some(parser.value()?.string()?),
                 Long("container") => understood.container = Some(parser.value()?.string()?),
                 Value(word) if command.is_none() => command = Some(command_of(&word)?),
+                Value(word) if command == Some(Command::Admin) => {
+                    understood.task = Some(word.string()?);
+                    // All of them, also those that look like ours.
+                    understood.task_words = parser.raw_args()?.collect();
+                    break;
+                }
                 Value(word) if command == Some(Command::ContractCheck) => {
                     understood.manifests.push(word.into());
                 }
@@ -185,6 +202,9 @@ impl Arguments {
         }
         if self.url.is_some() && self.command != Command::Health {
             return Err(UsageError("--url is for `health`".into()));
+        }
+        if self.wait.is_some() && self.command != Command::Admin {
+            return Err(UsageError("--wait is for `admin`".into()));
         }
         if self.container.is_some() && !checks {
             return Err(UsageError("--container is for `contract check`".into()));
@@ -254,15 +274,23 @@ fn command_of(word: &OsStr) -> Result<Command, UsageError> {
         Some("config") => Ok(Command::Config(Settings::InEffect)),
         Some("contract") => Ok(Command::Contract(Format::default())),
         Some("health") => Ok(Command::Health),
+        Some("admin") => Ok(Command::Admin),
         Some("secrets") => Ok(Command::SecretsVerify),
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
         _ => Err(UsageError(format!(
-            "there is no command `{}`; the commands are run, check, config, contract, health \
-             and secrets",
+            "there is no command `{}`; the commands are run, check, config, contract, health, \
+             admin and secrets",
             word.to_string_lossy().escape_debug()
         ))),
     }
+}
+
+/// As long as it takes, unless told otherwise.
+fn wait(limit: Option<&OsStr>) -> Result<Duration, UsageError> {
+    let Some(limit) = limit else { return Ok(Duration::MAX) };
+    duration::parse(&limit.to_string_lossy())
+        .map_err(|wrong| UsageError(format!("--wait: {wrong}")))
 }
 
 fn format_of(word: &str) -> Result<Format, UsageError> {
@@ -288,103 +316,4 @@ fn pair(value: &OsStr) -> Result<(String, String), UsageError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Arguments, Command, Format, Settings};
-
-    fn parse(line: &str) -> Result<Arguments, String> {
-        Arguments::parse(line.split_whitespace().map(Into::into)).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn understands_commands_and_options() {
-        assert_eq!(parse("").unwrap().command, Command::Run);
-        assert_eq!(parse("run").unwrap().command, Command::Run);
-        let all = parse("--config a.toml check -c b.yaml --config-dir=etc --set a.b=c=d").unwrap();
-        assert_eq!(all.command, Command::Check);
-        assert_eq!(all.files, ["a.toml", "b.yaml"].map(std::path::PathBuf::from));
-        assert_eq!(all.config_dir, Some("etc".into()));
-        assert_eq!(all.set, [("a.b".to_owned(), "c=d".to_owned())]);
-        let format = |format| Command::Contract(format);
-        assert_eq!(parse("contract").unwrap().command, format(Format::Json));
-        assert_eq!(parse("contract --format k8s").unwrap().command, format(Format::Kubernetes));
-        assert_eq!(parse("--format=env contract").unwrap().command, format(Format::Env));
-        let check = parse("contract check a.yaml - --container web").unwrap();
-        assert_eq!(check.command, Command::ContractCheck);
-        assert_eq!(check.manifests, ["a.yaml", "-"].map(std::path::PathBuf::from));
-        assert_eq!(check.container.as_deref(), Some("web"));
-        let verify = parse("secrets verify audit.jsonl").unwrap();
-        assert_eq!(
-            (verify.command, verify.log),
-            (Command::SecretsVerify, Some("audit.jsonl".into()))
-        );
-        let health = parse("health --url http://a/readyz").unwrap();
-        assert_eq!(health.command, Command::Health);
-        assert_eq!(health.url.as_deref(), Some("http://a/readyz"));
-        assert_eq!(parse("check --help").unwrap().command, Command::Help);
-        assert_eq!(parse("-V").unwrap().command, Command::Version);
-    }
-
-    #[test]
-    fn understands_what_of_the_config_is_wanted() {
-        let settings = |line: &str| match parse(line).unwrap().command {
-            Command::Config(settings) => settings,
-            other => panic!("{line}: {other:?}"),
-        };
-        assert_eq!(settings("config"), Settings::InEffect);
-        assert_eq!(settings("config a.b --format json"), Settings::Json);
-        assert_eq!(settings("--docs config"), Settings::Docs);
-        assert_eq!(settings("config --schema"), Settings::Schema);
-        assert_eq!(settings("config --default"), Settings::Default);
-        assert_eq!(parse("config a.b").unwrap().key.as_deref(), Some("a.b"));
-    }
-
-    #[test]
-    fn says_what_is_wrong() {
-        for (line, error) in [
-            (
-                "serve",
-                "there is no command `serve`; the commands are run, check, config, contract, health and \
-                 secrets; see --help",
-            ),
-            ("secrets", "`secrets verify` needs the file of an audit log; see --help"),
-            (
-                "secrets show",
-                "`secrets` has no command `show`; there is `secrets verify`; see --help",
-            ),
-            ("secrets verify a b", "`secrets verify` takes one file; see --help"),
-            (
-                "check --head 1:ab",
-                "an anchor is `number:hash`, as it stands on the status page and in \
-              the event `audit_opened`; see --help",
-            ),
-            ("check --url a", "--url is for `health`; see --help"),
-            ("check --format env", "--format is for `config` and `contract`; see --help"),
-            ("run --docs", "--docs, --schema and --default are for `config`; see --help"),
-            (
-                "config --docs --schema",
-                "--docs, --schema and --default exclude each other; see --help",
-            ),
-            ("config a.b --docs", "--docs, --schema and --default are about all keys; see --help"),
-            ("config a b", "`config` shows one key or section; see --help"),
-            (
-                "config --format k8s",
-                "there is no format `k8s`; the formats are text and json; see --help",
-            ),
-            ("contract --container a", "--container is for `contract check`; see --help"),
-            (
-                "contract check",
-                "`contract check` needs a manifest: a file, or - for standard input; see --help",
-            ),
-            (
-                "contract --format yaml",
-                "there is no format `yaml`; the formats are json, env and k8s; see --help",
-            ),
-            ("run run", "unexpected argument \"run\"; see --help"),
-            ("--port 1", "invalid option '--port'; see --help"),
-            ("--config", "missing argument for option '--config'; see --help"),
-            ("--set token", "--set needs key=value, such as --set server.port=9000; see --help"),
-        ] {
-            assert_eq!(parse(line).unwrap_err(), error, "{line}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The commands: what a process does that was not started to serve.
-use crate::cli::{self, Arguments, Command};
+use crate::admin_task::{self, Job};
+use crate::cli::{self, Arguments, Command, Task};
 use crate::contract::check::{Check, Unreadable, manifests};
 use crate::contract::{Contract, Verdict};
 use crate::explain;
@@ -7,8 +8,10 @@ use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{Config, Settings};
 use crate::service::{EX_CONFIG, Loaded, say_wrong};
-use crate::{App, BoxError, Identity, Rules, Service, health_command};
+use crate::starting::Start;
+use crate::{AdminTask, AdminTasks, App, BoxError, Identity, Rules, Service, health_command};
 use axum::Router;
+use octostack_core::config::nearest;
 use octostack_core::secret::audit::verify;
 use std::future::Future;
 use std::io::Write as _;
@@ -18,13 +21,14 @@ use std::process::ExitCode;
 /// Bad usage, as in `sysexits.h`.
 const EX_USAGE: u8 = 64;
 
-impl<R> Service<R> {
+impl<R, T> Service<R, T> {
     pub(crate) fn obey<S, F, Fut>(self, build: F) -> ExitCode
     where
         S: Settings,
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
+        T: AdminTasks<S>,
     {
         let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
             Ok(arguments) => arguments,
@@ -34,7 +38,7 @@ impl<R> Service<R> {
             }
         };
         match arguments.command {
-            Command::Help => say(&cli::help(&self.identity)),
+            Command::Help => say(&cli::help(&self.identity, &Task::all(self.tasks.all()))),
             Command::Version => say(&format!("{} {}", self.identity.name, self.identity.version)),
             Command::Check => {
                 match self.load::<S>(|loader| arguments.configure(loader), &arguments.urls, false) {
@@ -59,6 +63,7 @@ impl<R> Service<R> {
             },
             Command::ContractCheck => return self.check_manifests::<S>(&arguments),
             Command::Health => return self.health::<S>(&arguments),
+            Command::Admin => return self.admin(arguments),
             Command::SecretsVerify => return verify_audit(&self.identity, &arguments),
             Command::Run => {
                 return self.serve(build, |loader| arguments.configure(loader), &arguments.urls);
@@ -67,10 +72,45 @@ impl<R> Service<R> {
         ExitCode::SUCCESS
     }
 
+    /// Runs an admin task, or lists them.
+    fn admin<S: Settings>(self, mut arguments: Arguments) -> ExitCode
+    where
+        R: Rules<S>,
+        T: AdminTasks<S>,
+    {
+        let identity = self.identity.clone();
+        let (name, tasks) = (&identity.name, self.tasks.all());
+        let Some(wanted) = arguments.task.take() else {
+            match cli::list(&Task::all(tasks)).trim_end() {
+                "" => say(&format!("{name} has no admin tasks")),
+                list => say(list),
+            }
+            return ExitCode::SUCCESS;
+        };
+        let Some(task) = tasks.iter().find(|task| task.name() == wanted) else {
+            let hint = match nearest(&wanted, tasks.iter().map(AdminTask::name)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`admin` lists them".to_owned(),
+            };
+            let wanted = wanted.escape_debug();
+            say_wrong(&format!("{name}: there is no admin task `{wanted}`; {hint}"));
+            return ExitCode::from(EX_USAGE);
+        };
+        let rest = std::mem::take(&mut arguments.task_words);
+        let job = Job { task: task.clone(), arguments: rest, wait: arguments.wait };
+        match self.begin(|loader| arguments.configure(loader), &arguments.urls) {
+            Ok(Start::Loaded(loaded, signals)) => admin_task::run(identity, loaded, signals, job),
+            // Nothing was done, and whoever asked for it has to know.
+            Ok(Start::Ended(signal)) => ExitCode::from(128 + signal.number()),
+            Err(code) => code,
+        }
+    }
+
     /// Prints settings, or what can be set.
     fn explain<S: Settings>(&self, arguments: &Arguments, part: cli::Settings) -> ExitCode
     where
         R: Rules<S>,
+        T: AdminTasks<S>,
     {
         let name = &self.identity.name;
         let loader = self.loader(|loader| arguments.configure(loader));
@@ -112,10 +152,15 @@ impl<R> Service<R> {
 
     /// What the service needs and offers, as far as that depends on the config as it is configured
     /// here. What is wrong with it is for `check` to say.
-    fn contract<S: Settings>(&self, arguments: &Arguments) -> Result<Contract, ExitCode> {
+    fn contract<S: Settings>(&self, arguments: &Arguments) -> Result<Contract, ExitCode>
+    where
+        T: AdminTasks<S>,
+    {
         let verdict = Verdict::of::<S>(&self.loader(|loader| arguments.configure(loader)));
         let contract = Contract::of::<S>(&self.identity, &verdict.framework);
-        contract.map_err(|errors| self.wrong(&errors))
+        contract
+            .map(|contract| contract.with_tasks(self.tasks.all()))
+            .map_err(|errors| self.wrong(&errors))
     }
 
     /// Asks a running instance. Its config is only read for where that is: what is wrong with it is

@@ -47,7 +47,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `contract`, `--config`, `--set` |
+//! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `contract`, `admin`, `--config`, `--set` |
 //! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
@@ -56,6 +56,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admin_port;
+mod admin_task;
 mod app;
 mod attached;
 #[cfg(feature = "tonic")]
@@ -89,10 +90,14 @@ mod service;
 mod sockets;
 mod starting;
 mod systemd;
+mod tasks;
 mod traces;
 #[cfg(feature = "ws")]
 pub mod ws;
 
+#[cfg(feature = "cli")]
+pub use admin_task::{AdminTask, LockAttempt, TaskLock, TasksFor};
+pub use admin_task::{AdminTasks, NoTasks};
 pub use app::{App, Result};
 #[cfg(feature = "tonic")]
 pub use channel::{Channel, ChannelFuture};
@@ -180,6 +185,9 @@ mod book {
     #[doc = include_str!("../docs/server.md")]
     #[cfg(feature = "tls")]
     mod server {}
+    #[doc = include_str!("../docs/tasks.md")]
+    #[cfg(feature = "cli")]
+    mod tasks {}
     #[doc = include_str!("../docs/operating.md")]
     mod operating {}
     #[doc = include_str!("../docs/kubernetes.md")]

@@ -3,7 +3,7 @@ use crate::admin_port::AdminPort;
 use crate::flag_file::FlagFile;
 use crate::framework::Framework;
 use crate::reload::{self, Config, Settings};
-use crate::service::EX_CONFIG;
+use crate::service::{EX_CONFIG, Loaded};
 use crate::sockets::Sockets;
 use crate::systemd::Manager;
 use crate::traces::Traces;
@@ -15,7 +15,7 @@ use octostack_core::config::Report;
 use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
-use octostack_core::lifecycle::{Lifecycle, Signals, Step};
+use octostack_core::lifecycle::{Lifecycle, LifecycleConfig, Signals, Step};
 use octostack_core::secret::{SecretError, SecretErrorKind, SettingsSecrets};
 use octostack_core::server::Server;
 use octostack_flags::{Flags, FlagsLayer};
@@ -46,9 +46,8 @@ pub(crate) struct Runtime {
 /// Runs the service to its end.
 pub(crate) fn run<S, F, Fut>(
     identity: Identity,
-    config: Config<S>,
-    flag_file: FlagFile,
-    (secrets, signals): (Arc<SettingsSecrets>, Signals),
+    loaded: Loaded<S>,
+    signals: Signals,
     build: F,
 ) -> ExitCode
 where
@@ -56,6 +55,27 @@ where
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
 {
+    within(identity, loaded, async |start| live(start, signals, build).await)
+}
+
+/// What is there once telemetry and the async runtime are.
+pub(crate) struct Start<S> {
+    pub(crate) identity: Identity,
+    registry: Registry,
+    traces: Traces,
+    filter: Option<FilterHandle>,
+    secrets: Arc<SettingsSecrets>,
+    pub(crate) config: Config<S>,
+    flag_file: FlagFile,
+}
+
+/// Does `what` with telemetry around it and an async runtime.
+pub(crate) fn within<S: Settings>(
+    identity: Identity,
+    loaded: Loaded<S>,
+    what: impl AsyncFnOnce(Start<S>) -> ExitCode,
+) -> ExitCode {
+    let Loaded { config, flag_file, secrets } = loaded;
     let identity = identity.with_environment(config.environment());
     let registry = Registry::global().clone();
     let telemetry = config.framework().telemetry.clone();
@@ -89,60 +109,61 @@ where
         Err(error) => return fatal("runtime", "the async runtime cannot start", &error.into()),
     };
     let filter = logs.as_ref().ok().map(|guard| guard.filter().clone());
-    let parts = (traces, filter, secrets, signals);
-    let live = live(identity, &registry, parts, config, flag_file, build);
-    let code = runtime.block_on(live);
+    let start = Start { identity, registry, traces, filter, secrets, config, flag_file };
+    let code = runtime.block_on(what(start));
     // What still runs was given its time; a blocking call must not hold up the exit.
     runtime.shutdown_background();
     drop(logs); // flushes
     code
 }
 
-/// What is there before the runtime.
-type Parts = (Traces, Option<FilterHandle>, Arc<SettingsSecrets>, Signals);
+impl<S: Settings> Start<S> {
+    /// Puts together what an [`App`] is of, with the end of a life that `limits` limit.
+    pub(crate) fn assemble(
+        self,
+        limits: LifecycleConfig,
+    ) -> (Runtime, Identity, Config<S>, FlagFile) {
+        let Self { identity, registry, traces, filter, secrets, config, flag_file } = self;
+        let lifecycle = Lifecycle::new(limits, &registry);
+        traces.flush_at_end(&lifecycle);
+        let metrics = Metrics::builder().registry(&registry).identity(&identity).build();
+        #[cfg(feature = "metrics")]
+        if let Err(error) = metrics.recorder().install() {
+            tracing::warn!("{error}"); // the service is as good without
+        }
+        let run = Runtime {
+            metrics,
+            lifecycle,
+            health: Health::new(&registry),
+            chaos: config.framework().chaos.enabled,
+            flags: flag_file.flags().clone(),
+            secrets,
+            filter,
+            registry,
+        };
+        config.register(&run.registry);
+        reload::check(&config, &run.health);
+        // Before all that uses them, so that it is closed after that.
+        secrets::watch(&run);
+        (run, identity, config, flag_file)
+    }
+}
 
 /// Inside the runtime: start, serve, end.
-async fn live<S, F, Fut>(
-    identity: Identity,
-    registry: &Registry,
-    (traces, filter, secrets, signals): Parts,
-    config: Config<S>,
-    flag_file: FlagFile,
-    build: F,
-) -> ExitCode
+async fn live<S, F, Fut>(start: Start<S>, signals: Signals, build: F) -> ExitCode
 where
     S: Settings,
     F: FnOnce(App<S>) -> Fut,
     Fut: Future<Output = Result<Router, BoxError>>,
 {
-    let framework = config.framework();
+    let framework = start.config.framework();
     let (hangups, manager, mut sockets) = match outside(&framework) {
         Ok(outside) => outside,
         Err(code) => return code,
     };
-    let lifecycle = Lifecycle::new(framework.lifecycle.clone(), registry);
-    manager.follow(registry, &lifecycle);
-    traces.flush_at_end(&lifecycle);
-    let health = Health::new(registry);
-    let metrics = Metrics::builder().registry(registry).identity(&identity).build();
-    #[cfg(feature = "metrics")]
-    if let Err(error) = metrics.recorder().install() {
-        tracing::warn!("{error}"); // the service is as good without
-    }
-    let run = Runtime {
-        registry: registry.clone(),
-        metrics,
-        lifecycle,
-        health,
-        chaos: framework.chaos.enabled,
-        flags: flag_file.flags().clone(),
-        secrets,
-        filter,
-    };
-    config.register(registry);
-    reload::check(&config, &run.health);
-    // Before all that uses them, so that it is closed after that.
-    secrets::watch(&run);
+    let limits = framework.lifecycle.clone();
+    let (run, identity, config, flag_file) = start.assemble(limits);
+    manager.follow(&run.registry, &run.lifecycle);
     let ports = (manager, sockets.admin.take());
     let admin = match AdminPort::open(&identity, &framework, &run, &config, ports).await {
         Ok(admin) => admin,
@@ -156,7 +177,7 @@ where
     });
 
     let app = App::new(identity, &config, &run);
-    let started = start(&app, &framework, (&run, config.report(), sockets), build);
+    let started = serve(&app, &framework, (&run, config.report(), sockets), build);
     let mut running = pin!(run.lifecycle.run(signals));
     let (code, at_once) = tokio::select! {
         outcome = &mut running => (outcome.exit_code(), outcome.ended_by.is_some()),
@@ -204,7 +225,7 @@ fn outside(framework: &Framework) -> Result<(Hangups, Manager, Sockets), ExitCod
 }
 
 /// Whether somebody says that the settings are to blame.
-fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let reference = error.downcast_ref::<SecretError>().map(SecretError::kind);
@@ -218,7 +239,7 @@ fn is_config(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Builds the service and opens its ports. Returns only if that fails.
-async fn start<S, F, Fut>(
+async fn serve<S, F, Fut>(
     app: &App<S>,
     framework: &Framework,
     (run, report, mut sockets): (&Runtime, Arc<Report>, Sockets),
@@ -278,7 +299,7 @@ fn mark_request_id(from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 /// What ends the process before it served: one event of level fatal.
-fn fatal(code: &'static str, what: &str, error: &BoxError) -> ExitCode {
+pub(crate) fn fatal(code: &'static str, what: &str, error: &BoxError) -> ExitCode {
     let error: &(dyn std::error::Error + 'static) = &**error;
     tracing::error!(fatal = true, error, error.code = code, "{what}");
     ExitCode::FAILURE

@@ -3,7 +3,8 @@ use crate::framework::Framework;
 use crate::reload::{Config, Settings};
 use crate::starting::{self, Start};
 use crate::{
-    App, BoxError, Identity, NoRules, Problem, Registry, Rules, RulesFor, remotes, rules, run,
+    AdminTasks, App, BoxError, Identity, NoRules, NoTasks, Problem, Registry, Rules, RulesFor,
+    remotes, rules, run,
 };
 use axum::Router;
 use octostack_core::config::Loader;
@@ -27,19 +28,20 @@ pub(crate) const EX_CONFIG: u8 = 78;
 /// A service about to run; made by [`service!`](crate::service).
 #[derive(Clone)]
 #[must_use = "a service does nothing until it runs"]
-pub struct Service<R = NoRules> {
+pub struct Service<R = NoRules, T = NoTasks> {
     pub(crate) identity: Identity,
     config_dir: Option<PathBuf>,
     remotes: Vec<Remote>,
     providers: Vec<Arc<dyn SecretProvider>>,
     rules: R,
+    pub(crate) tasks: T,
 }
 
 /// What a service begins with: everything that its sources say.
 pub(crate) struct Loaded<S> {
     pub(crate) config: Config<S>,
     pub(crate) flag_file: FlagFile,
-    secrets: Arc<SettingsSecrets>,
+    pub(crate) secrets: Arc<SettingsSecrets>,
 }
 
 impl Service {
@@ -51,9 +53,12 @@ impl Service {
             remotes: Vec::new(),
             providers: Vec::new(),
             rules: NoRules,
+            tasks: NoTasks,
         }
     }
+}
 
+impl<T> Service<NoRules, T> {
     /// Checks settings beyond their types: what no single value shows. The rule returns everything
     /// that is wrong, each with its full key, so that the report names its place too.
     ///
@@ -95,16 +100,15 @@ impl Service {
     /// # async fn build(app: App<()>) -> Result<Router> { Ok(Router::new()) }
     /// octostack::service!().validate(|number: &u32| Vec::new()).run(build);
     /// ```
-    pub fn validate<S, F>(self, rule: F) -> Service<RulesFor<S>>
+    pub fn validate<S, F>(self, rule: F) -> Service<RulesFor<S>, T>
     where
         F: Fn(&S) -> Vec<Problem> + Send + Sync + 'static,
     {
-        let Self { identity, config_dir, remotes, providers, rules: NoRules } = self;
-        Service { identity, config_dir, remotes, providers, rules: RulesFor::new(rule) }
+        self.with_rules(|NoRules| RulesFor::new(rule))
     }
 }
 
-impl<S> Service<RulesFor<S>> {
+impl<S, T> Service<RulesFor<S>, T> {
     /// One more rule; see [`Service::validate`].
     pub fn validate<F>(mut self, rule: F) -> Self
     where
@@ -115,7 +119,31 @@ impl<S> Service<RulesFor<S>> {
     }
 }
 
-impl<R> Service<R> {
+impl<R, T> Service<R, T> {
+    fn with_rules<Q>(self, rules: impl FnOnce(R) -> Q) -> Service<Q, T> {
+        Service {
+            identity: self.identity,
+            config_dir: self.config_dir,
+            remotes: self.remotes,
+            providers: self.providers,
+            rules: rules(self.rules),
+            tasks: self.tasks,
+        }
+    }
+
+    /// The same with other tasks.
+    #[cfg(feature = "cli")]
+    pub(crate) fn with_tasks<U>(self, tasks: impl FnOnce(T) -> U) -> Service<R, U> {
+        Service {
+            identity: self.identity,
+            config_dir: self.config_dir,
+            remotes: self.remotes,
+            providers: self.providers,
+            rules: self.rules,
+            tasks: tasks(self.tasks),
+        }
+    }
+
     /// Sets who owns the service.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.identity = self.identity.with_owner(owner);
@@ -164,7 +192,8 @@ impl<R> Service<R> {
         self
     }
 
-    /// Does what the command line says: serves what `build` makes, or checks the config. Without
+    /// Does what the command line says: serves what `build` makes, checks the config, runs an admin
+    /// task. Without
     /// feature `cli` it serves.
     ///
     /// `build` runs once the settings are loaded and the admin port answers; the service is ready
@@ -179,6 +208,7 @@ impl<R> Service<R> {
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
+        T: AdminTasks<S>,
     {
         #[cfg(feature = "cli")]
         return self.obey(build);
@@ -197,21 +227,37 @@ impl<R> Service<R> {
         F: FnOnce(App<S>) -> Fut,
         Fut: Future<Output = Result<Router, BoxError>>,
         R: Rules<S>,
+        T: AdminTasks<S>,
     {
-        let (service, loader, urls) = (self.clone(), self.loader(configure), urls.to_vec());
-        match starting::unless_ended(move || service.load_from(loader, &urls, true)) {
-            Ok(Start::Loaded(Ok(all), signals)) => {
-                let Loaded { config, flag_file, secrets } = all;
-                run::run(self.identity, config, flag_file, (secrets, signals), build)
-            }
-            Ok(Start::Loaded(Err(code), _)) => code,
+        let identity = self.identity.clone();
+        match self.begin(configure, urls) {
+            Ok(Start::Loaded(all, signals)) => run::run(identity, all, signals, build),
+            Ok(Start::Ended(_)) => ExitCode::SUCCESS,
+            Err(code) => code,
+        }
+    }
+
+    /// Loads everything, unless a signal ends the process before. What is wrong is said.
+    pub(crate) fn begin<S: Settings>(
+        self,
+        configure: impl FnOnce(Loader) -> Loader,
+        urls: &[String],
+    ) -> Result<Start<Loaded<S>>, ExitCode>
+    where
+        R: Rules<S>,
+        T: AdminTasks<S>,
+    {
+        let name = self.identity.name.clone();
+        let (loader, urls) = (self.loader(configure), urls.to_vec());
+        match starting::unless_ended(move || self.load_from(loader, &urls, true)) {
+            Ok(Start::Loaded(all, signals)) => Ok(Start::Loaded(all?, signals)),
             Ok(Start::Ended(signal)) => {
-                say_wrong(&format!("{}: {signal} while the config was loaded", self.identity.name));
-                ExitCode::SUCCESS
+                say_wrong(&format!("{name}: {signal} while the config was loaded"));
+                Ok(Start::Ended(signal))
             }
             Err(error) => {
-                say_wrong(&format!("{}: the config cannot be loaded: {error}", self.identity.name));
-                ExitCode::FAILURE
+                say_wrong(&format!("{name}: the config cannot be loaded: {error}"));
+                Err(ExitCode::FAILURE)
             }
         }
     }
@@ -293,7 +339,7 @@ impl<R> Service<R> {
     }
 }
 
-impl<R: fmt::Debug> fmt::Debug for Service<R> {
+impl<R: fmt::Debug, T: fmt::Debug> fmt::Debug for Service<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schemes: Vec<_> = self.providers.iter().map(|provider| provider.scheme()).collect();
         f.debug_struct("Service")
@@ -302,6 +348,7 @@ impl<R: fmt::Debug> fmt::Debug for Service<R> {
             .field("remotes", &self.remotes)
             .field("secret_providers", &schemes)
             .field("rules", &self.rules)
+            .field("tasks", &self.tasks)
             .finish()
     }
 }

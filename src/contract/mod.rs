@@ -12,6 +12,7 @@ mod manifest;
 mod pod;
 mod probes;
 mod sources;
+mod tasks;
 mod verdict;
 
 use crate::admin_port::ADMIN_END;
@@ -65,6 +66,7 @@ pub(crate) struct Contract {
     signals: Vec<Meaning<&'static str>>,
     exit_codes: Vec<Meaning<u8>>,
     bindings: Vec<Binding>,
+    tasks: Vec<tasks::Task>,
 }
 
 /// Names the directory below which a platform attaches backing services.
@@ -213,6 +215,7 @@ impl Contract {
             shutdown: Shutdown::of(&framework.lifecycle),
             signals: signals(),
             exit_codes: exit_codes(),
+            tasks: Vec::new(),
         })
     }
 
@@ -373,6 +376,7 @@ fn exit_codes() -> Vec<Meaning<u8>> {
         (1, "failed"),
         (3, "requests or tasks were cut at their deadline"),
         (64, "bad usage of the command line"),
+        (75, "another instance of the admin task runs"),
         (78, "bad configuration"),
         (130, "ended at once by a second signal, SIGINT"),
         (143, "ended at once by a second signal, SIGTERM"),

@@ -81,7 +81,7 @@ fn the_document_has_the_facts() {
     // 5 s lame duck, 20 s drain, 0.2 s cut, 2 s tasks, 1 s close, 1 s flush, 1 s admin, 1 s logs.
     assert_eq!(json["shutdown"]["budget_seconds"], 31.2);
     assert_eq!(json["shutdown"]["steps"][1]["key"], "lifecycle.drain_timeout");
-    assert_eq!(json["exit_codes"][4]["value"], 78);
+    assert_eq!(json["exit_codes"][5]["value"], 78);
 }
 
 #[test]

@@ -18,11 +18,13 @@ use axum::response::sse::{Event, Sse};
 use futures_util::{Stream, stream};
 use inventory::{InventoryClient, StockRequest};
 use octostack::flags::Context;
-use octostack::metrics::{counter, describe_counter};
+use octostack::metrics::{counter, describe_counter, describe_gauge, gauge};
 use octostack::prelude::*;
+use octostack::tonic::Code;
 use octostack::{Channel, Shutdown};
 use orders::{NewOrder, Order, Orders};
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// Settings of the orders service: from `config/`, the environment and the command line.
@@ -42,14 +44,40 @@ octostack::flags! {
 }
 
 fn main() -> ExitCode {
-    octostack::service!(owner = "team-shop").run(build)
+    octostack::service!(owner = "team-shop")
+        .task("check-inventory", "asks the inventory for each article once", check_inventory)
+        .run(build)
+}
+
+/// `orders admin check-inventory [ARTICLE]...`: whether the inventory knows what is sold.
+async fn check_inventory(app: App<Settings>, articles: Vec<OsString>) -> Result<ExitCode> {
+    let mut inventory = InventoryClient::new(inventory(&app).await?);
+    let named = articles.iter().map(|article| article.to_string_lossy().into_owned());
+    let sold = ["teapot", "teacup", "samovar"].map(String::from);
+    let articles = if articles.is_empty() { sold.into() } else { named.collect::<Vec<_>>() };
+    let mut unknown = 0;
+    for article in articles {
+        match inventory.stock(StockRequest { article: article.clone() }).await {
+            Ok(reply) => info!(article, pieces = reply.into_inner().pieces, "in the inventory"),
+            Err(status) if status.code() == Code::NotFound => {
+                unknown += 1;
+                warn!(article, "not in the inventory");
+            }
+            Err(status) => return Err(status.into()),
+        }
+    }
+    Ok(if unknown == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// The way to the inventory. Without an address it is served on a loopback socket of this process.
+async fn inventory(app: &App<Settings>) -> Result<Channel> {
+    app.channel_or_local("inventory", |s| &s.inventory, inventory::server).await
 }
 
 /// Builds the service. It is ready, and gets traffic, once this returns.
 async fn build(app: App<Settings>) -> Result<Router> {
     describe_counter!("orders.received", "Orders that were taken, or refused for want of room.");
-    // Without an address the inventory is served on a loopback socket of this process.
-    let channel = app.channel_or_local("inventory", |s| &s.inventory, inventory::server).await?;
+    let channel = inventory(&app).await?;
     // Flags are evaluated for a user. A real service takes the name from what authenticates.
     app.flag_context(|request| match request.headers.get("x-user").map(|user| user.to_str()) {
         Some(Ok(user)) => Context::new().with_targeting_key(user.to_owned()),
@@ -60,6 +88,12 @@ async fn build(app: App<Settings>) -> Result<Router> {
         orders: Orders::with_samples(),
         shutdown: app.shutdown_token(),
     };
+    describe_gauge!("orders.kept", "Orders in memory.");
+    let orders = shop.orders.clone();
+    app.every("count", Duration::from_secs(10)).at_once().run(move |_task| {
+        gauge!("orders.kept").set(orders.count() as f64);
+        async { Ok::<_, Infallible>(()) }
+    })?;
     Ok(Router::new()
         .route("/orders", post(create))
         .route("/orders/{id}", get(show))

@@ -50,6 +50,11 @@ impl Orders {
         Some(Order { id, what })
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, NewOrder>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

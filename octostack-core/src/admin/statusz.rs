@@ -1,10 +1,11 @@
 //! `/statusz`: who this process is, how it is doing, and what is not as it usually is.
 use super::Shared;
 use crate::inspect::overrides::Override;
-use crate::inspect::{Event, Registry, Value};
+use crate::inspect::{Event, Inspect, Registry, Value};
 use crate::time::rfc3339;
 use crate::{Clock, SystemClock};
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) fn status(admin: &Shared) -> Value {
@@ -21,6 +22,7 @@ pub(super) fn status(admin: &Shared) -> Value {
         ("health".into(), admin.probes.standing().as_str().into()),
         ("generations".into(), Value::map(generations)),
         ("abnormal".into(), Value::List(abnormal(&admin.registry, now))),
+        ("tasks".into(), Value::List(tasks(&admin.registry))),
         ("events".into(), Value::List(events)),
     ]);
     Value::Map(page)
@@ -50,6 +52,17 @@ fn abnormal(registry: &Registry, now: Instant) -> Vec<Value> {
         }
     }
     list
+}
+
+/// The background tasks, in the order of their declaration.
+fn tasks(registry: &Registry) -> Vec<Value> {
+    let is_task = |item: &Arc<dyn Inspect>| matches!(item.kind(), "task" | "interval_task");
+    let items = registry.items().into_iter().filter(is_task);
+    let task = |item: Arc<dyn Inspect>| {
+        let head = ("name".into(), item.name().to_owned().into());
+        Value::Map(std::iter::once(head).chain(entries(item.status())).collect())
+    };
+    items.map(task).collect()
 }
 
 /// How a change in force looks, without its name.

@@ -183,3 +183,4 @@ pub use loader::{Loaded, Loader, RESERVED_SECTIONS};
 pub use reference::{Key, Reference};
 pub use references::{SecretSource, Wanted};
 pub use report::{Report, Setting, Shadowed};
+pub use suggest::nearest;

@@ -1,10 +1,14 @@
 //! Which name was meant.
 
 /// The name most like `written`, if one is alike enough to have been meant.
-pub(super) fn nearest<'a>(
-    written: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+///
+/// ```
+/// use octostack_core::config::nearest;
+///
+/// assert_eq!(nearest("re-index", ["export", "reindex"]), Some("reindex"));
+/// assert_eq!(nearest("import", ["reindex"]), None);
+/// ```
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Case and separators are the usual mistake: `poolSize`, `pool-size`.
     let plain = |name: &str| -> String {
         let letters = name.chars().filter(|c| c.is_alphanumeric());

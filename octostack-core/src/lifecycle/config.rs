@@ -1,6 +1,7 @@
 use crate::inspect::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Time limits of the end, and of silence: section `lifecycle` of the config.
@@ -46,6 +47,9 @@ pub struct LifecycleConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub stall_timeout: Duration,
+    /// Where admin tasks lock a file so that one instance of them runs at a time. When absent: the
+    /// directory for temporary files. All processes that must not run together need the same.
+    pub lock_dir: Option<PathBuf>,
 }
 
 impl Default for LifecycleConfig {
@@ -59,6 +63,7 @@ impl Default for LifecycleConfig {
             close_timeout: Duration::from_secs(1),
             flush_timeout: Duration::from_secs(1),
             stall_timeout: Duration::from_secs(10),
+            lock_dir: None,
         }
     }
 }

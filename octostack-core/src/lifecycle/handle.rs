@@ -1,4 +1,5 @@
-use super::hooks::{Hooks, Tasks};
+use super::hooks::Hooks;
+use super::tasks::Tasks;
 use super::{Cause, Drained, LifecycleConfig, Listening, Phase, Shutdown, Stop, Stopper};
 use crate::inspect::{Event, Inspect, Metric, Problem, Registry, Sink, Value};
 use crate::requests::Requests;
@@ -237,7 +238,8 @@ impl Lifecycle {
 
     /// Runs `task` in the background until the requests have drained. Its [`Stop`] then reaches
     /// [`Step::Drain`](super::Step::Drain), and it has [`task_timeout`](LifecycleConfig::task_timeout) to return
-    /// before it is aborted.
+    /// before it is aborted. A panic ends it and is an event; for what should start again see
+    /// [`task`](Self::task).
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -246,8 +248,7 @@ impl Lifecycle {
         F: FnOnce(Stop) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let tasks = &self.shared.tasks;
-        tasks.spawn(name.into(), task(tasks.stop()));
+        self.shared.tasks.spawn(self, name.into(), task);
     }
 
     /// Closes a resource after requests and tasks have ended. The last one registered closes

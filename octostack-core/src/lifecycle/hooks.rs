@@ -1,85 +1,8 @@
-use super::{Step, Stop, Stopper};
-use crate::inspect::{Event, Registry};
 use crate::sync::lock;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-
-/// The background tasks that have not ended.
-pub(super) struct Tasks {
-    registry: Registry,
-    stopper: Stopper,
-    running: Mutex<Vec<Task>>,
-}
-
-struct Task {
-    name: String,
-    handle: JoinHandle<()>,
-}
-
-impl Tasks {
-    pub(super) fn new(registry: Registry) -> Self {
-        Self { registry, stopper: Stopper::new(), running: Mutex::default() }
-    }
-
-    pub(super) fn stop(&self) -> Stop {
-        self.stopper.stop()
-    }
-
-    pub(super) fn spawn(&self, name: String, task: impl Future<Output = ()> + Send + 'static) {
-        let report = PanicReport { registry: self.registry.clone(), name: name.clone() };
-        let handle = tokio::spawn(async move {
-            let _report = report;
-            task.await;
-        });
-        let mut running = lock(&self.running);
-        running.retain(|task| !task.handle.is_finished());
-        running.push(Task { name, handle });
-    }
-
-    pub(super) fn names(&self) -> Vec<String> {
-        let running = lock(&self.running);
-        let living = running.iter().filter(|task| !task.handle.is_finished());
-        living.map(|task| task.name.clone()).collect()
-    }
-
-    /// Tells all tasks to end and waits for them. Returns the names of those that had to be
-    /// aborted.
-    pub(super) async fn end(&self, deadline: Instant) -> Vec<String> {
-        self.stopper.advance(Step::Drain);
-        let mut aborted = Vec::new();
-        // A task may start another while it ends, so look until none is left.
-        loop {
-            let Some(mut task) = lock(&self.running).pop() else {
-                break;
-            };
-            // A panic is an end too; its report is out already.
-            if timeout_at(deadline, &mut task.handle).await.is_err() {
-                task.handle.abort();
-                aborted.push(task.name);
-            }
-        }
-        self.stopper.advance(Step::Cut);
-        aborted
-    }
-}
-
-/// Says at once that a task is gone, though nobody joins it before the end.
-struct PanicReport {
-    registry: Registry,
-    name: String,
-}
-
-impl Drop for PanicReport {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let message = "the background task panicked and is gone";
-            self.registry.emit(Event::new("task_panicked", self.name.clone(), message));
-        }
-    }
-}
 
 /// What a call gets even if those before it took all the time: most need no more.
 const LEAST: Duration = Duration::from_millis(20);

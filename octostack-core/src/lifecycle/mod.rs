@@ -18,6 +18,9 @@
 //! 5. Resources close, the last registered first.
 //! 6. Telemetry is flushed.
 //!
+//! Background tasks are [supervised](Lifecycle::task): they start in order, again when they fail, and
+//! end in the reverse order.
+//!
 //! Each part has its limit in [`LifecycleConfig`]. A second signal ends everything at once. What
 //! must outlive the end, such as the admin listener, is ended by its owner after `run` returns:
 //! give it a [`Stop`] of a [`Stopper`] of its own.
@@ -46,6 +49,7 @@
 //! ```
 mod config;
 mod drain;
+mod file_lock;
 mod handle;
 mod hooks;
 mod listening;
@@ -57,8 +61,10 @@ mod run;
 mod shutdown;
 mod signal;
 mod stop;
+mod tasks;
 
 pub use config::LifecycleConfig;
+pub use file_lock::{FileLock, FileLockError};
 pub use handle::Lifecycle;
 pub use listening::Listening;
 pub use notify::{Notify, NotifyError};
@@ -67,3 +73,4 @@ pub use phase::Phase;
 pub use shutdown::{Shutdown, UntilTold};
 pub use signal::{Signal, Signals};
 pub use stop::{Step, Stop, Stopper};
+pub use tasks::{EveryBuilder, Interval, Restart, Task, TaskBuilder, TaskError, WhenFailed};

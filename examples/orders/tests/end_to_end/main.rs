@@ -30,5 +30,6 @@ mod sockets;
 mod stalled_log;
 mod start;
 mod systemd;
+mod tasks;
 mod traces;
 mod vault;

@@ -1,0 +1,228 @@
+use super::agenda::Agenda;
+use super::builder::{TaskBuilder, TaskError};
+use super::entry::{Last, State, Ticks};
+use super::supervise::{Run, caught};
+use super::{Restart, Task, WhenFailed};
+use crate::inspect::Event;
+use crate::lifecycle::{Lifecycle, Step};
+use crate::{Clock, SystemClock, duration};
+use std::fmt::{self, Display};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often something runs: a [`Duration`], or a function that knows it, such as one that asks the
+/// settings. Zero is never, until the function says another.
+pub trait Interval: Send + Sync + 'static {
+    /// The interval at the moment.
+    fn now(&self) -> Duration;
+
+    /// Whether it can change.
+    fn changes(&self) -> bool;
+}
+
+impl Interval for Duration {
+    fn now(&self) -> Duration {
+        *self
+    }
+
+    fn changes(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Fn() -> Duration + Send + Sync + 'static> Interval for F {
+    fn now(&self) -> Duration {
+        self()
+    }
+
+    fn changes(&self) -> bool {
+        true
+    }
+}
+
+/// How soon another interval is noticed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A task at an interval about to be declared; made by [`Lifecycle::every`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`jitter`](Self::jitter) | 0.1: a run begins up to a tenth of the interval late |
+/// | [`at_once`](Self::at_once) | no: the first run is after one interval |
+/// | [`timeout`](Self::timeout) | none |
+#[must_use = "a task does nothing until it runs"]
+pub struct EveryBuilder<I> {
+    task: TaskBuilder,
+    interval: I,
+    jitter: f64,
+    at_once: bool,
+    timeout: Option<Duration>,
+}
+
+impl Lifecycle {
+    /// Declares a task that runs at an interval: a [`Duration`], or a function that is asked for it
+    /// each second, so that a setting can change while the service runs.
+    ///
+    /// Runs never overlap and do not drift: they belong to points in time one interval apart. If
+    /// one takes so long that the time of the next is past, that one is left out and counted.
+    pub fn every<I: Interval>(&self, name: impl Into<String>, interval: I) -> EveryBuilder<I> {
+        // The loop of runs ends with the service; only an interval that panics starts it again.
+        let task = self.task(name).restart(Restart::OnFailure).without_limit();
+        let task = task.when_failed(WhenFailed::Shown);
+        EveryBuilder { task, interval, jitter: 0.1, at_once: false, timeout: None }
+    }
+}
+
+impl<I: Interval> EveryBuilder<I> {
+    /// Sets by how much of the interval each run may begin late, at random, from 0 to 1: instances
+    /// that started together do not all clean up together. Values beyond are taken as the nearest.
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.jitter = part;
+        self
+    }
+
+    /// Makes the first run begin as soon as the task starts.
+    pub fn at_once(mut self) -> Self {
+        self.at_once = true;
+        self
+    }
+
+    /// Sets how long a run may take; it is dropped then, and has failed.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Lets it begin when `task` is ready; see [`TaskBuilder::after`].
+    pub fn after(mut self, task: impl Into<String>) -> Self {
+        self.task = self.task.after(task);
+        self
+    }
+
+    /// Runs `run` at the interval. An error or a panic is one of that run alone: it is counted, an
+    /// event and on the status page, and the next run comes when it is time.
+    ///
+    /// # Errors
+    /// As [`TaskBuilder::run`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn run<F, Fut, E>(self, run: F) -> Result<(), TaskError>
+    where
+        F: Fn(Task) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        let mut task = self.task;
+        task.ticks = Some(Ticks::default());
+        let plan = Arc::new(Plan {
+            interval: self.interval,
+            jitter: self.jitter,
+            at_once: self.at_once,
+            timeout: self.timeout,
+            lifecycle: task.lifecycle.clone(),
+            run: Box::new(move |task| {
+                let run = run(task);
+                Box::pin(async { run.await.map_err(|error| format!("{error:#}")) })
+            }),
+        });
+        task.start(Box::new(move |task| {
+            let plan = plan.clone();
+            Box::pin(async move {
+                plan.follow(task).await;
+                Ok(())
+            })
+        }))
+    }
+}
+
+impl<I: fmt::Debug> fmt::Debug for EveryBuilder<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EveryBuilder")
+            .field("task", &self.task)
+            .field("interval", &self.interval)
+            .field("jitter", &self.jitter)
+            .field("at_once", &self.at_once)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+struct Plan<I> {
+    interval: I,
+    jitter: f64,
+    at_once: bool,
+    timeout: Option<Duration>,
+    lifecycle: Lifecycle,
+    run: Box<dyn Fn(Task) -> Run + Send + Sync>,
+}
+
+impl<I: Interval> Plan<I> {
+    /// One run after the other, until the end begins.
+    async fn follow(&self, task: Task) {
+        let now = SystemClock.now();
+        let mut agenda = Agenda::new(self.interval.now(), self.jitter, now, fastrand::f64());
+        if self.at_once && task.restarts() == 0 {
+            agenda = agenda.at_once();
+        }
+        while task.stop.step() < Step::Drain {
+            let (now, interval) = (SystemClock.now(), self.interval.now());
+            agenda.change(interval, now);
+            let next = agenda.next();
+            task.entry.tick(|ticks| (ticks.interval, ticks.next) = (interval, next));
+            if next.is_some_and(|next| next <= now) {
+                task.entry.enter(State::Running);
+                self.once(&task).await;
+                let skipped = agenda.ran(SystemClock.now(), fastrand::f64());
+                task.entry.tick(|ticks| ticks.skipped += skipped);
+                continue;
+            }
+            let left = next.map(|next| next.saturating_duration_since(now));
+            let look = self.interval.changes().then_some(LOOK);
+            let nap = left.into_iter().chain(look).min();
+            if !task.entry.is_idle() {
+                task.entry.enter(State::Idle);
+            }
+            tokio::select! {
+                biased;
+                () = task.stop.reached(Step::Drain) => {}
+                () = sleep(nap) => {}
+            }
+        }
+    }
+
+    async fn once(&self, task: &Task) {
+        let began = SystemClock.now();
+        let run = caught(|| (self.run)(task.clone()));
+        let result = match self.timeout {
+            None => run.await.map_err(|failure| failure.message),
+            Some(limit) => tokio::time::timeout(limit, run).await.map_or_else(
+                |_| Err(format!("no end within {}", duration::format(limit))),
+                |result| result.map_err(|failure| failure.message),
+            ),
+        };
+        let ended = SystemClock.now();
+        let error = result.err();
+        if let Some(error) = &error {
+            task.entry.failed(error);
+            let message = format!("a run failed: {error}");
+            let event = Event::new("task_failed", task.name(), message)
+                .with("error", error.clone())
+                .with("restarts", task.restarts())
+                .with("final", false);
+            self.lifecycle.shared.registry.emit(event);
+        }
+        task.entry.tick(|ticks| {
+            let count = if error.is_none() { &mut ticks.succeeded } else { &mut ticks.failed };
+            *count += 1;
+            ticks.last = Some(Last { ended, took: ended.saturating_duration_since(began), error });
+        });
+    }
+}
+
+async fn sleep(nap: Option<Duration>) {
+    match nap {
+        Some(nap) => tokio::time::sleep(nap).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,146 @@
+use super::{Log, Never, SECOND, start};
+use crate::inspect::{Metric, Sink};
+use crate::lifecycle::Step;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The samples of one task.
+#[derive(Default)]
+struct Samples(Vec<String>);
+impl Sink for Samples {
+    fn sample(&mut self, metric: &'static Metric, labels: &[(&'static str, &str)], value: f64) {
+        if labels[0] == ("task", "cleanup") {
+            let last = labels.get(1).map_or("", |label| label.1);
+            let name = metric.name.trim_start_matches("octostack_task_");
+            self.0.push(format!("{name} {last} {value}"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_does_not_overlap_and_counts_what_it_leaves_out() {
+    let service = start();
+    let begin = Instant::now();
+    let (log, running) = (Log::default(), Arc::new(AtomicUsize::new(0)));
+    let (note, inside) = (log.clone(), running.clone());
+    let every = service.lifecycle.every("cleanup", 10 * SECOND).jitter(0.0);
+    every
+        .run(move |_| {
+            let (note, inside) = (note.clone(), inside.clone());
+            async move {
+                assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "it overlaps");
+                let at = begin.elapsed().as_secs();
+                note.note(at.to_string());
+                tokio::time::sleep(if at == 20 { 25 * SECOND } else { SECOND }).await;
+                inside.fetch_sub(1, Ordering::Relaxed);
+                Ok::<_, Never>(())
+            }
+        })
+        .unwrap();
+    tokio::time::sleep(5 * SECOND).await;
+    assert_eq!(service.state("cleanup"), "idle");
+    let next = service.status("cleanup").get("next_in").unwrap().as_str().unwrap().to_owned();
+    assert!(["4s", "5s"].contains(&&*next), "{next}");
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(log.all(), ["10", "20", "50", "60"], "30 and 40 had no room");
+    assert_eq!(service.number("cleanup", "skipped"), 2);
+    assert_eq!(service.number("cleanup", "runs"), 4);
+    assert_eq!(service.end().await.exit_code(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_fail_are_shown_and_the_next_one_comes_all_the_same() {
+    let service = start();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = runs.clone();
+    let every = service.lifecycle.every("cleanup", 10 * SECOND).at_once().jitter(0.0);
+    every
+        .timeout(2 * SECOND)
+        .run(move |_| {
+            let run = count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match run {
+                    0 => Err("no disk"),
+                    1 => panic!("on purpose"),
+                    2 => std::future::pending().await,
+                    _ => Ok(()),
+                }
+            }
+        })
+        .unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        tokio::time::sleep(5 * SECOND).await;
+        let why = service.abnormal("cleanup").unwrap_or_default();
+        seen.push(why.split_once(" ago: ").map(|(_, error)| error.to_owned()));
+        tokio::time::sleep(5 * SECOND).await;
+    }
+    let errors = ["no disk", "panicked: on purpose", "no end within 2s"];
+    let errors = errors.map(|error| Some(error.to_owned()));
+    assert_eq!(seen, [&errors[..], &[None]].concat());
+    assert_eq!(service.number("cleanup", "failures"), 3);
+    assert_eq!(service.number("cleanup", "restarts"), 0);
+
+    let mut samples = Samples::default();
+    service.registry.collect(&mut samples);
+    assert_eq!(
+        samples.0,
+        [
+            "running  0",
+            "restarts_total  0",
+            "failures_total  3",
+            "runs_total ok 1",
+            "runs_total failed 3",
+            "skipped_total  0"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_follows_a_function_that_knows_it() {
+    let service = start();
+    let (seconds, runs) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (knows, count) = (seconds.clone(), runs.clone());
+    let interval = move || Duration::from_secs(knows.load(Ordering::Relaxed));
+    let every = service.lifecycle.every("cleanup", interval).jitter(0.0);
+    every
+        .run(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, Never>(()) }
+        })
+        .unwrap();
+    tokio::time::sleep(3600 * SECOND).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 0, "an interval of zero is off");
+    seconds.store(3600, Ordering::Relaxed);
+    tokio::time::sleep(1800 * SECOND).await;
+    seconds.store(10, Ordering::Relaxed);
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "it is not half an hour until it notices");
+    tokio::time::sleep(100 * SECOND).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 11);
+    assert_eq!(service.number("cleanup", "skipped"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_run_at_the_end_is_told_and_no_other_begins() {
+    let service = start();
+    let log = Log::default();
+    let note = log.clone();
+    let every = service.lifecycle.every("cleanup", SECOND).at_once();
+    every
+        .run(move |task| {
+            let note = note.clone();
+            async move {
+                note.note("begins");
+                task.stop().reached(Step::Drain).await;
+                note.note("told");
+                Ok::<_, Never>(())
+            }
+        })
+        .unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(service.end().await.exit_code(), 0);
+    assert_eq!(log.all(), ["begins", "told"]);
+}

@@ -1,0 +1,172 @@
+//! From loaded settings to the exit code of an admin task.
+use super::AdminTask;
+use super::lock::Denied;
+use crate::reload::Settings;
+use crate::run::{self, Start, is_config};
+use crate::service::{EX_CONFIG, Loaded, say_wrong};
+use crate::{App, BoxError, Identity};
+use octostack_core::config::live::Hangups;
+use octostack_core::lifecycle::{Cause, LifecycleConfig, Listening, Signals, Step};
+use std::any::Any;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::task::JoinError;
+
+/// Try again later, as in `sysexits.h`.
+const EX_TEMPFAIL: u8 = 75;
+
+/// Work was cut at its limit; as that of a drain.
+const CUT: u8 = 3;
+
+/// A task that is to run, with what the command line says of it.
+pub(crate) struct Job<S> {
+    pub(crate) task: AdminTask<S>,
+    pub(crate) arguments: Vec<OsString>,
+    /// How long to wait for another instance.
+    pub(crate) wait: Option<Duration>,
+}
+
+/// Runs the task to its end.
+pub(crate) fn run<S: Settings>(
+    identity: Identity,
+    loaded: Loaded<S>,
+    signals: Signals,
+    job: Job<S>,
+) -> ExitCode {
+    run::within(identity, loaded, async |start| live(start, signals, job).await)
+}
+
+/// Inside the runtime: lock, run, end.
+async fn live<S: Settings>(start: Start<S>, signals: Signals, job: Job<S>) -> ExitCode {
+    // As a service does not end by it either.
+    let _hangups = Hangups::install();
+    // No load balancer is behind it.
+    let limits = start.config.framework().lifecycle.clone();
+    let limits = LifecycleConfig { lame_duck: Some(Duration::ZERO), ..limits };
+    let dir = limits.lock_dir.clone();
+    let (run, identity, config, _flag_file) = start.assemble(limits);
+    let lifecycle = run.lifecycle.clone();
+    let app = App::new(identity.clone(), &config, &run);
+    let name = job.task.name();
+
+    // The end waits for it, as for requests.
+    let listening = lifecycle.listener();
+    let mut work = tokio::spawn({
+        let identity = identity.clone();
+        async move { attempt(job, app, &identity, dir.as_deref(), listening).await }
+    });
+    lifecycle.ready();
+    let mut ending = pin!(lifecycle.run(signals));
+    let mut done = None;
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            ended = &mut work, if done.is_none() => {
+                done = Some(judge(&identity, name, ended));
+                lifecycle.shutdown(format!("task {name} has ended"));
+            }
+            outcome = &mut ending => break outcome,
+        }
+    };
+    work.abort();
+    match (outcome.ended_by, outcome.cause, done) {
+        (Some(signal), ..) => ExitCode::from(128 + signal.number()),
+        (None, Cause::Failed(why), Some((_lock, code))) if code == ExitCode::SUCCESS => {
+            fail(&identity, name, &why.into())
+        }
+        (None, _, Some((_lock, code))) => code,
+        (None, _, None) => cut(&identity, name), // it blocks, and has not even noticed
+    }
+}
+
+/// What is held until the end, and what the task has returned.
+pub(super) type Attempt = Result<(Box<dyn Any + Send>, Result<ExitCode, BoxError>), Denied>;
+
+/// Runs the task once it is its turn.
+async fn attempt<S>(
+    job: Job<S>,
+    app: App<S>,
+    identity: &Identity,
+    dir: Option<&Path>,
+    listening: Listening,
+) -> Attempt {
+    let Job { task, arguments, wait } = job;
+    let lock = tokio::select! {
+        biased;
+        lock = task.lock(identity, dir, wait) => lock?,
+        () = listening.stop().reached(Step::Drain) => return Err(Denied::Ended),
+    };
+    // Before what it uses is closed.
+    tokio::select! {
+        biased;
+        result = (task.run)(app, arguments) => Ok((lock, result)),
+        () = listening.stop().reached(Step::Cut) => Err(Denied::Cut),
+    }
+}
+
+/// The exit code of a task that has ended, with what it holds. What went wrong is said.
+pub(super) fn judge(
+    identity: &Identity,
+    name: &str,
+    ended: Result<Attempt, JoinError>,
+) -> (Option<Box<dyn Any + Send>>, ExitCode) {
+    match ended {
+        Ok(Ok((lock, Ok(code)))) => (Some(lock), code),
+        Ok(Ok((lock, Err(error)))) => (Some(lock), fail(identity, name, &error)),
+        Ok(Err(Denied::Broken(error))) => (None, fail(identity, name, &error)),
+        Ok(Err(Denied::Busy(who))) => {
+            let why = format!("{who}; `--wait` before the name of the task waits for it");
+            say(identity, &format!("task {name} did not run"), &why.into());
+            (None, ExitCode::from(EX_TEMPFAIL))
+        }
+        Ok(Err(Denied::Cut)) => (None, cut(identity, name)),
+        Ok(Err(Denied::Ended)) => {
+            let why = "it was told to end before it was its turn";
+            say(identity, &format!("task {name} did not run"), &why.into());
+            (None, ExitCode::from(EX_TEMPFAIL))
+        }
+        Err(error) => {
+            let error = match error.try_into_panic() {
+                Ok(panic) => panicked(panic.as_ref()),
+                Err(error) => error.to_string(),
+            };
+            (None, fail(identity, name, &error.into()))
+        }
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("no message"))
+}
+
+/// Says that it was cut at its limit.
+fn cut(identity: &Identity, name: &str) -> ExitCode {
+    fail(identity, name, &"it did not end in time, and was cut".into());
+    ExitCode::from(CUT)
+}
+
+/// Says that it failed, and which exit code that is.
+fn fail(identity: &Identity, name: &str, error: &BoxError) -> ExitCode {
+    let code = say(identity, &format!("task {name} failed"), error);
+    if is_config(&**error) { EX_CONFIG.into() } else { code }
+}
+
+/// Says on standard error, and as a fatal event, what went wrong.
+fn say(identity: &Identity, what: &str, error: &BoxError) -> ExitCode {
+    let mut text = format!("{}: {what}: {error}", identity.name);
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}"); // to a String
+        cause = error.source();
+    }
+    say_wrong(&text);
+    run::fatal("task", what, error)
+}

@@ -1,0 +1,102 @@
+use super::lock::Denied;
+use super::run::judge;
+use super::{AdminTask, LockAttempt, TaskLock};
+use crate::{App, BoxError, Identity, Problem, Service};
+use std::ffi::OsString;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn nothing(_: App<()>, _: Vec<OsString>) -> Result<(), BoxError> {
+    Ok(())
+}
+
+fn identity() -> Identity {
+    Identity::new("test", "1.0.0").with_environment("production")
+}
+
+/// Busy for the first attempts.
+struct Elsewhere(AtomicUsize);
+
+impl TaskLock for Elsewhere {
+    fn attempt<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<LockAttempt, BoxError>> + Send + 'a>> {
+        Box::pin(async move {
+            assert_eq!(name, "test-production-migrate");
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            match left {
+                usize::MAX => Err("no connection".into()),
+                0 => Ok(LockAttempt::Taken(Box::new(()))),
+                _ => Ok(LockAttempt::Busy("session 7 has it".to_owned())),
+            }
+        })
+    }
+}
+
+/// What comes of a lock that is busy for some attempts, and how long it took.
+async fn lock(busy: usize, wait: Option<Duration>) -> (Result<(), String>, Duration) {
+    let task = AdminTask::new("migrate", "creates the tables", nothing);
+    let task = task.with_lock(Elsewhere(AtomicUsize::new(busy)));
+    let begin = Instant::now();
+    let result = task.lock(&identity(), None, wait).await;
+    let result = result.map(drop).map_err(|denied| match denied {
+        Denied::Busy(who) => who,
+        Denied::Broken(error) => format!("broken: {error}"),
+        Denied::Ended | Denied::Cut => unreachable!("nobody ends it"),
+    });
+    (result, begin.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_elsewhere_is_waited_for_as_long_as_it_is_said() {
+    let busy = Err("session 7 has it".to_owned());
+    assert_eq!(lock(0, None).await, (Ok(()), Duration::ZERO));
+    assert_eq!(lock(1, None).await, (busy.clone(), Duration::ZERO));
+    let (result, took) = lock(10, Some(Duration::MAX)).await;
+    assert!(result.is_ok() && took >= 2 * SECOND && took < 3 * SECOND, "{took:?}");
+    let (result, took) = lock(10, Some(SECOND)).await;
+    assert!(result == busy && took >= SECOND && took < 2 * SECOND, "{took:?}");
+    let (result, _) = lock(usize::MAX, Some(SECOND)).await;
+    assert_eq!(result, Err("broken: no connection".to_owned()));
+}
+
+#[test]
+fn an_end_is_an_exit_code() {
+    let code = |ended| judge(&identity(), "migrate", ended).1;
+    let returned = |result| code(Ok(Ok((Box::new(()), result))));
+    assert_eq!(returned(Ok(ExitCode::from(9))), ExitCode::from(9));
+    assert_eq!(returned(Err("no disk".into())), ExitCode::FAILURE);
+    let settings = Problem::new("pool.size", "is too small");
+    assert_eq!(returned(Err(settings.into())), ExitCode::from(78));
+    assert_eq!(code(Ok(Err(Denied::Broken("no disk".into())))), ExitCode::FAILURE);
+    assert_eq!(code(Ok(Err(Denied::Busy("process 7".to_owned())))), ExitCode::from(75));
+    assert_eq!(code(Ok(Err(Denied::Ended))), ExitCode::from(75));
+    assert_eq!(code(Ok(Err(Denied::Cut))), ExitCode::from(3));
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failure() {
+    let panicked = tokio::spawn(async { panic!("on purpose") }).await;
+    assert_eq!(judge(&identity(), "migrate", panicked).1, ExitCode::FAILURE);
+}
+
+#[test]
+#[should_panic(expected = "two admin tasks are called `migrate`")]
+fn two_of_one_name_are_refused() {
+    let service = Service::new(identity()).task("migrate", "creates the tables", nothing);
+    let _ = service.task("migrate", "creates them again", nothing);
+}
+
+#[test]
+#[should_panic(expected = "`../migrate` is no name for an admin task")]
+fn a_name_stays_on_the_command_line_and_in_its_directory() {
+    let _ = AdminTask::new("../migrate", "creates the tables", nothing);
+}

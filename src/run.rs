@@ -228,12 +228,14 @@ where
             LimitPer::Client => server.with_peer_addr(),
             LimitPer::Service => server,
         };
+        let asked = service.clone();
         app.follow_parts(server.limits(), run.lifecycle.clone(), run.filter.clone());
         let serving = tokio::spawn(server.serve(service, &run.lifecycle));
         for (name, times) in run.registry.duplicates() {
             tracing::warn!("{times} policies are called {name}; their numbers are added up");
         }
         run.lifecycle.ready();
+        app.synthetics().serve(&asked, &run.health, &run.lifecycle);
         serving.await?;
         Ok::<_, BoxError>(())
     };

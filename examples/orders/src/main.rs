@@ -17,11 +17,11 @@ mod orders;
 use axum::response::sse::{Event, Sse};
 use futures_util::{Stream, stream};
 use inventory::{InventoryClient, StockRequest};
-use octostack::Channel;
 use octostack::core::lifecycle::{Step, Stop};
 use octostack::flags::Context;
 use octostack::metrics::{counter, describe_counter};
 use octostack::prelude::*;
+use octostack::{Channel, Synthetic};
 use orders::{NewOrder, Order, Orders};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -34,6 +34,9 @@ use std::time::Duration;
 struct Settings {
     /// Where the inventory listens, and the policies on the way to it.
     inventory: Endpoint,
+    /// Whether the service asks itself for an order now and then, as a customer does.
+    #[schemars(extend("x-restart-required" = true))]
+    synthetic: bool,
 }
 
 octostack::flags! {
@@ -56,6 +59,9 @@ async fn build(app: App<Settings>) -> Result<Router> {
         Some(Ok(user)) => Context::new().with_targeting_key(user.to_owned()),
         _ => Context::new(),
     });
+    if app.settings().synthetic {
+        app.synthetic(Synthetic::get("order-lookup", "/orders/1")?)?;
+    }
     let shop = Shop {
         inventory: InventoryClient::new(channel),
         orders: Orders::with_samples(),

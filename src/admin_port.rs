@@ -137,6 +137,7 @@ mod tests {
     use crate::app::testing::{app, runtime};
     use octostack_core::inspect::Event;
     use octostack_core::lifecycle::LifecycleConfig;
+    use octostack_core::{Clock as _, SystemClock};
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::sync::mpsc;
@@ -200,7 +201,10 @@ mod tests {
             service.spawn(async move { released.recv() });
             release
         });
+        let begun = SystemClock.now();
         let answer = until(&addr, "/livez", "503 Service Unavailable");
+        let took = SystemClock.now() - begun;
+        assert!(took < Duration::from_secs(4), "its limit is 1 s, and it took {took:?}");
         assert!(answer.contains("[-]runtime failed: no task gets to run"), "{answer}");
         assert!(get(&addr, "/metrics").contains("200 OK"), "the port answers all the same");
         assert!(get(&addr, "/statusz").contains("runtime_stalled"));

@@ -2,6 +2,7 @@ use crate::flag_file::{FlagContext, RequestContext};
 use crate::framework::Framework;
 use crate::live::{self, Change};
 use crate::reload::Config;
+use crate::synthetic::Synthetics;
 use crate::{BoxError, Identity, Registry};
 use axum::extract::FromRef;
 use octostack_core::config::live::Commit;
@@ -35,6 +36,7 @@ struct Parts<S> {
     flags: Flags,
     flag_context: FlagContext,
     secrets: Arc<SettingsSecrets>,
+    synthetics: Synthetics,
 }
 
 impl<S> App<S> {
@@ -52,6 +54,7 @@ impl<S> App<S> {
                 flags: run.flags.clone(),
                 flag_context: FlagContext::default(),
                 secrets: run.secrets.clone(),
+                synthetics: Synthetics::default(),
             }),
         };
         // Before all policies, so that these are told after it.
@@ -194,6 +197,10 @@ impl<S> App<S> {
 
     pub(crate) fn settings_secrets(&self) -> &SettingsSecrets {
         &self.parts.secrets
+    }
+
+    pub(crate) fn synthetics(&self) -> &Synthetics {
+        &self.parts.synthetics
     }
 
     /// Phases, background tasks and what is to be closed at the end.

@@ -7,6 +7,9 @@ impl<S> App<S> {
     /// it, which reads the settings each time and so follows a reload; and its address, without
     /// the password, on `/statusz`.
     ///
+    /// With feature `checks-redis` Redis is logged in to and asked, with `checks-postgresql`
+    /// PostgreSQL: then a password that was changed is noticed too.
+    ///
     /// ```
     /// # use octostack::prelude::*;
     /// use octostack::binding::{Binding, Postgresql};
@@ -39,7 +42,7 @@ impl<S> App<S> {
         K: 'static,
     {
         let settings = self.dynamic().clone();
-        let look = move || field(&settings.load()).map(Binding::summary);
+        let look = move || field(&settings.load()).cloned();
         binding::register(name, self.health(), self.registry(), look);
     }
 }
@@ -47,7 +50,7 @@ impl<S> App<S> {
 #[cfg(test)]
 mod tests {
     use crate::app::testing::app;
-    use octostack_core::binding::{Binding, Postgresql, Redis};
+    use octostack_core::binding::{Binding, Mysql, Redis};
     use octostack_core::health::Standing;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
@@ -56,7 +59,7 @@ mod tests {
 
     #[derive(Serialize, Deserialize, JsonSchema)]
     struct Settings {
-        database: Binding<Postgresql>,
+        database: Binding<Mysql>,
         cache: Option<Binding<Redis>>,
     }
 
@@ -66,7 +69,7 @@ mod tests {
         let (open, gone) = (listen().await, listen().await);
         let config = |listener: &TcpListener| {
             let addr = listener.local_addr().unwrap();
-            json!({"database": format!("postgres://app:hunter2@{addr}/shop")})
+            json!({"database": format!("mysql://app:hunter2@{addr}/shop")})
         };
         let (before, after) = (config(&gone), config(&open));
         drop(gone);
@@ -85,7 +88,7 @@ mod tests {
             let items = app.registry().items();
             items.iter().map(|item| item.status().to_string()).collect::<String>()
         };
-        assert!(shown().contains("postgres://app:[redacted]@127.0.0.1:"));
+        assert!(shown().contains("mysql://app:[redacted]@127.0.0.1:"));
 
         source.reload(&after).unwrap();
         while health.standing() != Standing::Good {

@@ -27,16 +27,17 @@ pub use rate_limit::{InboundRateLimit, LimitPer};
 use crate::BoxError;
 use crate::flag_file::RequestContext;
 use crate::run::Runtime;
+use crate::synthetic::PublicRoute;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
+use bytes::Bytes;
 use grpc::GrpcAnswersLayer;
 use http::{HeaderName, Request};
 use octostack_core::config::live::Commit;
 use octostack_core::health::Probes;
 use octostack_core::inspect::Problem;
-use octostack_core::server::RequestBody;
 use octostack_flags::FlagsLayer;
 use octostack_resilience::deadline::DeadlineHeader;
 use octostack_resilience::rate_limit::keyed;
@@ -45,7 +46,6 @@ use octostack_resilience::{
 };
 use octostack_telemetry::http::observe::ObserveLayer;
 use octostack_telemetry::http::request_id::RequestIdService;
-use octostack_telemetry::http::route::AxumRoute;
 use octostack_telemetry::http::{RedLayer, RequestIdLayer, Tracked};
 use octostack_telemetry::logs::RequestLogLayer;
 use octostack_telemetry::trace::TrustCaller;
@@ -147,8 +147,8 @@ pub(crate) fn stack(
     flags: FlagsLayer<RequestContext>,
 ) -> Result<(RequestIdService<Public>, Follow), BoxError> {
     let registry = &run.registry;
-    let red = RedLayer::new(&run.metrics)?.leak().route_from(AxumRoute);
-    let log = RequestLogLayer::new().route_from(AxumRoute).trust_caller(trust);
+    let red = RedLayer::new(&run.metrics)?.leak().route_from(PublicRoute);
+    let log = RequestLogLayer::new().route_from(PublicRoute).trust_caller(trust);
     let observe = Tracked::new((red, log), run.lifecycle.requests()).leak();
     let observe = (ObserveLayer::new(observe), GrpcAnswersLayer);
     let inbound = Inbound::builder("inbound").settings(config.policies()).registry(registry);
@@ -213,7 +213,10 @@ pub(crate) struct Public {
     router: Router,
 }
 
-impl Service<Request<RequestBody>> for Public {
+impl<B> Service<Request<B>> for Public
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     type Response = Response;
     type Error = Infallible;
     type Future = PublicFuture;
@@ -222,7 +225,7 @@ impl Service<Request<RequestBody>> for Public {
         Poll::Ready(Ok(())) // so is a router, always
     }
 
-    fn call(&mut self, mut request: Request<RequestBody>) -> PublicFuture {
+    fn call(&mut self, mut request: Request<B>) -> PublicFuture {
         match self.probes.reply::<Body, _>(&mut request) {
             Some(answer) => PublicFuture::Probe { answer: Some(answer) },
             None => PublicFuture::Route { future: self.router.call(request) },

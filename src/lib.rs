@@ -50,6 +50,8 @@
 //! | `cli` | yes | [`Service::run`] reads the command line: `run`, `check`, `contract`, `admin`, `--config`, `--set` |
 //! | `metrics` | yes | what [`metrics::counter!`] and its like record is on `/metrics` |
 //! | `tonic` | yes | [`App::channel`]: gRPC clients in the standard outbound stack |
+//! | `grpc-health` | no | [`App::grpc_health`]: the service that gRPC clients and Kubernetes probe |
+//! | `checks-http`, `checks-grpc`, `checks-redis`, `checks-postgresql` | no | ready-made [health checks](core::health::checks); the last two for [`App::binding`] too |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
 //! | `ws` | no | the WebSocket of axum, and [`mod@ws`] for its end |
 //! | `config-http` | no | `--config https://…` and `CONFIG_URL`: settings from a server, with a cache for when it is down |
@@ -89,6 +91,7 @@ mod secrets;
 mod service;
 mod sockets;
 mod starting;
+mod synthetic;
 mod systemd;
 mod tasks;
 mod traces;
@@ -108,6 +111,7 @@ pub use inbound::{InboundConfig, InboundRateLimit, LimitPer};
 pub use live::Change;
 pub use rules::{NoRules, Rules, RulesFor};
 pub use service::Service;
+pub use synthetic::{Synthetic, SyntheticRequest};
 
 pub use octostack_core as core;
 /// Feature flags, and the macro [`flags!`](macro@flags) that declares them.

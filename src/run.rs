@@ -280,6 +280,7 @@ where
         }
         run.lifecycle.ready();
         drop(opening); // the listeners are waited for by now
+        app.synthetics().serve(&service, &run.health, &run.lifecycle);
         for listener in serving {
             listener.await?;
         }
@@ -307,8 +308,9 @@ pub(crate) fn fatal(code: &'static str, what: &str, error: &BoxError) -> ExitCod
 
 #[cfg(test)]
 mod tests {
-    use super::start;
+    use super::serve;
     use crate::app::testing::{app, runtime};
+    use crate::sockets::Sockets;
     use axum::Router;
     use octostack_core::lifecycle::{Signal, Signals, Step};
     use std::pin::pin;
@@ -323,7 +325,8 @@ mod tests {
             building.await?;
             Ok(Router::new())
         };
-        let mut starting = pin!(start(&app, &framework, (&run, None), build));
+        let parts = (&run, source.config().report(), Sockets::default());
+        let mut starting = pin!(serve(&app, &framework, parts, build));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(starting.as_mut().poll(&mut cx).is_pending());
         let (kill, signals) = Signals::manual();

@@ -1,7 +1,9 @@
 //! What all clients of this crate that speak HTTP have in common: whom they trust, and where they
 //! send what is secret.
 
-use crate::file::{self, ReadError};
+pub(crate) use crate::redirect::resolve;
+use crate::trust;
+pub(crate) use crate::trust::{read, said};
 use http::Uri;
 use http::header::{self, HeaderMap};
 use http_body::Body;
@@ -10,16 +12,10 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use std::error::Error as StdError;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-/// The most that a file with a token or a certificate may hold.
-const MAX_FILE: usize = 256 * 1024;
 
 pub(crate) type Client<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
 
@@ -42,21 +38,9 @@ where
 }
 
 fn roots(to: &Uri, ca: Option<&Path>, variable: &str) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() && to.scheme_str() == Some("https") {
-            return Err(format!("this system trusts no certificates; name some ({variable})"));
-        }
-        return Ok(roots);
-    };
-    let wrong = |what: &str| format!("the certificates in {}: {what}", path.display());
-    for certificate in CertificateDer::pem_slice_iter(&read(path)?) {
-        let certificate = certificate.map_err(|error| wrong(&error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(&error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("there are none"));
+    let roots = trust::roots(ca)?;
+    if roots.is_empty() && to.scheme_str() == Some("https") {
+        return Err(format!("this system trusts no certificates; name some ({variable})"));
     }
     Ok(roots)
 }
@@ -72,62 +56,6 @@ fn is_loopback(host: &str) -> bool {
         || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// A file with a token or certificates.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    file::read(path, MAX_FILE).map_err(|error| {
-        let shown = path.display();
-        match error {
-            ReadError::System(error) => format!("{shown} cannot be read: {error}"),
-            ReadError::NotAFile(what) => format!("{shown} is {what}, not a file"),
-            ReadError::TooLarge => format!("{shown} is larger than 256 KiB"),
-        }
-    })
-}
-
-/// All that an error says, since the outermost one says next to nothing.
-pub(crate) fn said(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// Where `to` leads, said in an answer from `from` (RFC 3986, section 5.2, as far as redirects go).
-pub(crate) fn resolve(to: &str, from: &Uri) -> Option<Uri> {
-    let (scheme, authority) = (from.scheme_str()?, from.authority()?);
-    let (path, query) = match to.split_once('?') {
-        Some((path, query)) => (path, format!("?{query}")),
-        None => (to, String::new()),
-    };
-    if to.contains("://") && to.find("://") < to.find('/') {
-        return to.parse().ok();
-    }
-    if to.starts_with("//") {
-        return format!("{scheme}:{to}").parse().ok();
-    }
-    let dir = from.path().rsplit_once('/').map_or("", |(dir, _)| dir);
-    let whole = match path {
-        "" => from.path().to_owned(),
-        path if path.starts_with('/') => path.to_owned(),
-        path => format!("{dir}/{path}"),
-    };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in whole.split('/').skip(1) {
-        match part {
-            "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("{scheme}://{authority}/{}{query}", parts.join("/")).parse().ok()
-}
-
 /// Seconds, or a date.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
@@ -136,27 +64,4 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::resolve;
-
-    #[test]
-    fn redirects_lead_where_a_browser_would_go() {
-        let from = "https://a:1/b/c.toml?q=1".parse().unwrap();
-        for (to, whole) in [
-            ("https://x/y", "https://x/y"),
-            ("//x/y?z", "https://x/y?z"),
-            ("/y", "https://a:1/y"),
-            ("d.toml", "https://a:1/b/d.toml"),
-            ("./d.toml?r=2", "https://a:1/b/d.toml?r=2"),
-            ("../d.toml", "https://a:1/d.toml"),
-            ("../../d.toml", "https://a:1/d.toml"),
-            ("?r=2", "https://a:1/b/c.toml?r=2"),
-            ("/y?u=http://x/", "https://a:1/y?u=http://x/"),
-        ] {
-            assert_eq!(resolve(to, &from).unwrap().to_string(), whole, "{to}");
-        }
-    }
 }

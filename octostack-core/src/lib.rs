@@ -33,7 +33,13 @@ pub mod clock;
 pub mod config;
 pub mod duration;
 pub mod dynamic;
-#[cfg(any(feature = "config", feature = "follow", feature = "secrets-live"))]
+#[cfg(any(
+    feature = "checks-grpc",
+    feature = "checks-http",
+    feature = "config",
+    feature = "follow",
+    feature = "secrets-live"
+))]
 mod file;
 #[cfg(feature = "follow")]
 pub mod follow;
@@ -45,6 +51,8 @@ pub mod identity;
 pub mod inspect;
 #[cfg(feature = "lifecycle")]
 pub mod lifecycle;
+#[cfg(any(feature = "checks-http", feature = "config-http", feature = "vault"))]
+mod redirect;
 pub mod requests;
 #[cfg(feature = "secrets")]
 pub mod secret;
@@ -55,6 +63,15 @@ pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+#[cfg(any(
+    feature = "checks-grpc",
+    feature = "checks-http",
+    feature = "checks-postgresql",
+    feature = "checks-redis",
+    feature = "config-http",
+    feature = "vault"
+))]
+mod trust;
 
 pub use clock::{Clock, SystemClock};
 pub use dynamic::{Dynamic, Reader};

@@ -98,3 +98,28 @@ async fn an_app_has_one() {
     let routes = Routes::new(app.grpc_health([NAME]));
     assert!(format!("{routes:?}").contains("Routes"));
 }
+
+/// The ready-made check, against the service that answers it.
+#[cfg(feature = "checks-grpc")]
+#[tokio::test]
+async fn the_ready_made_check_understands_the_service() {
+    use octostack_core::health::{Examine as _, checks};
+
+    let run = runtime();
+    let health = super::GrpcHealth::new(Probes::new(&run.lifecycle, &run.health));
+    let routes = Routes::new(HealthServer::new(health.with_services([NAME])));
+    let socket = ServerConfig { port: 0, ..ServerConfig::default() };
+    let server = Server::bind(&socket).await.unwrap();
+    let addr = server.local_addr().unwrap();
+    let lifecycle = run.lifecycle.clone();
+    tokio::spawn(async move { server.serve(routes.into_axum_router(), &lifecycle).await });
+
+    let check = checks::grpc(&format!("http://{addr}")).unwrap();
+    let why = check.examine().await.unwrap_err();
+    assert_eq!(why, format!("{addr}: it says NOT_SERVING"));
+    run.lifecycle.ready();
+    assert_eq!(check.examine().await, Ok(()));
+    assert_eq!(check.clone().service(NAME).examine().await, Ok(()));
+    let why = check.service("shop.Nobody").examine().await.unwrap_err();
+    assert_eq!(why, format!("{addr}: the server does not know this service"));
+}

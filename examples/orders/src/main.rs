@@ -21,7 +21,7 @@ use octostack::flags::Context;
 use octostack::metrics::{counter, describe_counter, describe_gauge, gauge};
 use octostack::prelude::*;
 use octostack::tonic::Code;
-use octostack::{Channel, Shutdown};
+use octostack::{Channel, Shutdown, Synthetic};
 use orders::{NewOrder, Order, Orders};
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -35,6 +35,9 @@ use std::time::Duration;
 struct Settings {
     /// Where the inventory listens, and the policies on the way to it.
     inventory: Endpoint,
+    /// Whether the service asks itself for an order now and then, as a customer does.
+    #[schemars(extend("x-restart-required" = true))]
+    synthetic: bool,
 }
 
 octostack::flags! {
@@ -83,6 +86,9 @@ async fn build(app: App<Settings>) -> Result<Router> {
         Some(Ok(user)) => Context::new().with_targeting_key(user.to_owned()),
         _ => Context::new(),
     });
+    if app.settings().synthetic {
+        app.synthetic(Synthetic::get("order-lookup", "/orders/1")?)?;
+    }
     let shop = Shop {
         inventory: InventoryClient::new(channel),
         orders: Orders::with_samples(),

@@ -1,4 +1,4 @@
-//! The probes at length: `?verbose`, `?exclude=`, one check alone, and as `health+json`.
+//! The probes at length: `?verbose`, `?exclude=`, `?group=`, one check alone, and as `health+json`.
 //!
 //! Anybody may probe. Why a check fails is told only to those who may read the other pages.
 use super::{Shared, json, page};
@@ -15,6 +15,7 @@ const HEALTH_JSON: &str = "application/health+json";
 struct Wish {
     verbose: bool,
     excluded: Vec<String>,
+    group: Option<String>,
     json: bool,
 }
 
@@ -26,10 +27,8 @@ impl Wish {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "verbose" => wish.verbose = true,
-                "exclude" => {
-                    let name = page::percent_decoded(&value.replace('+', " "));
-                    wish.excluded.extend(name.filter(|name| !name.is_empty()));
-                }
+                "exclude" => wish.excluded.extend(decoded(value).filter(|name| !name.is_empty())),
+                "group" => wish.group = decoded(value).or(Some(value.to_owned())),
                 _ => {} // those who probe add what they like, such as `timeout`
             }
         }
@@ -42,8 +41,12 @@ impl Wish {
     }
 
     fn is_terse(&self) -> bool {
-        !self.verbose && !self.json && self.excluded.is_empty()
+        !self.verbose && !self.json && self.excluded.is_empty() && self.group.is_none()
     }
+}
+
+fn decoded(value: &str) -> Option<String> {
+    page::percent_decoded(&value.replace('+', " "))
 }
 
 /// Answers `probe`, or for the check of this name alone. `reasons`: whoever asks may read them.
@@ -59,12 +62,16 @@ pub(super) fn answer(
         return admin.probes.answer(probe, &parts.method);
     }
     let excluded: Vec<_> = wish.excluded.iter().map(String::as_str).collect();
-    let report = match check {
-        Some(name) => admin.probes.report_of(name),
-        None => Some(admin.probes.report(probe, &excluded)),
+    let (report, missing) = match (check, &wish.group) {
+        (Some(name), _) => (admin.probes.report_of(name), "no such check; /readyz?verbose has all"),
+        (None, Some(group)) if probe == Probe::Ready => {
+            (admin.probes.report_of_group(group, &excluded), "the service has no such group")
+        }
+        (None, Some(_)) => (None, "groups are of checks, which /readyz has"),
+        (None, None) => (Some(admin.probes.report(probe, &excluded)), ""),
     };
     let Some(report) = report else {
-        return page::refusal(StatusCode::NOT_FOUND, "no such check; /readyz?verbose has all", &[]);
+        return page::refusal(StatusCode::NOT_FOUND, missing, &[]);
     };
     let passes = report.passes();
     let status = if passes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -109,6 +116,8 @@ mod tests {
         }
         let excluded = wish("/readyz?exclude=a&exclude=b%20c&exclude=d+e", &[]).excluded;
         assert_eq!(excluded, ["a", "b c", "d e"]);
+        assert_eq!(wish("/readyz?group=a+b", &[]).group.as_deref(), Some("a b"));
+        assert!(!wish("/readyz?group=", &[]).is_terse(), "a name that no group has");
         assert!(wish("/readyz", &["text/plain", "x/y, Application/Health+JSON;q=0.9"]).json);
     }
 }

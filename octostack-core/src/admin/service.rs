@@ -196,7 +196,10 @@ impl Shared {
     fn index(&self) -> String {
         let own = [
             ("/livez", "does the process work"),
-            ("/readyz", "should it get traffic; ?verbose, ?exclude={check}, /readyz/{check}"),
+            (
+                "/readyz",
+                "should it get traffic; ?verbose, ?exclude={check}, ?group={name}, /readyz/{check}",
+            ),
             ("/startupz", "has it started"),
             ("/statusz", "who this is, what is abnormal, the last events"),
             ("/policyz", "the policies; /policyz/{name} shows and changes one"),

@@ -1,7 +1,9 @@
 //! Whether the service behind a binding can be reached.
 
-use super::{Endpoint, Summary};
+use super::{Binding, Endpoint};
 use crate::health::{CheckKind, Health};
+#[cfg(any(feature = "checks-postgresql", feature = "checks-redis"))]
+use crate::health::{Examine as _, checks};
 use crate::inspect::{Inspect, Registry, Sink, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,20 +49,44 @@ pub async fn reach(endpoints: &[Endpoint]) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
-/// Adds a shared health check called `name` that [reaches](reach) for what `look` says each time,
-/// and shows it in `registry`, as kind `binding`. `None` is what is not attached: nothing is wrong
-/// with it.
-pub fn register<F>(name: impl Into<String>, health: &Health, registry: &Registry, look: F)
+/// Whether the service behind `binding` works, as far as there is a way to ask.
+///
+/// Redis with feature `checks-redis` and PostgreSQL with `checks-postgresql` are logged in to and
+/// asked; of all others [a connection is opened](reach()). Without these features, or where the type
+/// of the service is another, an address that answers is all that is known.
+///
+/// # Errors
+/// Why not, for operators. No password.
+pub async fn ask<K>(binding: &Binding<K>) -> Result<(), String> {
+    match binding.kind() {
+        #[cfg(feature = "checks-redis")]
+        "redis" | "valkey" => checks::redis(binding.as_kind()).examine().await,
+        #[cfg(feature = "checks-postgresql")]
+        "postgresql" => checks::postgresql(binding.as_kind()).examine().await,
+        _ => reach(binding.endpoints()).await,
+    }
+}
+
+/// Adds a shared health check called `name` that [asks](ask()) for what `look` says each time, and
+/// shows it in `registry`, as kind `binding`. `None` is what is not attached: nothing is wrong with
+/// it.
+pub fn register<K, F>(name: impl Into<String>, health: &Health, registry: &Registry, look: F)
 where
-    F: Fn() -> Option<Summary> + Send + Sync + 'static,
+    K: 'static,
+    F: Fn() -> Option<Binding<K>> + Send + Sync + 'static,
 {
     let name = name.into();
     let shown = Arc::new(Shown { name: name.clone(), look });
     registry.register(&shown);
     // The check keeps it alive.
     health.check(name, CheckKind::Shared, move || {
-        let endpoints = (shown.look)().map(|summary| summary.endpoints);
-        async move { reach(&endpoints.unwrap_or_default()).await }
+        let binding = (shown.look)();
+        async move {
+            match &binding {
+                Some(binding) => ask(binding).await,
+                None => Ok(()),
+            }
+        }
     });
 }
 
@@ -70,9 +96,9 @@ struct Shown<F> {
     look: F,
 }
 
-impl<F> Inspect for Shown<F>
+impl<K, F> Inspect for Shown<F>
 where
-    F: Fn() -> Option<Summary> + Send + Sync,
+    F: Fn() -> Option<Binding<K>> + Send + Sync,
 {
     fn name(&self) -> &str {
         &self.name
@@ -83,7 +109,7 @@ where
     }
 
     fn status(&self) -> Value {
-        let Some(summary) = (self.look)() else {
+        let Some(summary) = (self.look)().map(|binding| binding.summary()) else {
             return Value::map([("attached", false.into())]);
         };
         let endpoints = summary.endpoints.iter().map(|endpoint| endpoint.to_string().into());

@@ -88,7 +88,7 @@ mod tests;
 mod url;
 
 #[cfg(feature = "bindings-check")]
-pub use check::{reach, register};
+pub use check::{ask, reach, register};
 pub use kind::{
     Any, BindingKind, Http, Kafka, Mongodb, Mysql, Postgresql, Rabbitmq, Redis, S3, Scheme,
 };
@@ -225,6 +225,15 @@ impl<K> Binding<K> {
     /// and over HTTP without a user name that comes alone, which is a token.
     pub fn redacted(&self) -> String {
         self.parts.url.redacted()
+    }
+
+    /// The same, as a binding of another kind.
+    #[cfg(all(
+        feature = "bindings-check",
+        any(feature = "checks-postgresql", feature = "checks-redis")
+    ))]
+    fn as_kind<T>(&self) -> Binding<T> {
+        Binding { parts: self.parts.clone(), kind: PhantomData }
     }
 
     /// What operators may see of it.

@@ -253,8 +253,10 @@ mod reached {
         let health = Health::new(&registry);
         let db: crate::binding::Binding<crate::binding::Postgresql> =
             "postgres://app:hunter2@db/shop".parse().unwrap();
-        register("database", &health, &registry, move || Some(db.summary()));
-        register("cache", &health, &registry, || None);
+        register("database", &health, &registry, move || Some(db.clone()));
+        register("cache", &health, &registry, || {
+            None::<crate::binding::Binding<crate::binding::Redis>>
+        });
         let shown = |name: &str| {
             let items = registry.items();
             let item = items.iter().find(|item| item.kind() == "binding" && item.name() == name);

@@ -1,18 +1,14 @@
 use super::standing::Status;
 use super::state::State;
-use super::{CheckKind, Schedule};
+use super::{CheckKind, Examine, Schedule};
 use crate::inspect::{Inspect, Metric, Sink, Value};
 use crate::sync::lock;
 use crate::{Clock, SystemClock, duration};
 use std::any::Any;
-use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-
-type Run = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// One check: what to run, when, and what it has found.
 pub(super) struct Check {
@@ -20,26 +16,22 @@ pub(super) struct Check {
     pub(super) kind: CheckKind,
     pub(super) schedule: Schedule,
     pub(super) state: Mutex<State>,
-    start: Box<dyn Fn() -> Run + Send + Sync>,
+    what: Box<dyn Examine>,
 }
 
 impl Check {
-    pub(super) fn new<F, Fut, E>(name: String, kind: CheckKind, schedule: Schedule, run: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display,
-    {
+    pub(super) fn new(
+        name: String,
+        kind: CheckKind,
+        schedule: Schedule,
+        what: impl Examine,
+    ) -> Self {
         Self {
             name,
             kind,
             state: Mutex::new(State::new(schedule.initial, SystemClock.now())),
             schedule,
-            start: Box::new(move || {
-                let result = run();
-                // `{:#}` is how error reports with causes print them all on one line.
-                Box::pin(async { result.await.map_err(|error| format!("{error:#}")) })
-            }),
+            what: Box::new(what),
         }
     }
 
@@ -48,7 +40,7 @@ impl Check {
         let mut run = None;
         let guarded = std::future::poll_fn(|cx| {
             let poll = catch_unwind(AssertUnwindSafe(|| {
-                run.get_or_insert_with(|| (self.start)()).as_mut().poll(cx)
+                run.get_or_insert_with(|| self.what.examine()).as_mut().poll(cx)
             }));
             poll.unwrap_or_else(|payload| Poll::Ready(Err(panicked(payload.as_ref()))))
         });

@@ -8,15 +8,19 @@
 //! |---|---|---|
 //! | `Local` | a cache that must be loaded, a disk that must be writable | not ready: this instance gets no traffic |
 //! | `Shared` | a database that every instance uses | degraded: a warning, still ready |
+//! | `Required` | a shared one without which nothing can be answered | not ready |
 //! | `Informational` | a mirror that is behind | shown, and nothing else |
 //!
 //! The difference between the first two matters most: if all instances go unready because the one
-//! database they share is slow, an incident in one part becomes an outage of the whole.
+//! database they share is slow, an incident in one part becomes an outage of the whole. `Required` is
+//! for who wants that: where every answer needs the database, and what is in front of the instances
+//! has a better answer than they have.
 //!
 //! A result counts only after some in a row (see [`Schedule`]), a check that panics or takes too
 //! long has failed, and a check from which nothing is heard any more does not stay green.
 //! [`Health::check`] adds a check that does something; [`Health::passive`] adds one that only looks
-//! at what the process knows anyway, such as the state of a circuit breaker.
+//! at what the process knows anyway, such as the state of a circuit breaker. Ready-made ones are in
+//! `checks` (feature `checks`). [`Health::group`] names some of them, to be asked for together.
 //!
 //! Health knows nothing of start and shutdown, which are the lifecycle's. `Probes` (with feature
 //! `server`) answers from both, and `Health::report_to` (with feature `lifecycle`) makes failing
@@ -43,6 +47,9 @@
 //! # }
 //! ```
 mod check;
+#[cfg(feature = "checks")]
+pub mod checks;
+mod examine;
 #[cfg(feature = "server")]
 mod probe;
 mod pulse;
@@ -55,6 +62,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use examine::{Examination, Examine};
 #[cfg(feature = "server")]
 pub use probe::{Probe, Probes};
 #[cfg(feature = "server")]
@@ -69,7 +77,7 @@ use check::Check;
 use pulse::{BEAT, Verdict};
 use runner::{Shared, repeat};
 use standing::Status;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -90,33 +98,23 @@ impl Health {
     ///
     /// The reason of a failure is shown to operators: keep secrets out of it. Give each check a
     /// name of its own, since checks of one name add up to one gauge.
-    pub fn check<F, Fut, E>(&self, name: impl Into<String>, kind: CheckKind, run: F)
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display,
-    {
-        self.add(Check::new(name.into(), kind, Schedule::new(), run));
+    pub fn check(&self, name: impl Into<String>, kind: CheckKind, what: impl Examine) {
+        self.add(Check::new(name.into(), kind, Schedule::new(), what));
     }
 
     /// Adds a check with a schedule of its own.
     ///
     /// # Errors
     /// Everything that is wrong with the schedule; the check is not added then.
-    pub fn check_with<F, Fut, E>(
+    pub fn check_with(
         &self,
         name: impl Into<String>,
         kind: CheckKind,
         schedule: Schedule,
-        run: F,
-    ) -> Result<(), Vec<Problem>>
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display,
-    {
+        what: impl Examine,
+    ) -> Result<(), Vec<Problem>> {
         schedule.validate()?;
-        self.add(Check::new(name.into(), kind, schedule, run));
+        self.add(Check::new(name.into(), kind, schedule, what));
         Ok(())
     }
 
@@ -134,6 +132,28 @@ impl Health {
             async move { look() }
         };
         self.add(Check::new(name.into(), kind, Schedule::passive(), run));
+    }
+
+    /// Names some checks, so that a probe asks for them together: `/readyz?group=name` of the admin
+    /// port. A second group of a name replaces the first.
+    ///
+    /// Who asks for a group wants to know whether all of it works: a member that fails fails the
+    /// group, also one that is shared or informational. `checks` are names; one that no check has
+    /// (yet) is told and fails nothing.
+    ///
+    /// ```
+    /// # use octostack_core::Registry;
+    /// # use octostack_core::health::Health;
+    /// # let health = Health::new(&Registry::new());
+    /// health.group("storage", ["database", "scratch-disk"]);
+    /// ```
+    pub fn group<N: Into<String>>(
+        &self,
+        name: impl Into<String>,
+        checks: impl IntoIterator<Item = N>,
+    ) {
+        let checks = checks.into_iter().map(Into::into).collect();
+        lock(&self.shared.groups).insert(name.into(), checks);
     }
 
     fn add(&self, check: Check) {
@@ -223,13 +243,18 @@ impl Health {
     }
 
     #[cfg(feature = "server")]
+    fn members(&self, group: &str) -> Option<Vec<String>> {
+        lock(&self.shared.groups).get(group).cloned()
+    }
+
+    #[cfg(feature = "server")]
     fn checks(&self) -> Vec<Arc<Check>> {
         // Those of which nothing is heard any more have failed.
         self.standing();
         lock(&self.shared.checks).clone()
     }
 
-    /// The names of the local and shared checks that fail.
+    /// The names of the checks that fail, but for informational ones.
     pub fn failing(&self) -> Vec<String> {
         let checks = lock(&self.shared.checks);
         let failing = checks.iter().filter(|check| {

@@ -115,6 +115,13 @@ impl Probes {
         self.report(Probe::Ready, &[]).of_check(name)
     }
 
+    /// What `/readyz` says of the checks of [a group](Health::group) alone, without those of the names
+    /// `excluded`. `None`: there is no such group.
+    pub fn report_of_group(&self, group: &str, excluded: &[&str]) -> Option<Report> {
+        let members = self.health.members(group)?;
+        Some(self.report(Probe::Ready, excluded).of_group(group, &members))
+    }
+
     /// The answer of the public port, if `path` is `/livez` or `/readyz`; else `None`, and the
     /// request is for somebody else.
     ///

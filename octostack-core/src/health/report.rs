@@ -20,8 +20,8 @@ use std::time::SystemTime;
 pub struct Report {
     probe: Probe,
     lines: Vec<Line>,
-    /// Names to be left out that no check has.
-    unknown: Vec<String>,
+    /// What was asked for and is not there.
+    notes: Vec<String>,
 }
 
 /// One thing that was looked at.
@@ -30,6 +30,8 @@ struct Line {
     name: String,
     standing: Standing,
     excluded: bool,
+    /// By a group: it counts, whatever its kind.
+    asked_for: bool,
     kind: Option<CheckKind>,
     reason: Option<String>,
     heard: Option<SystemTime>,
@@ -49,14 +51,22 @@ impl Line {
         let standing =
             if informs { Standing::Degraded } else { Standing::of(check.kind, state.status) };
         let (name, kind) = (check.name.clone(), Some(check.kind));
-        Self { name, standing, excluded: false, kind, reason, heard }
+        Self { name, standing, excluded: false, asked_for: false, kind, reason, heard }
     }
 
     /// Of something that is no check.
     fn own(name: &str, wrong: Option<String>) -> Self {
         let standing = if wrong.is_some() { Standing::Unready } else { Standing::Good };
         let name = name.to_owned();
-        Self { name, standing, excluded: false, kind: None, reason: wrong, heard: None }
+        Self {
+            name,
+            standing,
+            excluded: false,
+            asked_for: false,
+            kind: None,
+            reason: wrong,
+            heard: None,
+        }
     }
 
     /// Why, as far as whoever asks may know it.
@@ -83,7 +93,7 @@ impl Line {
 
     /// Whether what it says is a part of the whole.
     fn counts(&self) -> bool {
-        self.kind != Some(CheckKind::Informational)
+        self.asked_for || self.kind != Some(CheckKind::Informational)
     }
 
     fn json(&self, reasons: bool) -> (String, Value) {
@@ -122,16 +132,34 @@ impl Report {
         if probe == Probe::Ready {
             lines.extend(checks.iter().map(|check| Line::of(check)));
         }
-        let mut unknown = Vec::new();
+        let mut notes = Vec::new();
         for name in excluded {
             // What is no check is the point of the probe, and stays.
             let named = lines.iter_mut().filter(|line| line.kind.is_some() && line.name == *name);
             named.for_each(|line| line.excluded = true);
             if !checks.iter().any(|check| check.name == *name) {
-                unknown.push((*name).to_owned());
+                notes.push(format!("there is no check `{name}` to exclude"));
             }
         }
-        Self { probe, lines, unknown }
+        Self { probe, lines, notes }
+    }
+
+    /// The part of it that is about the checks of a group, each of which counts.
+    pub(super) fn of_group(mut self, group: &str, members: &[String]) -> Self {
+        for name in members {
+            if !self.lines.iter().any(|line| line.kind.is_some() && line.name == *name) {
+                let note = format!("there is no check `{name}`, which is in the group `{group}`");
+                self.notes.push(note);
+            }
+        }
+        self.lines.retain(|line| line.kind.is_none() || members.contains(&line.name));
+        for line in &mut self.lines {
+            if line.standing == Standing::Degraded {
+                line.standing = Standing::Unready;
+            }
+            line.asked_for = true;
+        }
+        self
     }
 
     /// The part of it that is about the check `name`. `None`: there is no such check.
@@ -150,14 +178,10 @@ impl Report {
         counted.map(|line| line.standing).max().unwrap_or(Standing::Good)
     }
 
-    fn notes(&self) -> impl Iterator<Item = String> {
-        self.unknown.iter().map(|name| format!("there is no check `{name}` to exclude"))
-    }
-
     /// A line for each thing that was looked at, in the manner of Kubernetes' own components.
     pub fn text(&self, reasons: bool) -> String {
         let mut text = String::new();
-        for note in self.notes() {
+        for note in &self.notes {
             let _ = writeln!(text, "warn: {note}");
         }
         self.lines.iter().for_each(|line| line.text(reasons, &mut text));
@@ -168,7 +192,7 @@ impl Report {
 
     /// As `application/health+json` (draft-inadarei-api-health-check-06).
     pub fn json(&self, identity: &Identity, reasons: bool) -> Value {
-        let notes: Vec<Value> = self.notes().map(Value::from).collect();
+        let notes: Vec<Value> = self.notes.iter().cloned().map(Value::from).collect();
         let mut parts = vec![
             ("status", Value::from(word(self.standing()))),
             ("releaseId", identity.version.clone().into()),

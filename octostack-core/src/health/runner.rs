@@ -6,6 +6,7 @@ use super::state::Change;
 use crate::inspect::{Event, Registry};
 use crate::sync::lock;
 use crate::{Clock, SystemClock};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     /// What `fresh_until` counts from.
     origin: Instant,
     pub(super) checks: Mutex<Vec<Arc<Check>>>,
+    /// Names of checks by the name of their group.
+    pub(super) groups: Mutex<BTreeMap<String, Vec<String>>>,
     standing: AtomicU8,
     /// Milliseconds after `origin` at which the first result gets stale; until then `standing` is
     /// true without a look at the checks.
@@ -33,6 +36,7 @@ impl Shared {
             registry: registry.clone(),
             origin: SystemClock.now(),
             checks: Mutex::default(),
+            groups: Mutex::default(),
             standing: AtomicU8::new(Standing::Good as u8),
             fresh_until: AtomicU64::new(u64::MAX),
             changed: Notify::new(),

@@ -5,6 +5,9 @@ pub enum CheckKind {
     Local,
     /// Something that all instances use is at fault: degraded, still ready.
     Shared,
+    /// Something that all instances use is at fault, and without it none of them is of use: not
+    /// ready. If it fails, it fails for all, and nobody is left to take the traffic.
+    Required,
     /// Worth showing and nothing else.
     Informational,
 }
@@ -15,6 +18,7 @@ impl CheckKind {
         match self {
             Self::Local => "local",
             Self::Shared => "shared",
+            Self::Required => "required",
             Self::Informational => "informational",
         }
     }
@@ -46,7 +50,7 @@ pub enum Standing {
     Good,
     /// A shared check fails: still ready.
     Degraded,
-    /// A local check fails or has no result yet: not ready.
+    /// A local or required check fails or has no result yet: not ready.
     Unready,
 }
 
@@ -63,7 +67,9 @@ impl Standing {
     /// What one check adds to the whole.
     pub(super) const fn of(kind: CheckKind, status: Status) -> Self {
         match (kind, status) {
-            (CheckKind::Local, Status::Failing | Status::Unknown) => Self::Unready,
+            (CheckKind::Local | CheckKind::Required, Status::Failing | Status::Unknown) => {
+                Self::Unready
+            }
             (CheckKind::Shared, Status::Failing) => Self::Degraded,
             _ => Self::Good,
         }

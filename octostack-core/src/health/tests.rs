@@ -47,6 +47,7 @@ impl Setup {
 async fn the_kind_decides_what_a_failure_means() {
     for (kind, then) in [
         (CheckKind::Local, Standing::Unready),
+        (CheckKind::Required, Standing::Unready),
         (CheckKind::Shared, Standing::Degraded),
         (CheckKind::Informational, Standing::Good),
     ] {

@@ -68,6 +68,34 @@ async fn what_is_wrong_here_is_told_unasked_and_can_be_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_fails_with_any_of_its_members() {
+    let setup = setup(&["inventory", "mirror of b"]).await;
+    setup.health.group("own", ["disk"]);
+    setup.health.group("buying", ["disk", "inventory", "prices"]);
+    setup.health.group("all of it", ["disk", "mirror of b"]);
+    let admin = setup.admin();
+    let own = get(&admin, "/readyz?group=own").await;
+    assert_eq!((own.status, own.text.as_str()), (200, "ok"));
+    let buying = get(&admin, "/readyz?group=buying").await;
+    assert_eq!(buying.status, 503, "it is shared, but was asked for");
+    assert_eq!(
+        buying.text,
+        "warn: there is no check `prices`, which is in the group `buying`\n[+]lifecycle ok\n\
+         [+]disk ok\n[-]inventory failed: inventory of host-7 is wrong\nreadyz check failed\n"
+    );
+    assert_eq!(get(&admin, "/readyz?group=buying&exclude=inventory").await.status, 200);
+    assert_eq!(get(&admin, "/readyz?group=all%20of+it").await.status, 503, "also informational");
+    assert_eq!(get(&admin, "/readyz").await.status, 200, "the whole is as it was");
+    let json = ask_json(&admin, "/readyz?group=buying").await;
+    assert_eq!((json.status, &json.json()["status"]), (503, &"fail".into()));
+    for nowhere in ["/readyz?group=nobody", "/readyz?group=", "/livez?group=own"] {
+        assert_eq!(get(&admin, nowhere).await.status, 404, "{nowhere}");
+    }
+    setup.health.group("buying", ["disk"]);
+    assert_eq!(get(&admin, "/readyz?group=buying").await.status, 200, "replaced");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_check_has_a_path_of_its_own() {
     let setup = setup(&["disk", "mirror of b"]).await;
     let admin = setup.admin();

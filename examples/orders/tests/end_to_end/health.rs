@@ -40,3 +40,23 @@ fn probes_say_what_they_looked_at() {
     assert_eq!(answer.header("content-type"), Some("application/health+json"));
     assert_eq!(answer.json()["checks"]["inventory"][0]["status"], "pass");
 }
+
+#[test]
+fn it_asks_itself_as_a_customer_does() {
+    let orders = Orders::start(&[("ORDERS_SYNTHETIC", "true")]);
+    let line = orders.process.wait_for("a synthetic request", |lines| {
+        let is_it = |line: &&serde_json::Value| line["context"]["route"] == "synthetic";
+        lines.iter().find(is_it).cloned()
+    });
+    assert_eq!(line["context"]["status"], 200, "{line}");
+    let id = line["correlation_id"].as_str().expect("an id");
+    assert!(id.starts_with("synthetic.order-lookup."), "{id}");
+    let one = orders.process.eventually("its result", || {
+        let answer = get(orders.admin, "/readyz/order-lookup?verbose").text();
+        (!answer.contains("no result yet")).then_some(answer)
+    });
+    assert_eq!(one, "[+]order-lookup ok\nreadyz check passed\n");
+    let count = "http_server_request_duration_seconds_count";
+    assert_eq!(orders.metric(count, &[("http_route", "/orders/{id}")]), None, "no traffic");
+    assert_eq!(orders.stop(Signal::TERM).code, Some(0));
+}

@@ -13,6 +13,8 @@ mod directory;
 mod drain;
 mod drain_load;
 mod flags;
+#[cfg(target_os = "linux")] // of which the memory is looked at
+mod floods;
 mod health;
 mod http;
 mod in_flight;
@@ -29,6 +31,8 @@ mod secrets;
 mod sockets;
 mod stalled_log;
 mod start;
+#[cfg(target_os = "linux")] // which tells what is handled
+mod sudden_end;
 mod systemd;
 mod tasks;
 mod traces;

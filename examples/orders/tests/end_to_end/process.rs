@@ -117,6 +117,21 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
+    /// A number that Linux tells of it in `/proc/PID/status`, such as `VmRSS` (in KiB).
+    #[cfg(target_os = "linux")]
+    pub fn status(&self, field: &str) -> Option<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        Some(line.trim().trim_end_matches(" kB").to_owned())
+    }
+
+    /// Whether it has a handler for this signal.
+    #[cfg(target_os = "linux")]
+    pub fn handles(&self, signal: Signal) -> bool {
+        let caught = self.status("SigCgt").and_then(|bits| u64::from_str_radix(&bits, 16).ok());
+        caught.is_some_and(|bits| bits & (1 << (signal.as_raw() - 1)) != 0)
+    }
+
     /// Waits until `look` finds something, and looks again whenever the process says something.
     pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&[Value]) -> Option<T>) -> T {
         self.eventually(what, || look(&self.lines()))

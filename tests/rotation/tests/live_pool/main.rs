@@ -7,6 +7,7 @@
 
 mod bank;
 mod careless;
+mod check;
 mod postgres;
 #[path = "../../../../octostack-core/tests/vault/script/mod.rs"]
 mod script;

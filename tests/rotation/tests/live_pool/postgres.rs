@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -21,11 +22,18 @@ const START: Duration = Duration::from_secs(60);
 pub(crate) struct Postgres {
     server: Child,
     dir: PathBuf,
+    port: u16,
 }
 
 impl Postgres {
     /// Starts one. `None`, and a word to whoever runs the tests, where there is no PostgreSQL.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&["-c", "listen_addresses="], |_| {}).await
+    }
+
+    /// The same with options of one's own, and whatever else is to be in the folder of its data.
+    pub(crate) async fn start_with(options: &[&str], files: impl FnOnce(&Path)) -> Option<Self> {
+        let port = options.iter().find_map(|option| option.strip_prefix("port=")?.parse().ok());
         let programs = match programs() {
             Ok(programs) => programs,
             Err(what) => {
@@ -44,15 +52,18 @@ impl Postgres {
         let made = as_user(initdb.arg("-D").arg(&data), user).output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         // The owner comes in by the socket; everybody else by their password.
-        let rules = format!("local all {ADMIN} trust\nlocal all all scram-sha-256\n");
+        let rules = format!(
+            "local all {ADMIN} trust\nlocal all all scram-sha-256\nhostssl all all all scram-sha-256\n"
+        );
         fs::write(data.join("pg_hba.conf"), rules).unwrap();
         let mut server = Command::new(programs.join("postgres"));
-        server.arg("-D").arg(&data).arg("-k").arg(&dir).args(["-c", "listen_addresses="]);
+        files(&data);
+        server.arg("-D").arg(&data).arg("-k").arg(&dir).args(options);
         server.args(["-c", "fsync=off", "-c", "max_connections=200"]);
         let log = fs::File::create(dir.join("log")).unwrap();
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let server = as_user(&mut server, user).spawn().unwrap();
-        let mut postgres = Self { server, dir };
+        let mut postgres = Self { server, dir, port: port.unwrap_or(5432) };
         postgres.wait().await;
         Some(postgres)
     }
@@ -68,14 +79,20 @@ impl Postgres {
         assert!(ready.is_ok(), "it does not get ready: {}", self.log());
     }
 
-    fn log(&self) -> String {
+    /// What it has written down.
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// The folder with its socket.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Where it is, as `user`.
     pub(crate) fn config(&self, user: &str) -> Config {
         let mut config = Config::new();
-        config.host_path(&self.dir).dbname("postgres").user(user);
+        config.host_path(&self.dir).port(self.port).dbname("postgres").user(user);
         config
     }
 
@@ -101,7 +118,10 @@ impl Drop for Postgres {
 
 /// A new folder with a name that is short enough for a socket in it.
 fn folder() -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("octostack-pg-{}", std::process::id()));
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("octostack-pg-{}-{number}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
     dir

@@ -1,0 +1,164 @@
+use super::connect::{self, Stream, Tls};
+use super::{Target, without};
+use crate::binding::{Binding, Endpoint, Postgresql};
+use crate::health::{Examination, Examine};
+use crate::trust::said;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::{Config, NoTls};
+use tokio_rustls::TlsConnector;
+
+/// Whether PostgreSQL lets one in and answers `SELECT 1`; made by [`postgresql`](postgresql()).
+///
+/// It logs in with user, password and database of the URL, asks over the simple protocol (so it
+/// passes through poolers), and takes its leave (`Terminate`). Of several hosts one that answers is
+/// enough. The option `host`, if it is a path, is the directory of a Unix socket (without TLS).
+///
+/// | `sslmode` of the URL | what is done |
+/// |---|---|
+/// | none, `disable`, `allow`, `prefer` | no TLS |
+/// | `require`, `verify-ca`, `verify-full` | TLS; the certificate has to be for this host, vouched for by those in the option `sslrootcert` or in [`ca_file`](PostgresqlCheck::ca_file), else by those that the system trusts |
+///
+/// TLS without a look at the certificate is not done: it protects from nobody who is in between.
+#[derive(Clone, Debug)]
+pub struct PostgresqlCheck {
+    to: Target<Binding<Postgresql>>,
+    ca: Option<PathBuf>,
+}
+
+/// Checks the PostgreSQL that `to` leads to: a field of the settings, or a URL that was read.
+///
+/// ```
+/// use octostack_core::health::checks;
+///
+/// let database = checks::postgresql("postgres://app:p%40ss@db/shop?sslmode=require".parse()?);
+/// # let _ = database;
+/// # Ok::<(), octostack_core::binding::InvalidBinding>(())
+/// ```
+pub fn postgresql(to: Binding<Postgresql>) -> PostgresqlCheck {
+    PostgresqlCheck { to: Target::fixed(to), ca: None }
+}
+
+/// As [`postgresql`](postgresql()), of the binding that `to` returns at each run.
+pub fn postgresql_live(
+    to: impl Fn() -> Binding<Postgresql> + Send + Sync + 'static,
+) -> PostgresqlCheck {
+    PostgresqlCheck { to: Target::live(move || Ok(to())), ca: None }
+}
+
+impl PostgresqlCheck {
+    /// Believes certificates that those in this file (PEM) vouch for, and no others. It is read at
+    /// each run, and beats the option `sslrootcert`.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca = Some(path.into());
+        self
+    }
+
+    async fn run(self) -> Result<(), String> {
+        let to = self.to.now()?;
+        let ca = self.ca.or_else(|| to.option("sslrootcert").map(PathBuf::from));
+        let secure = matches!(to.option("sslmode"), Some("require" | "verify-ca" | "verify-full"));
+        let mut failed = Vec::new();
+        for endpoint in to.endpoints() {
+            let result = if secure {
+                encrypted(endpoint, &to, Tls { ca: ca.as_deref(), speaks: &["postgresql"] }).await
+            } else {
+                plain(endpoint, &to).await
+            };
+            match result {
+                Ok(()) => return Ok(()),
+                Err(why) => failed.push(without(&format!("{endpoint}: {why}"), to.password())),
+            }
+        }
+        Err(failed.join("; "))
+    }
+}
+
+fn config(to: &Binding<Postgresql>) -> Config {
+    let mut config = Config::new();
+    config.application_name("octostack-health").ssl_mode(SslMode::Disable);
+    if let Some(user) = to.username() {
+        config.user(user);
+    }
+    if let Some(password) = to.password() {
+        config.password(password.expose());
+    }
+    if let Some(database) = to.database().filter(|database| !database.is_empty()) {
+        config.dbname(database);
+    }
+    config
+}
+
+async fn plain(endpoint: &Endpoint, to: &Binding<Postgresql>) -> Result<(), String> {
+    let port = endpoint.port.unwrap_or(5432);
+    #[cfg(unix)]
+    if let Some(dir) = to.option("host").filter(|dir| dir.starts_with('/')) {
+        let path = format!("{dir}/.s.PGSQL.{port}");
+        let socket = tokio::net::UnixStream::connect(&path).await;
+        let socket = socket.map_err(|error| format!("{path}: {error}"))?;
+        return ask(&config(to), Stream::new(socket), NoTls).await;
+    }
+    let stream = connect::open(&endpoint.host, port, None).await?;
+    ask(&config(to), stream, NoTls).await
+}
+
+async fn encrypted(
+    endpoint: &Endpoint,
+    to: &Binding<Postgresql>,
+    tls: Tls<'_>,
+) -> Result<(), String> {
+    let (connector, name) = (connect::connector(&tls)?, connect::name(&endpoint.host)?);
+    let stream = connect::open(&endpoint.host, endpoint.port.unwrap_or(5432), None).await?;
+    let mut config = config(to);
+    config.ssl_mode(SslMode::Require);
+    ask(&config, stream, Encrypt { connector, name }).await
+}
+
+async fn ask<T>(config: &Config, stream: Stream, tls: T) -> Result<(), String>
+where
+    T: TlsConnect<Stream>,
+{
+    let connected = config.connect_raw(stream, tls).await;
+    let (client, connection) = connected.map_err(|error| said(&error))?;
+    let asked = async move {
+        let answer = client.simple_query("SELECT 1").await;
+        answer.map(drop).map_err(|error| said(&error))
+        // Here the client is dropped, which has the connection take its leave.
+    };
+    let (asked, _) = tokio::join!(asked, connection);
+    asked
+}
+
+/// TLS as the client of PostgreSQL asks for it: after a word in plain text.
+struct Encrypt {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl TlsConnect<Stream> for Encrypt {
+    type Stream = Stream;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+    fn connect(self, stream: Stream) -> Self::Future {
+        let encrypting = self.connector.connect(self.name, stream);
+        Box::pin(async { Ok(Stream::new(encrypting.await?)) })
+    }
+}
+
+impl TlsStream for Stream {
+    /// The certificate is looked at instead.
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl Examine for PostgresqlCheck {
+    fn examine(&self) -> Examination {
+        Box::pin(self.clone().run())
+    }
+}

@@ -97,3 +97,80 @@ async fn a_certificate_that_is_not_there_is_told_with_its_setting() {
     let said = wrong(json!({"listeners": {"peers": listener}})).await;
     assert!(said.starts_with("server.listeners.peers.tls.cert: /nowhere/tls.crt "), "{said}");
 }
+
+/// What the first listener with TLS, and the one beside it without, say to `GET /`.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn tls_is_spoken_where_there_is_a_certificate() {
+    use octostack_core::lifecycle::{Step, Stopper};
+    use std::sync::Arc;
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
+
+    async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+        let head = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pem = std::env::temp_dir().join(format!("octostack-{}-tls.pem", std::process::id()));
+    std::fs::write(&pem, own.cert.pem() + &own.signing_key.serialize_pem()).unwrap();
+    let config = json!({"server": {
+        "host": "127.0.0.1", "port": 0, "tls": {"cert": pem},
+        "listeners": {"plain": {"addr": "127.0.0.1:0"}},
+    }});
+    let (stopper, registry) = (Stopper::new(), crate::Registry::new());
+    let (mut addrs, mut serving) = (Vec::new(), Vec::new());
+    for server in opened(&config, Sockets::default()).await.unwrap() {
+        addrs.push(server.local_addr().unwrap());
+        let router = axum::Router::new().route("/", axum::routing::get("ok"));
+        let service = tower::ServiceExt::<http::Request<_>>::map_request(
+            router,
+            |request: http::Request<octostack_core::server::RequestBody>| {
+                request.map(axum::body::Body::new)
+            },
+        );
+        let server = server.with_registry(&registry);
+        let stop = stopper.stop();
+        serving.push(tokio::spawn(server.serve_until(service, stop, std::time::Duration::ZERO)));
+    }
+    std::fs::remove_file(&pem).unwrap();
+
+    assert!(ask(TcpStream::connect(addrs[1]).await.unwrap()).await.ends_with("\r\nok"));
+    let mut roots = RootCertStore::empty();
+    roots.add(own.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(addrs[0]).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    assert!(ask(stream).await.ends_with("\r\nok"));
+    stopper.advance(Step::Drain);
+    for listener in serving {
+        assert_eq!(listener.await.unwrap().cut_connections, 0);
+    }
+}
+
+#[cfg(all(feature = "tls", feature = "cli"))]
+#[test]
+fn check_finds_what_the_start_would() {
+    let section = json!({"server": {
+        "tls": {"cert": "/nowhere/tls.crt"},
+        "listeners": {"peers": {"addr": "127.0.0.1:0", "tls": {"cert": "/nowhere/peers.crt"}}},
+    }});
+    let (_app, source) = app::<()>(&section);
+    let config = source.config();
+    let found = super::broken(&config.framework().server, &config.report());
+    let keys: Vec<_> = found.iter().map(|problem| &*problem.key).collect();
+    assert_eq!(keys, ["server.tls.cert", "server.listeners.peers.tls.cert"]);
+    let (_app, source) = app::<()>(&json!({}));
+    let config = source.config();
+    assert_eq!(super::broken(&config.framework().server, &config.report()), []);
+}

@@ -122,11 +122,11 @@ async fn says_what_is_wrong_with_a_path() {
     assert!(message.contains("too long"), "{message}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn of_several_that_start_at_once_one_gets_the_place() {
     let dir = Dir::new("race");
     let path = dir.0.join("a.sock");
-    for _ in 0..20 {
+    for _ in 0..30 {
         drop(UnixListener::bind(&path).unwrap()); // stale, as all of them see
         let starting: Vec<_> = (0..8)
             .map(|_| {

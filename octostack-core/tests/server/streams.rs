@@ -9,12 +9,14 @@ use tokio::time::Instant;
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-const UPGRADE: &str =
-    "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
-
 async fn upgraded(server: &Running) -> Client {
+    upgraded_at(server, "/upgrade").await
+}
+
+async fn upgraded_at(server: &Running, path: &str) -> Client {
     let mut client = server.client().await;
-    client.write(UPGRADE).await;
+    let fields = "host: test\r\nconnection: upgrade\r\nupgrade: echo";
+    client.write(format!("GET {path} HTTP/1.1\r\n{fields}\r\n\r\n")).await;
     assert_eq!(client.answer().await.status, 101);
     client.write("hello").await;
     let mut echo = [0; 5];
@@ -115,6 +117,20 @@ async fn a_cut_is_counted_once() {
     assert_eq!(drained, Drained { cut_connections: 2, cut_requests: 2 });
     events.closed().await;
     drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_cut_and_not_let_go_is_counted_once_too() {
+    let server = start(|_| {}).await;
+    let clinging = [upgraded_at(&server, "/cling").await, upgraded_at(&server, "/cling").await];
+    server.stopper.advance(Step::Drain);
+    server.stopper.advance(Step::CutStreams);
+    tokio::time::sleep(SECOND).await;
+    assert!(!server.serving.is_finished(), "their sockets are open");
+    server.stopper.advance(Step::Cut);
+    let drained = server.serving.await.unwrap();
+    assert_eq!(drained, Drained { cut_connections: 2, cut_requests: 2 });
+    drop(clinging);
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,7 +79,9 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
             response.headers_mut().insert("content-type", kind.parse().unwrap());
             response
         }
-        "/upgrade" => {
+        // `/cling` keeps its socket whatever happens on it.
+        kind @ ("/upgrade" | "/cling") => {
+            let clings = kind == "/cling";
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
                 let io = upgrade.await.unwrap();
@@ -87,6 +89,9 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
                 let mut line = [0; 5];
                 while io.read_exact(&mut line).await.is_ok() {
                     io.write_all(&line).await.unwrap();
+                }
+                if clings {
+                    std::future::pending::<()>().await;
                 }
             });
             let mut response = text("");

@@ -66,8 +66,10 @@ pub(crate) fn check_edges(packages: &[Package], allowed: &Edges) -> Vec<String> 
 /// facade and the examples exist to bring them.
 pub(crate) fn check_frameworks(packages: &[Package]) -> Vec<String> {
     let mut found = Vec::new();
+    // Who publishes nothing has no users to choose a framework for.
+    let published = |p: &&Package| p.metadata["publish"].as_array().is_none_or(|to| !to.is_empty());
     let libraries = packages.iter().filter(|p| p.name.starts_with("octostack-"));
-    for package in libraries {
+    for package in libraries.filter(published) {
         for (name, dependency) in dependencies(package) {
             let is_dev = dependency["kind"] == "dev";
             if !FRAMEWORKS.contains(&name) || is_dev {
@@ -220,6 +222,12 @@ mod tests {
         assert!(with(true, "axum").is_empty());
         assert_eq!(with(false, "axum").len(), 1);
         assert!(with(true, "web")[0].contains("feature `web` brings in `axum`"));
+        let metadata = json!({
+            "publish": [],
+            "dependencies": [{ "name": "axum", "kind": null, "optional": false }],
+        });
+        let proof = package("octostack-y", "tests/y/Cargo.toml", metadata);
+        assert!(check_frameworks(&[proof]).is_empty(), "nobody depends on it");
     }
 
     #[test]

@@ -73,6 +73,8 @@
 //! ```
 mod accept;
 mod activity;
+#[cfg(test)]
+mod activity_tests;
 mod bind;
 mod body;
 mod config;

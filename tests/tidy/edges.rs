@@ -222,6 +222,12 @@ mod tests {
         assert!(check_frameworks(&[package("octostack-x", "x/Cargo.toml", bench)]).is_empty());
         assert_eq!(with(false, "axum").len(), 1);
         assert!(with(true, "web")[0].contains("feature `web` brings in `axum`"));
+        let metadata = json!({
+            "publish": [],
+            "dependencies": [{ "name": "axum", "kind": null, "optional": false }],
+        });
+        let proof = package("octostack-y", "tests/y/Cargo.toml", metadata);
+        assert!(check_frameworks(&[proof]).is_empty(), "nobody depends on it");
     }
 
     #[test]

@@ -80,6 +80,8 @@
 //! ```
 mod accept;
 mod activity;
+#[cfg(test)]
+mod activity_tests;
 mod address;
 mod bind;
 mod body;

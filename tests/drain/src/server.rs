@@ -80,13 +80,11 @@ impl Process {
     pub(crate) async fn exit(mut self, from: Instant, budget: Duration) -> Result<Exit, BoxError> {
         let left = budget.saturating_sub(SystemClock.now() - from);
         let ended = timeout(left, self.child.wait()).await;
-        let (status, killed) = match ended {
-            Ok(status) => (status?, false),
-            Err(_) => {
-                self.child.kill().await?;
-                (self.child.wait().await?, true)
-            }
-        };
+        let killed = ended.is_err();
+        if killed {
+            self.child.kill().await?;
+        }
+        let status = self.child.wait().await?;
         Ok(Exit { took: SystemClock.now() - from, code: status.code(), killed })
     }
 }

@@ -74,7 +74,7 @@ where
                 State::Refused { refusal: Refusal::ServiceFailed, headers: HeaderMap::new() }
             }
             // Asked again by the task that is to be woken.
-            Poll::Pending => State::Waiting { service, request: Some(request) },
+            Poll::Pending => State::Waiting { service, request: Some(Box::new(request)) },
         }
     }
 }
@@ -89,7 +89,7 @@ impl<S> Front<S> {
         let refuse =
             |request: Request<Incoming>, refusal| Err((refusal, request.into_parts().0.headers));
         // RFC 9112, section 3.2: exactly one, or who knows for whom the request is.
-        let hosts = request.headers().get_all(HOST).iter().count();
+        let (hosts, bytes) = size_of_head(&request);
         if request.version() == Version::HTTP_11 && hosts != 1 {
             return refuse(request, Refusal::Host);
         }
@@ -98,7 +98,7 @@ impl<S> Front<S> {
         if request.headers().len() > config.max_header_count {
             return refuse(request, Refusal::TooManyHeaders);
         }
-        if head_bytes(&request) > config.max_header_bytes as usize {
+        if bytes > config.max_header_bytes as usize {
             return refuse(request, Refusal::HeadTooLong);
         }
         let max = (config.max_body_bytes > 0).then_some(config.max_body_bytes);
@@ -170,12 +170,14 @@ impl Refusal {
     }
 }
 
-/// Length of the head as HTTP/1 writes it, but for the words of the first line.
-fn head_bytes<B>(request: &Request<B>) -> usize {
+/// How many hosts the head names, and its length as HTTP/1 writes it, but for the words of the
+/// first line.
+fn size_of_head<B>(request: &Request<B>) -> (usize, usize) {
     let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
-    let fields = request.headers().iter();
-    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    uri + fields.sum::<usize>()
+    request.headers().iter().fold((0, uri), |(hosts, bytes), (name, value)| {
+        let bytes = bytes + name.as_str().len() + value.len() + ": \r\n".len();
+        (hosts + usize::from(*name == HOST), bytes)
+    })
 }
 
 /// What of a request decides about its answer.
@@ -225,7 +227,8 @@ pin_project! {
     #[project = StateProj]
     enum State<S, F> {
         Refused { refusal: Refusal, headers: HeaderMap },
-        Waiting { service: S, request: Option<Request<RequestBody>> },
+        // Boxed, since it is rare and large, and each answer has room for it.
+        Waiting { service: S, request: Option<Box<Request<RequestBody>>> },
         Called { #[pin] future: F },
     }
 }
@@ -249,7 +252,7 @@ where
                     let Some(request) = request.take().filter(|_| ready.is_ok()) else {
                         break Err((Refusal::ServiceFailed, HeaderMap::new()));
                     };
-                    let future = service.call(request);
+                    let future = service.call(*request);
                     this.state.set(State::Called { future });
                 }
                 StateProj::Called { future } => {

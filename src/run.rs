@@ -320,9 +320,9 @@ mod tests {
     async fn a_service_that_is_built_too_late_opens_no_port() {
         let (app, source) = app::<()>(&serde_json::json!({"server": {"port": 0}}));
         let (framework, run) = (source.config().framework(), runtime());
-        let (built, building) = tokio::sync::oneshot::channel::<()>();
+        let (go, waiting) = tokio::sync::oneshot::channel::<()>();
         let build = |_| async move {
-            building.await?;
+            waiting.await?;
             Ok(Router::new())
         };
         let parts = (&run, source.config().report(), Sockets::default());
@@ -333,7 +333,7 @@ mod tests {
         kill.send(Signal::Interrupt).unwrap();
         run.lifecycle.run(signals).await;
         assert!(run.lifecycle.stop().step() >= Step::Drain);
-        built.send(()).unwrap();
+        go.send(()).unwrap();
         assert!(matches!(starting.as_mut().poll(&mut cx), Poll::Pending), "it has not failed");
         let opened = run.registry.events().iter().any(|event| event.kind == "listening");
         assert!(!opened, "nobody would be answered there");

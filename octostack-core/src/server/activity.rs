@@ -19,7 +19,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI";
 enum Stage {
     /// TLS is being agreed on.
     #[cfg(feature = "tls")]
-    Handshake,
+    Handshake { heard: bool },
     /// Nothing has arrived yet.
     Fresh,
     /// The head of a request has begun to arrive.
@@ -54,9 +54,6 @@ pub(super) struct Activity {
     /// hyper has asked for more since the last request began and all that had arrived, and there
     /// was nothing.
     nothing_behind: bool,
-    /// Nothing has ever arrived.
-    #[cfg(feature = "tls")]
-    heard_nothing: bool,
     stage: Stage,
     /// Since when it is in `stage`. Means nothing while requests are in flight.
     since: Instant,
@@ -74,8 +71,6 @@ impl Activity {
             lingering: false,
             unread_body: false,
             nothing_behind: false,
-            #[cfg(feature = "tls")]
-            heard_nothing: true,
             stage: Stage::Fresh,
             since: now,
         }
@@ -115,12 +110,12 @@ impl Activity {
 
     #[cfg(feature = "tls")]
     pub(super) fn has_heard_nothing(&self) -> bool {
-        self.heard_nothing
+        matches!(self.stage, Stage::Handshake { heard: false })
     }
 
     #[cfg(feature = "tls")]
     pub(super) fn handshake_begins(&mut self) {
-        self.stage = Stage::Handshake;
+        self.stage = Stage::Handshake { heard: false };
     }
 
     /// From here on the socket's bytes are encrypted, and `agreed` is what is in them.
@@ -134,7 +129,7 @@ impl Activity {
     const fn shakes(&self) -> bool {
         match self.stage {
             #[cfg(feature = "tls")]
-            Stage::Handshake => true,
+            Stage::Handshake { .. } => true,
             Stage::Fresh | Stage::Head | Stage::Idle => false,
         }
     }
@@ -145,10 +140,8 @@ impl Activity {
         }
         self.nothing_behind = false;
         #[cfg(feature = "tls")]
-        {
-            self.heard_nothing = false;
-        }
-        if self.shakes() {
+        if let Stage::Handshake { heard } = &mut self.stage {
+            *heard = true;
             return;
         }
         if self.protocol == Protocol::Unknown {
@@ -239,7 +232,7 @@ impl Activity {
     pub(super) fn due(&self, config: &ServerConfig) -> Option<Instant> {
         let patience = match self.stage {
             #[cfg(feature = "tls")]
-            Stage::Handshake => config.handshake_timeout,
+            Stage::Handshake { .. } => config.handshake_timeout,
             Stage::Fresh => config.first_byte_timeout,
             Stage::Head => config.header_read_timeout,
             Stage::Idle => config.idle_timeout,

@@ -273,6 +273,7 @@ impl<R, T> Service<R, T> {
     }
 
     /// Loads the config and the flags; what is wrong is said on standard error.
+    #[cfg(feature = "cli")]
     pub(crate) fn load<S: Settings>(
         &self,
         configure: impl FnOnce(Loader) -> Loader,

@@ -6,7 +6,7 @@ use crate::run::{self, Start, is_config};
 use crate::service::{EX_CONFIG, Loaded, say_wrong};
 use crate::{App, BoxError, Identity};
 use octostack_core::config::live::Hangups;
-use octostack_core::lifecycle::{Cause, LifecycleConfig, Listening, Signals, Step};
+use octostack_core::lifecycle::{Cause, LifecycleConfig, Signals, Step, Stop};
 use std::any::Any;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -53,11 +53,11 @@ async fn live<S: Settings>(start: Start<S>, signals: Signals, job: Job<S>) -> Ex
     let app = App::new(identity.clone(), &config, &run);
     let name = job.task.name();
 
-    // The end waits for it, as for requests.
-    let listening = lifecycle.listener();
+    // The end waits for it, as for requests, until it is known how it went.
+    let mut listening = Some(lifecycle.listener());
     let mut work = tokio::spawn({
-        let identity = identity.clone();
-        async move { attempt(job, app, &identity, dir.as_deref(), listening).await }
+        let (identity, stop) = (identity.clone(), lifecycle.stop());
+        async move { attempt(job, app, &identity, dir.as_deref(), stop).await }
     });
     lifecycle.ready();
     let mut ending = pin!(lifecycle.run(signals));
@@ -68,6 +68,7 @@ async fn live<S: Settings>(start: Start<S>, signals: Signals, job: Job<S>) -> Ex
             ended = &mut work, if done.is_none() => {
                 done = Some(judge(&identity, name, ended));
                 lifecycle.shutdown(format!("task {name} has ended"));
+                drop(listening.take());
             }
             outcome = &mut ending => break outcome,
         }
@@ -92,19 +93,19 @@ async fn attempt<S>(
     app: App<S>,
     identity: &Identity,
     dir: Option<&Path>,
-    listening: Listening,
+    stop: Stop,
 ) -> Attempt {
     let Job { task, arguments, wait } = job;
     let lock = tokio::select! {
         biased;
         lock = task.lock(identity, dir, wait) => lock?,
-        () = listening.stop().reached(Step::Drain) => return Err(Denied::Ended),
+        () = stop.reached(Step::Drain) => return Err(Denied::Ended),
     };
     // Before what it uses is closed.
     tokio::select! {
         biased;
         result = (task.run)(app, arguments) => Ok((lock, result)),
-        () = listening.stop().reached(Step::Cut) => Err(Denied::Cut),
+        () = stop.reached(Step::Cut) => Err(Denied::Cut),
     }
 }
 

@@ -153,13 +153,13 @@ fn stuck(locks: &Locks, environment: &[(&str, &str)]) -> (Process, TcpListener, 
 fn a_signal_gives_it_a_limit_and_a_second_one_none() {
     let locks = Locks::new("signals");
     let limit = [("ORDERS_LIFECYCLE_DRAIN_TIMEOUT", "300ms")];
-    let (process, ..) = stuck(&locks, &limit);
+    let (process, _silent, _asked) = stuck(&locks, &limit);
     process.signal(Signal::TERM);
     let exit = process.exit();
     assert_eq!(exit.code, Some(3), "{exit:?}");
     assert!(exit.errors.contains("it did not end in time, and was cut"), "{exit:?}");
 
-    let (process, ..) = stuck(&locks, &[]);
+    let (process, _silent, _asked) = stuck(&locks, &[]);
     process.signal(Signal::INT);
     process.wait_for("draining", |lines| {
         lines.iter().any(|line| line["context"]["to"] == "draining").then_some(())
@@ -171,11 +171,10 @@ fn a_signal_gives_it_a_limit_and_a_second_one_none() {
 #[test]
 fn a_lock_ends_with_its_process_however_that_ends() {
     let locks = Locks::new("killed");
-    let (process, silent, asked) = stuck(&locks, &[]);
+    let (process, _silent, _asked) = stuck(&locks, &[]);
     let holds = |path: &Path| FileLock::try_acquire(path).is_err();
     assert!(holds(&locks.file()));
     process.signal(Signal::KILL);
     assert_eq!(process.exit().code, None);
     assert!(!holds(&locks.file()));
-    drop((silent, asked));
 }

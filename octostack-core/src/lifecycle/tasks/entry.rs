@@ -170,6 +170,7 @@ impl Entry {
     }
 
     /// Why it has failed for good, if it has.
+    #[cfg(feature = "health")]
     pub(super) fn verdict(&self) -> Result<(), String> {
         let facts = lock(&self.facts);
         match (facts.state, &facts.last_error) {

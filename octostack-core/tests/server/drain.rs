@@ -99,10 +99,10 @@ async fn frames_that_come_after_the_last_answer_reset_nothing() {
     let ping = b"\0\0\x08\x06\0\0\0\0\0";
     let mut seen = Vec::new();
     let payload = loop {
-        if let Some(at) = seen.windows(ping.len()).position(|bytes| bytes == ping) {
-            if let Some(payload) = seen.get(at + ping.len()..at + ping.len() + 8) {
-                break payload.to_vec();
-            }
+        let at = seen.windows(ping.len()).position(|bytes| bytes == ping);
+        let payload = at.and_then(|at| seen.get(at + ping.len()..at + ping.len() + 8));
+        if let Some(payload) = payload {
+            break payload.to_vec();
         }
         client.0.read_buf(&mut seen).await.unwrap();
     };

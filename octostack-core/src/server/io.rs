@@ -34,8 +34,9 @@ pin_project! {
 }
 
 /// What is left to do at a shutdown. A socket that is closed with unread bytes in it resets the
-/// connection, and the reset can destroy our last answer before the peer has read it. That is the
-/// case for every answer that does not wait for the end of the request, such as a 413.
+/// connection, or else once more arrive, and the reset can destroy our last answer before the peer
+/// has read it. That is the case for every answer that does not wait for the end of the request,
+/// such as a 413, and on HTTP/2, where the peer tells of the room that it has for more.
 enum Linger {
     NotYet,
     Sent { read: usize, until: Option<Pin<Box<Sleep>>> },
@@ -126,7 +127,7 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Watched<I> {
             *this.linger = Linger::Sent { read: 0, until: None };
         }
         if let Linger::Sent { read, until } = this.linger {
-            let owed = this.link.owes_body();
+            let owed = this.link.has_more_to_say();
             let over = poll_linger(this.inner, cx, read, until, owed).is_ready();
             this.link.lingers(!over);
             if !over {

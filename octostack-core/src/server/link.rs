@@ -244,9 +244,10 @@ impl Link {
         lock(&self.activity).left_body_unread();
     }
 
-    /// Whether the peer may still be sending a body that nobody reads.
-    pub(super) fn owes_body(&self) -> bool {
-        self.ask(Activity::unread_body)
+    /// Whether the peer may be sending something that nobody reads any more: the rest of a body, or
+    /// frames about what we have sent.
+    pub(super) fn has_more_to_say(&self) -> bool {
+        self.ask(|a| a.unread_body() || a.protocol() == Protocol::Http2)
     }
 
     /// Counts the connection as cut, if something was going on on it.

@@ -88,6 +88,37 @@ async fn an_http2_client_that_asks_on_and_does_not_answer_the_ping_is_left() {
     assert!(seen.ends_with(b"ok") || seen.windows(2).any(|bytes| bytes == b"ok"), "{seen:?}");
 }
 
+/// A reset would destroy the end of an answer that the client has not read yet.
+#[tokio::test(start_paused = true)]
+async fn frames_that_come_after_the_last_answer_reset_nothing() {
+    let server = start(|_| {}).await;
+    let mut client = server.client().await;
+    client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    settle(&server, 1).await;
+    server.stopper.advance(Step::Drain);
+    let ping = b"\0\0\x08\x06\0\0\0\0\0";
+    let mut seen = Vec::new();
+    let payload = loop {
+        let at = seen.windows(ping.len()).position(|bytes| bytes == ping);
+        let payload = at.and_then(|at| seen.get(at + ping.len()..at + ping.len() + 8));
+        if let Some(payload) = payload {
+            break payload.to_vec();
+        }
+        client.0.read_buf(&mut seen).await.unwrap();
+    };
+    client.write([b"\0\0\x08\x06\x01\0\0\0\0", &payload[..]].concat()).await;
+    while client.0.read_buf(&mut seen).await.unwrap() > 0 {}
+    for _ in 0..3 {
+        client.write(b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01").await;
+        tokio::time::sleep(MILLI).await;
+    }
+    assert_eq!(client.0.read(&mut [0; 9]).await.unwrap(), 0);
+    let start = Instant::now();
+    drop(client);
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+    assert!(start.elapsed() < SECOND / 2, "over once the client has left too");
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_behind_one_another_are_answered_to_the_last() {
     for (step, paths) in [

@@ -4,6 +4,8 @@ use octostack::core::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -89,10 +91,11 @@ impl Process {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that was not given out before.
 pub(crate) fn free_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
     loop {
-        let port = fastrand::u16(PORTS);
+        let port = PORTS.start + NEXT.fetch_add(1, Relaxed) % (PORTS.end - PORTS.start);
         if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }

@@ -1,7 +1,152 @@
-//! Which answer may be the last, against a reader that knows what is behind it.
-#![allow(clippy::disallowed_methods, reason = "one fixed instant")]
-use super::activity::Activity;
-use std::time::Instant;
+//! When a connection is not worth keeping; which answer may be the last, against a reader that
+//! knows what is behind it.
+#![allow(clippy::disallowed_methods, reason = "one fixed instant, moved by hand")]
+use super::activity::{Activity, Protocol};
+use crate::server::ServerConfig;
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config() -> ServerConfig {
+    ServerConfig {
+        first_byte_timeout: 10 * SECOND,
+        header_read_timeout: 20 * SECOND,
+        idle_timeout: 70 * SECOND,
+        send_timeout: 30 * SECOND,
+        ..ServerConfig::default()
+    }
+}
+
+#[test]
+fn each_wait_has_its_own_patience() {
+    let (t, config) = (Instant::now(), config());
+    let mut a = Activity::new(t);
+    assert_eq!(a.due(&config), Some(t + 10 * SECOND));
+
+    a.read(b"GET / HT", &(t + SECOND));
+    assert_eq!(a.due(&config), Some(t + 21 * SECOND));
+    a.read(b"T", &(t + 5 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 21 * SECOND), "one more byte buys no time");
+
+    a.request_started();
+    assert_eq!(a.due(&config), None, "a request may take its time");
+    a.read(b"body", &(t + 7 * SECOND));
+    a.request_ended(&(t + 8 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 78 * SECOND));
+
+    a.read(b"G", &(t + 30 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 50 * SECOND));
+}
+
+#[test]
+fn http2_is_idle_between_requests_whatever_arrives() {
+    let (t, config) = (Instant::now(), config());
+    let mut a = Activity::new(t);
+    a.read(b"PRI * HTTP/2.0", &(t + SECOND));
+    a.read(b"a ping", &(t + 60 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 71 * SECOND));
+
+    a.request_started();
+    a.request_started();
+    a.request_ended(&(t + 62 * SECOND));
+    assert_eq!(a.due(&config), None);
+    a.request_ended(&(t + 63 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 133 * SECOND));
+}
+
+#[test]
+fn knows_the_protocol_as_soon_as_it_can() {
+    let t = Instant::now();
+    let spoken = |reads: &[&[u8]]| {
+        let mut a = Activity::new(t);
+        for bytes in reads {
+            a.read(bytes, &t);
+        }
+        a.protocol()
+    };
+    assert_eq!(spoken(&[]), Protocol::Unknown);
+    assert_eq!(spoken(&[b"P", b"R"]), Protocol::Unknown);
+    assert_eq!(spoken(&[b"P", b"R", b"I"]), Protocol::Http2);
+    assert_eq!(spoken(&[b"P", b"O"]), Protocol::Http1);
+    assert_eq!(spoken(&[b"GET"]), Protocol::Http1);
+    assert_eq!(spoken(&[b"PUT", b"PRI"]), Protocol::Http1);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_handshake_has_its_own_time_and_nothing_is_lost_with_it() {
+    let (t, config) = (Instant::now(), config());
+    let mut a = Activity::new(t);
+    a.handshake_begins();
+    a.read(b"GET is what encrypted bytes may look like", &(t + SECOND));
+    assert_eq!(a.due(&config), Some(t + config.handshake_timeout));
+    assert_eq!(a.protocol(), Protocol::Unknown);
+    a.blocked(&t);
+    assert!(a.is_quiet());
+    a.wrote();
+
+    a.handshake_ended(Protocol::Http2, &(t + 2 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 12 * SECOND), "as on a fresh connection");
+    assert_eq!(a.protocol(), Protocol::Unknown, "GOAWAY would be too early");
+    a.read(b"GET", &(t + 3 * SECOND));
+    assert_eq!(a.protocol(), Protocol::Http2);
+    assert_eq!(a.due(&config), Some(t + 73 * SECOND));
+
+    let mut a = Activity::new(t);
+    a.handshake_begins();
+    a.handshake_ended(Protocol::Http2, &t);
+    a.request_started();
+    assert_eq!(a.protocol(), Protocol::Http2, "the request came with the handshake");
+}
+
+#[test]
+fn a_drain_gives_everything_the_same_grace() {
+    let t = Instant::now();
+    let grace = Duration::from_millis(100);
+    let start = t + 50 * SECOND;
+    let mut a = Activity::new(t);
+    assert_eq!(a.due_in_drain(start, grace), Some(start + grace));
+
+    a.read(b"GET / HTTP/1.1\r\n\r\n", &start);
+    a.request_started();
+    assert_eq!(a.due_in_drain(start, grace), None);
+    assert!(!a.is_quiet());
+    let end = start + 3 * SECOND;
+    a.request_ended(&end);
+    assert_eq!(a.due_in_drain(start, grace), Some(end + grace));
+}
+
+#[test]
+fn who_takes_nothing_is_given_up_even_with_a_request() {
+    let (t, config) = (Instant::now(), config());
+    let mut a = Activity::new(t);
+    a.read(b"GET", &t);
+    a.request_started();
+    a.blocked(&(t + SECOND));
+    a.blocked(&(t + 9 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 31 * SECOND), "since the first");
+    assert!(!a.is_stalled(&config, t + 30 * SECOND));
+    assert!(a.is_stalled(&config, t + 31 * SECOND));
+    a.wrote();
+    assert_eq!(a.due(&config), None);
+    a.blocked(&(t + 20 * SECOND));
+    a.request_ended(&(t + 20 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 50 * SECOND), "sooner than the idle one");
+}
+
+#[test]
+fn what_is_not_sent_is_not_done() {
+    let t = Instant::now();
+    let mut a = Activity::new(t);
+    a.request_started();
+    a.blocked(&t);
+    a.request_ended(&t);
+    assert!(!a.is_quiet());
+    a.wrote();
+    assert!(a.is_quiet());
+    a.lingering(true);
+    assert!(!a.is_quiet());
+}
 
 #[test]
 fn an_answer_is_not_the_last_while_something_may_be_behind_it() {

@@ -2,9 +2,30 @@
 use super::unix;
 use super::{BindError, Limits, Server, ServerConfig, Socket};
 use crate::inspect::Registry;
+use std::io;
 #[cfg(unix)]
 use std::path::Path;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+/// How many connections may wait to be accepted. The system lowers it to its own limit
+/// (`net.core.somaxconn`, 4096 on Linux).
+pub(super) const BACKLOG: u32 = 1024;
+
+/// As `TcpListener::bind`, whose backlog is too short for a burst of clients.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut error = io::Error::new(io::ErrorKind::InvalidInput, "it resolves to no address");
+    for addr in lookup_host(address).await? {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart finds connections of the process before it that are not over for the system.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        match socket.bind(addr).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(why) => error = why,
+        }
+    }
+    Err(error)
+}
 
 /// The ways to open one, or to be given one that is open.
 impl Server {
@@ -27,7 +48,7 @@ impl Server {
         config: &ServerConfig,
     ) -> Result<Self, BindError> {
         let error = |source| BindError::new(address, setting, source);
-        let socket = TcpListener::bind(address).await.map_err(error)?;
+        let socket = listen(address).await.map_err(error)?;
         Self::new(Socket::Tcp(socket), config).map_err(error)
     }
 

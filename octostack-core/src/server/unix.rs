@@ -1,13 +1,11 @@
 use super::BindError;
+use super::open::BACKLOG;
 use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
-
-/// As the standard library has it.
-const BACKLOG: u32 = 128;
 
 /// Who has connected to a Unix socket, in the extensions of each request of a server
 /// [with peer addresses](super::Server::with_peer_addr): the process as it was when it connected.

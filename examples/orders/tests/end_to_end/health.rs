@@ -29,7 +29,10 @@ fn a_container_without_a_client_asks_the_service_itself() {
 #[test]
 fn probes_say_what_they_looked_at() {
     let orders = Orders::start(&[]);
-    let text = get(orders.admin, "/readyz?verbose&exclude=inventory").text();
+    let text = orders.process.eventually("the first looks", || {
+        let text = get(orders.admin, "/readyz?verbose&exclude=inventory").text();
+        (!text.contains("no result yet")).then_some(text)
+    });
     for line in ["[+]lifecycle ok", "[+]config ok", "[+]inventory excluded: ok"] {
         assert!(text.lines().any(|it| it == line), "{line}: {text}");
     }

@@ -61,7 +61,9 @@ fn a_change_of_a_file_is_in_effect_and_on_every_page() {
     assert_eq!(page["settings"][CALLS]["value"], 22);
     assert_eq!(page["last_reload"]["result"], "applied");
     assert_eq!(page["generations"][0]["by"], "a change of files");
-    assert_eq!(orders.policy("inventory.breaker")["settings"]["minimum_calls"], 22);
+    orders.process.eventually("the policy, which is told next", || {
+        (orders.policy("inventory.breaker")["settings"]["minimum_calls"] == 22).then_some(())
+    });
     assert_eq!(orders.page("/statusz")["generations"]["config"], 2);
     assert_eq!(orders.metric("octostack_config_generation", &[]), Some(2.0));
     assert_eq!(

@@ -108,10 +108,7 @@ impl Server {
     ///
     /// # Panics
     /// Outside of a tokio runtime with its I/O driver enabled.
-    pub fn from_listener(
-        socket: std::net::TcpListener,
-        config: &ServerConfig,
-    ) -> std::io::Result<Self> {
+    pub fn from_listener(socket: std::net::TcpListener, config: &ServerConfig) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Self::new(Socket::Tcp(TcpListener::from_std(socket)?), config)
     }
@@ -127,12 +124,12 @@ impl Server {
     pub fn from_unix_listener(
         socket: std::os::unix::net::UnixListener,
         config: &ServerConfig,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Self::new(Socket::Unix(tokio::net::UnixListener::from_std(socket)?, None), config)
     }
 
-    fn new(socket: Socket, config: &ServerConfig) -> std::io::Result<Self> {
+    fn new(socket: Socket, config: &ServerConfig) -> io::Result<Self> {
         Ok(Self {
             addr: socket.address()?,
             #[cfg(feature = "tls")]

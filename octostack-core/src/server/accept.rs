@@ -111,6 +111,8 @@ impl<S: HttpService> Acceptor<S> {
                 Err(error) => pause = self.failed(&error, pause),
             }
         }
+        #[cfg(target_os = "linux")]
+        socket.turn_away().await;
         self.empty_backlog(socket);
     }
 

@@ -85,6 +85,8 @@ mod activity_tests;
 mod address;
 mod bind;
 mod body;
+#[cfg(target_os = "linux")]
+mod closing;
 mod config;
 mod connection;
 mod front;

@@ -1,3 +1,4 @@
+use super::socket::Whose;
 #[cfg(unix)]
 use super::unix;
 use super::{BindError, Limits, Server, ServerConfig, Socket};
@@ -49,7 +50,7 @@ impl Server {
     ) -> Result<Self, BindError> {
         let error = |source| BindError::new(address, setting, source);
         let socket = listen(address).await.map_err(error)?;
-        Self::new(Socket::Tcp(socket), config).map_err(error)
+        Self::new(Socket::Tcp(socket, Whose::Ours), config).map_err(error)
     }
 
     /// Listens on a Unix socket at `path`, which its owner and group may connect to: mode 0660.
@@ -110,7 +111,7 @@ impl Server {
     /// Outside of a tokio runtime with its I/O driver enabled.
     pub fn from_listener(socket: std::net::TcpListener, config: &ServerConfig) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Self::new(Socket::Tcp(TcpListener::from_std(socket)?), config)
+        Self::new(Socket::Tcp(TcpListener::from_std(socket)?, Whose::Others), config)
     }
 
     /// The same for a Unix socket. Its file is that of whoever has opened it, and stays.

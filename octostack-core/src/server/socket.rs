@@ -15,10 +15,18 @@ use tokio::net::{UnixListener, UnixStream};
 /// A socket that listens.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Whose),
     /// With its place in the file system, if that is ours.
     #[cfg(unix)]
     Unix(UnixListener, Option<Place>),
+}
+
+/// Who has opened a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    Ours,
+    /// It may stay open elsewhere when it is closed here, as one that a service manager passes on.
+    Others,
 }
 
 /// Who has connected.
@@ -33,7 +41,7 @@ pub(super) enum PeerId {
 impl Socket {
     pub(super) fn address(&self) -> io::Result<Address> {
         Ok(match self {
-            Self::Tcp(socket) => Address::Tcp(socket.local_addr()?),
+            Self::Tcp(socket, _) => Address::Tcp(socket.local_addr()?),
             #[cfg(unix)]
             Self::Unix(socket, _) => {
                 let path = socket.local_addr()?.as_pathname().map(std::path::Path::to_owned);
@@ -44,16 +52,27 @@ impl Socket {
 
     pub(super) async fn accept(&self) -> io::Result<(Stream, PeerId)> {
         match self {
-            Self::Tcp(socket) => socket.accept().await.map(tcp),
+            Self::Tcp(socket, _) => socket.accept().await.map(tcp),
             #[cfg(unix)]
             Self::Unix(socket, _) => socket.accept().await.map(|(stream, _)| unix(stream)),
+        }
+    }
+
+    /// Lets nobody begin to connect any more, where the system can do that, and waits until those
+    /// who have begun are connected.
+    #[cfg(target_os = "linux")]
+    pub(super) async fn turn_away(&self) {
+        if let Self::Tcp(socket, Whose::Ours) = self
+            && super::closing::turn_away(socket).is_ok()
+        {
+            tokio::time::sleep(super::closing::SETTLE).await;
         }
     }
 
     /// What has connected and was not accepted. Nobody can connect to a Unix socket any more.
     pub(super) fn into_backlog(self) -> io::Result<Backlog> {
         match self {
-            Self::Tcp(socket) => socket.into_std().map(Backlog::Tcp),
+            Self::Tcp(socket, _) => socket.into_std().map(Backlog::Tcp),
             #[cfg(unix)]
             Self::Unix(socket, place) => {
                 drop(place);

@@ -54,6 +54,8 @@
 //! | `checks-http`, `checks-grpc`, `checks-redis`, `checks-postgresql` | no | ready-made [health checks](core::health::checks); the last two for [`App::binding`] too |
 //! | `otlp` | no | traces to a collector by OTLP over gRPC, where an endpoint is set |
 //! | `ws` | no | the WebSocket of axum, and [`mod@ws`] for its end |
+//! | `tls` | no | `server.tls`: listeners with certificates, of clients too |
+//! | `vault` | no | references to secrets in Vault or OpenBao |
 //! | `config-http` | no | `--config https://…` and `CONFIG_URL`: settings from a server, with a cache for when it is down |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -194,6 +194,14 @@ pub(crate) async fn start_as(
     change: impl FnOnce(&mut ServerConfig),
     more: impl FnOnce(Server) -> Server,
 ) -> Running {
+    start_with_grace(GRACE, change, more).await
+}
+
+pub(crate) async fn start_with_grace(
+    grace: Duration,
+    change: impl FnOnce(&mut ServerConfig),
+    more: impl FnOnce(Server) -> Server,
+) -> Running {
     let mut config =
         ServerConfig { host: Some("127.0.0.1".into()), port: 0, ..ServerConfig::default() };
     change(&mut config);
@@ -201,7 +209,7 @@ pub(crate) async fn start_as(
     let (stopper, registry) = (Stopper::new(), Registry::new());
     let server = more(Server::bind(&config).await.unwrap().with_registry(&registry));
     let (addr, limits) = (server.local_addr().unwrap(), server.limits());
-    let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), GRACE));
+    let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), grace));
     Running { addr, stopper, registry, limits, serving }
 }
 

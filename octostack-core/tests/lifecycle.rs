@@ -176,6 +176,9 @@ async fn a_listener_that_ignores_the_end_is_left_behind() {
     let outcome = service.ending.await.unwrap();
     assert_eq!(outcome.took.as_secs(), 20);
     assert!(service.registry.events().iter().any(|event| event.kind == "drain"));
+    // What it had is over with the process.
+    assert_eq!(outcome.drained, Drained { cut_connections: 1, cut_requests: 0 });
+    assert_eq!(outcome.exit_code(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ impl Lifecycle {
         let mut streams = Some(start + config.stream_grace).filter(|until| *until < deadline);
         let mut tell = start + TELL;
         let mut done = pin!(self.listeners_done());
+        let mut ignored = 0;
         loop {
             let next = streams.into_iter().fold(deadline.min(tell), Instant::min);
             if timeout_at(next, &mut done).await.is_ok() {
@@ -38,6 +39,8 @@ impl Lifecycle {
                 if timeout(CUT_GRACE, &mut done).await.is_err() {
                     let message = "a listener did not end when it was cut";
                     shared.registry.emit(Event::new("drain", "lifecycle", message));
+                    // It does not tell how much it had, and that ends with the process.
+                    ignored = *shared.listening.borrow();
                 }
                 break;
             }
@@ -50,6 +53,7 @@ impl Lifecycle {
             }
         }
         outcome.drained = *lock(&shared.drained);
+        outcome.drained.cut_connections += ignored;
     }
 
     async fn listeners_done(&self) {

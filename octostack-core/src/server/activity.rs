@@ -45,6 +45,8 @@ pub(super) struct Activity {
     pongs: Pongs,
     /// Requests from the call of the service to the end of the response body.
     in_flight: usize,
+    /// Those of them that are answered by a stream which began before streams were cut.
+    streams: usize,
     /// Since when the socket takes no more: something of ours has not been sent.
     blocked: Option<Instant>,
     /// Our side is closed and we wait for the peer to close its side.
@@ -67,6 +69,7 @@ impl Activity {
             preface: 0,
             pongs: Pongs::new(),
             in_flight: 0,
+            streams: 0,
             blocked: None,
             lingering: false,
             unread_body: false,
@@ -226,6 +229,19 @@ impl Activity {
             self.stage = Stage::Idle;
             self.since = clock.now();
         }
+    }
+
+    pub(super) fn stream_started(&mut self) {
+        self.streams += 1;
+    }
+
+    pub(super) fn stream_ended(&mut self) {
+        self.streams -= 1;
+    }
+
+    /// Whether streams are all that is going on.
+    pub(super) fn only_streams(&self) -> bool {
+        self.streams > 0 && self.streams == self.in_flight
     }
 
     /// When the connection has waited long enough, if it is waiting.

@@ -110,15 +110,48 @@ pin_project! {
     }
 }
 
-/// Of a response that may stream: when it is to be cut. Boxed, and made when it first waits: most
-/// never do.
-#[derive(Default)]
-struct Streams(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+/// Frames that a stream may send when its time is over, if it has them at once: the message and
+/// the status of a call that has taken longer. What always has more is cut after them.
+const LAST_FRAMES: u8 = 4;
+
+/// Of a response that may stream: when it is to be cut.
+struct Streams {
+    link: Arc<Link>,
+    /// Boxed, and made when it first waits: most never do.
+    over: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    frames_left: u8,
+    /// Whether it has begun in time. If not, it is the answer to a request that took longer.
+    in_time: bool,
+}
 
 impl Streams {
-    fn poll_over(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<()> {
-        let over = || Box::pin(link.stop.reached(Step::CutStreams)) as Pin<Box<_>>;
-        self.0.get_or_insert_with(over).as_mut().poll(cx)
+    fn new(link: Arc<Link>) -> Self {
+        let in_time = link.stop.step() < Step::CutStreams;
+        if in_time {
+            link.stream_started();
+        }
+        Self { link, over: None, frames_left: LAST_FRAMES, in_time }
+    }
+
+    /// Whether it has no more frames to send. Called before each.
+    fn is_spent(&mut self) -> bool {
+        let over = self.link.stop.step() >= Step::CutStreams;
+        let spent = over && self.frames_left == 0;
+        self.frames_left -= u8::from(over && !spent);
+        spent
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = || Box::pin(self.link.stop.reached(Step::CutStreams)) as Pin<Box<_>>;
+        self.over.get_or_insert_with(over).as_mut().poll(cx)
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        if self.in_time {
+            self.link.stream_ended();
+        }
     }
 }
 
@@ -133,7 +166,7 @@ pin_project! {
 impl<B> ResponseBody<B> {
     /// A body of the service. If it `streams`, it is cut when the time for streams is over.
     pub(super) fn of_service(body: B, in_flight: InFlight, streams: bool) -> Self {
-        let streams = streams.then(Streams::default);
+        let streams = streams.then(|| Streams::new(in_flight.link()));
         Self { inner: Inner::Service { body }, streams, in_flight }
     }
 
@@ -155,10 +188,10 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
         let link = this.in_flight.shared();
         match this.inner.as_mut().project() {
             InnerProj::Service { body } => {
-                let cut = this.streams.is_some() && link.stop.step() >= Step::CutStreams;
-                let frame = if cut { Poll::Pending } else { body.poll_frame(cx) };
+                let spent = this.streams.as_mut().is_some_and(Streams::is_spent);
+                let frame = if spent { Poll::Pending } else { body.poll_frame(cx) };
                 if let (Poll::Pending, Some(streams)) = (&frame, this.streams.as_mut())
-                    && (cut || streams.poll_over(link, cx).is_ready())
+                    && (spent || streams.poll_over(cx).is_ready())
                 {
                     link.cut_stream();
                     this.inner.set(Inner::Words { words: None });

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::lifecycle::{Step, Stop};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::task::coop::has_budget_remaining;
@@ -13,6 +14,10 @@ use tokio::time::sleep_until;
 /// How long a peer may take to answer the ping that goes with GOAWAY. Until then it may have begun
 /// a request that has not arrived here.
 const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long streams get to notice that their time is over, and to be reset alone on HTTP/2. Those
+/// whose client does not read do not notice: nobody polls them.
+const STREAMS_NOTICE: Duration = Duration::from_millis(50);
 
 /// Why [`timed`] returned.
 enum End {
@@ -38,6 +43,7 @@ pub(super) async fn drive<C: Future>(
     grace: impl FnOnce() -> Duration,
 ) {
     let config = &link.config;
+    let unread = Unread { stop, since: OnceLock::new() };
     let serving = |activity: &Activity| activity.due(config);
     match timed(connection.as_mut(), link, (stop, Step::Drain), serving).await {
         End::Finished => return,
@@ -47,10 +53,15 @@ pub(super) async fn drive<C: Future>(
             let (start, grace) = (SystemClock.now(), grace());
             let draining = |activity: &Activity| match activity.protocol() {
                 Protocol::Http2 => Some(start),
-                Protocol::Http1 | Protocol::Unknown => activity.due_in_drain(start, grace),
+                Protocol::Http1 | Protocol::Unknown => {
+                    activity.due_in_drain(start, grace).or_else(|| unread.due(activity))
+                }
             };
             match timed(connection.as_mut(), link, (stop, Step::Cut), draining).await {
                 End::Finished => return,
+                End::Due if link.ask(|a| a.protocol() != Protocol::Http2 && a.only_streams()) => {
+                    return link.cut();
+                }
                 End::Due => {}
                 End::Told => return link.cut(),
             }
@@ -62,7 +73,7 @@ pub(super) async fn drive<C: Future>(
     let pongs = link.ask(Activity::pongs);
     let closing = |activity: &Activity| {
         match activity.protocol() {
-            _ if !activity.is_quiet() => None,
+            _ if !activity.is_quiet() => unread.due(activity),
             // h2 will end the connection when the last stream has been sent.
             Protocol::Http2 if activity.pongs() > pongs => None,
             // A peer that asks on and does not answer the ping gets its answers, and is left.
@@ -71,8 +82,24 @@ pub(super) async fn drive<C: Future>(
             Protocol::Http1 | Protocol::Unknown => Some(start),
         }
     };
-    if let End::Told = timed(connection, link, (stop, Step::Cut), closing).await {
+    if let End::Told | End::Due = timed(connection, link, (stop, Step::Cut), closing).await {
         link.cut();
+    }
+}
+
+/// When a connection is cut on which nothing goes on but streams, which did not notice.
+struct Unread<'a> {
+    stop: &'a Stop,
+    /// When it was first asked for, after their time.
+    since: OnceLock<Instant>,
+}
+
+impl Unread<'_> {
+    fn due(&self, activity: &Activity) -> Option<Instant> {
+        if self.stop.step() < Step::CutStreams || !activity.only_streams() {
+            return None;
+        }
+        Some(*self.since.get_or_init(|| SystemClock.now()) + STREAMS_NOTICE)
     }
 }
 

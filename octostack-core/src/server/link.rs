@@ -250,6 +250,14 @@ impl Link {
         self.ask(|a| a.unread_body() || a.protocol() == Protocol::Http2)
     }
 
+    pub(super) fn stream_started(&self) {
+        lock(&self.activity).stream_started();
+    }
+
+    pub(super) fn stream_ended(&self) {
+        lock(&self.activity).stream_ended();
+    }
+
     /// Counts the connection as cut, if something was going on on it.
     pub(super) fn cut(&self) {
         let (quiet, requests) = self.ask(|a| (a.is_quiet(), a.in_flight()));

@@ -143,3 +143,53 @@ async fn an_answer_that_is_no_stream_is_left_alone() {
     assert!(rest.ends_with(b"0\r\n\r\n"), "{:?}", String::from_utf8_lossy(&rest));
     assert_eq!(server.serving.await.unwrap(), Drained::default());
 }
+
+/// It says that it is of gRPC, and is whole as soon as it begins.
+#[tokio::test(start_paused = true)]
+async fn a_call_of_grpc_may_take_longer_than_streams() {
+    let server = start(|_| {}).await;
+    let (client, connection) = http2(server.addr).await;
+    let call = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.send_request(get("/call")).await.unwrap() }
+    });
+    tokio::time::sleep(10 * MILLI).await;
+    drop(client);
+    server.stopper.advance(Step::Drain);
+    server.stopper.advance(Step::CutStreams);
+    let body = call.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(body.to_bytes(), "message");
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+    connection.await.unwrap().unwrap();
+}
+
+/// Nobody polls such a stream, so it hears nothing.
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_client_does_not_read_is_cut_with_the_others() {
+    let server = start(|_| {}).await;
+    let held = begun(&server, "/flood").await;
+    let (mut client, connection) = http2(server.addr).await;
+    let unread = client.send_request(get("/flood")).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    server.stopper.advance(Step::Drain);
+    tokio::time::sleep(SECOND).await;
+    let from = Instant::now();
+    server.stopper.advance(Step::CutStreams);
+    let drained = tokio::time::timeout(10 * SECOND, server.serving).await;
+    assert_eq!(drained.unwrap().unwrap(), Drained { cut_connections: 2, cut_requests: 2 });
+    assert!(from.elapsed() < SECOND, "{:?}", from.elapsed());
+    drop((held, unread, client, connection));
+}
+
+/// However much it has to say, it is a stream.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_always_has_more_is_cut() {
+    let server = start(|_| {}).await;
+    let mut flood = begun(&server, "/flood").await;
+    server.stopper.advance(Step::Drain);
+    server.stopper.advance(Step::CutStreams);
+    let rest = tokio::time::timeout(10 * SECOND, flood.closed()).await.unwrap();
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it must not look as if it were whole");
+    assert_eq!(server.serving.await.unwrap(), Drained { cut_connections: 1, cut_requests: 1 });
+}

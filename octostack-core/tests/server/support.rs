@@ -1,6 +1,6 @@
 //! A service to serve, and clients that say exactly what they mean.
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use octostack_core::Registry;
@@ -75,10 +75,11 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
         })),
         kind @ ("/events" | "/grpc") => {
             let kind = if kind == "/grpc" { "application/grpc" } else { "text/event-stream" };
-            let mut response = Response::new(BodyExt::boxed_unsync(Endless));
-            response.headers_mut().insert("content-type", kind.parse().unwrap());
-            response
+            of_kind(kind, BodyExt::boxed_unsync(Endless))
         }
+        // Goes on for as long as its client reads.
+        "/flood" => of_kind("text/event-stream", BodyExt::boxed_unsync(Flood)),
+        "/call" => call().await,
         // `/cling` keeps its socket whatever happens on it.
         kind @ ("/upgrade" | "/cling") => {
             let clings = kind == "/cling";
@@ -105,6 +106,21 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
     })
 }
 
+fn of_kind(kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert("content-type", HeaderValue::from_static(kind));
+    response
+}
+
+/// A call of gRPC that takes its time: one message, and a status.
+async fn call() -> Response<Body> {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let status = [("grpc-status".parse().unwrap(), "0".parse().unwrap())];
+    let trailers = async { Some(Ok(status.into_iter().collect())) };
+    let message = Full::new(Bytes::from("message")).map_err(Into::into);
+    of_kind("application/grpc", BodyExt::boxed_unsync(message.with_trailers(trailers)))
+}
+
 /// Says nothing and does not end.
 struct Endless;
 
@@ -117,6 +133,22 @@ impl http_body::Body for Endless {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Poll::Pending
+    }
+}
+
+/// Always has more to say.
+struct Flood;
+
+impl http_body::Body for Flood {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        static MUCH: [u8; 65_536] = [b'x'; 65_536];
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&MUCH)))))
     }
 }
 
@@ -162,6 +194,14 @@ pub(crate) async fn start_as(
     change: impl FnOnce(&mut ServerConfig),
     more: impl FnOnce(Server) -> Server,
 ) -> Running {
+    start_with_grace(GRACE, change, more).await
+}
+
+pub(crate) async fn start_with_grace(
+    grace: Duration,
+    change: impl FnOnce(&mut ServerConfig),
+    more: impl FnOnce(Server) -> Server,
+) -> Running {
     let mut config =
         ServerConfig { host: Some("127.0.0.1".into()), port: 0, ..ServerConfig::default() };
     change(&mut config);
@@ -169,7 +209,7 @@ pub(crate) async fn start_as(
     let (stopper, registry) = (Stopper::new(), Registry::new());
     let server = more(Server::bind(&config).await.unwrap().with_registry(&registry));
     let (addr, limits) = (server.local_addr().unwrap(), server.limits());
-    let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), GRACE));
+    let serving = tokio::spawn(server.serve_until(Site, stopper.stop(), grace));
     Running { addr, stopper, registry, limits, serving }
 }
 

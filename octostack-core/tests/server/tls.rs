@@ -2,8 +2,8 @@
 mod pki;
 mod renewal;
 
-use super::load::{Dial, nothing_is_lost_with};
-use super::support::{Client, Running, Site, get, http2_on, start_as};
+use super::load::{Dial, LOAD_GRACE, nothing_is_lost_with};
+use super::support::{Client, Running, Site, get, http2_on, start_as, start_with_grace};
 use http_body_util::BodyExt;
 use octostack_core::Registry;
 use octostack_core::lifecycle::{Lifecycle, LifecycleConfig, Signal, Signals, Step};
@@ -72,7 +72,8 @@ async fn nothing_is_lost_under_load() {
     let files = dir.pair(&pki.server(30));
     let connectors = [["http/1.1"], ["h2"]].map(|alpn| TlsConnector::from(pki.client(&alpn)));
     let tls = async || {
-        let server = serve(&files, |_| {}).await;
+        let tls = Tls::load(&files).unwrap();
+        let server = start_with_grace(LOAD_GRACE, |_| {}, |server| server.with_tls(tls)).await;
         let dial = Dial::Tls(server.addr, connectors.clone());
         (server, dial)
     };

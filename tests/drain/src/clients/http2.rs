@@ -42,8 +42,8 @@ pub(super) async fn run(target: Target, ask: Ask) {
             Ok(stream) => stream,
             Err(error) => return target.tally.refused(&error),
         };
-        let written = Arc::new(AtomicU64::new(0));
-        let counted = Counted { inner: stream, written: written.clone() };
+        let traffic = Arc::new(Traffic::default());
+        let counted = Counted { inner: stream, traffic: traffic.clone() };
         let Ok((sender, connection)) = h2::client::handshake(counted).await else {
             continue; // no request yet
         };
@@ -53,7 +53,7 @@ pub(super) async fn run(target: Target, ask: Ask) {
             true
         });
         for _ in 0..STREAMS {
-            let line = Line { target: target.clone(), opened, written: written.clone() };
+            let line = Line { target: target.clone(), opened, traffic: traffic.clone() };
             let rng = fastrand::Rng::with_seed(rng.u64(..));
             tasks.spawn(stream_after_stream(sender.clone(), line, ask, rng));
         }
@@ -72,7 +72,14 @@ pub(super) async fn run(target: Target, ask: Ask) {
 struct Line {
     target: Target,
     opened: Instant,
-    written: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
+}
+
+/// How much has gone over a connection.
+#[derive(Debug, Default)]
+struct Traffic {
+    written: AtomicU64,
+    read: AtomicU64,
 }
 
 /// Asks until the connection takes no more; returns whether it is worth opening another.
@@ -89,7 +96,7 @@ async fn stream_after_stream(
         sender = ready;
         let (request, body, slow) = ask.request(&mut rng);
         let path = request.uri().path().to_owned();
-        let before = line.written.load(Relaxed);
+        let before = line.traffic.written.load(Relaxed);
         let Ok((answer, mut upload)) = sender.send_request(request, body.is_none()) else {
             return true;
         };
@@ -128,12 +135,16 @@ impl Line {
     /// `before` is what the connection had written before the request.
     fn fail(&self, pending: Pending, error: &h2::Error, before: u64) -> bool {
         let refused = error.reason() == Some(Reason::REFUSED_STREAM);
-        if self.written.load(Relaxed) == before {
+        if self.traffic.written.load(Relaxed) == before {
             pending.unsent();
         } else if refused || error.is_go_away() && error.is_remote() && before != u64::MAX {
             // Beyond the last stream that the server has taken: it says so (RFC 9113, 6.8).
             pending.turned_away();
-        } else if error.is_io() && before == 0 && self.target.tally.may_refuse(self.opened) {
+        } else if error.is_io()
+            && self.traffic.read.load(Relaxed) == 0
+            && self.target.tally.may_refuse(self.opened)
+        {
+            // Who accepts a connection says something at once (section 3.4).
             pending.turned_away();
             return false;
         } else {
@@ -224,10 +235,10 @@ fn framed(message: &impl Message) -> Bytes {
     framed.freeze()
 }
 
-/// A socket that counts what it takes.
+/// A socket that counts what it takes and gives.
 struct Counted {
     inner: TcpStream,
-    written: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
 }
 
 impl AsyncRead for Counted {
@@ -236,7 +247,10 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.traffic.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        result
     }
 }
 
@@ -248,7 +262,7 @@ impl AsyncWrite for Counted {
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(n)) = result {
-            self.written.fetch_add(n as u64, Relaxed);
+            self.traffic.written.fetch_add(n as u64, Relaxed);
         }
         result
     }
@@ -264,8 +278,29 @@ impl AsyncWrite for Counted {
 
 #[cfg(test)]
 mod tests {
-    use super::{framed, is_count};
+    use super::{Ask, framed, is_count, run};
+    use crate::clients::Target;
     use crate::routes::proto::CountReply;
+    use crate::tally::Tally;
+    use octostack::core::{Clock, SystemClock};
+    use tokio::net::TcpListener;
+
+    /// As a server does that closes before it has looked into the backlog.
+    #[tokio::test]
+    async fn who_is_never_accepted_after_the_end_is_turned_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tally = Tally::default();
+        tally.closes_at(SystemClock.now());
+        let target = Target { addr: listener.local_addr().unwrap(), tally: tally.clone(), seed: 1 };
+        let client = tokio::spawn(run(target, Ask::Page));
+        while tally.counts().sent < 5 {
+            tokio::task::yield_now().await;
+        }
+        drop(listener);
+        client.await.unwrap();
+        let counts = tally.counts();
+        assert_eq!((counts.lost, counts.turned_away), (0, counts.sent), "{counts:?}");
+    }
 
     #[test]
     fn a_gap_in_a_count_is_seen() {

@@ -113,21 +113,34 @@ impl<S: HttpService> Acceptor<S> {
         }
         #[cfg(target_os = "linux")]
         socket.turn_away().await;
-        self.empty_backlog(socket);
+        self.empty_backlog(socket).await;
     }
 
     /// The kernel has completed the handshake of what is in the backlog, and its request may be
     /// there too; closing the socket would reset it. So it is taken beyond the limit of
-    /// connections: there are not many, and none follow.
-    fn empty_backlog(&mut self, socket: Socket) {
+    /// connections: there are not many, and none follow. If files run out, there are more when
+    /// those that are open have ended.
+    async fn empty_backlog(&mut self, socket: Socket) {
         let Ok(backlog) = socket.into_backlog() else {
             return;
         };
+        let mut pause = None;
         loop {
+            let alone = self.listener.connections.load(Relaxed) == 0;
             match backlog.accept() {
-                Ok((stream, peer)) => self.spawn(stream, peer, None),
+                Ok((stream, peer)) => {
+                    pause = None;
+                    self.spawn(stream, peer, None);
+                }
                 Err(error) if is_about_one_connection(&error) => {}
-                Err(_) => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    pause = self.failed(&error, pause);
+                    let cut = self.stop.reached(Step::Cut);
+                    if alone || tokio::time::timeout(pause.unwrap_or_default(), cut).await.is_ok() {
+                        return;
+                    }
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 use super::ServerConfig;
 use super::pong::Pongs;
+#[cfg(feature = "tls")]
+use super::tls::Records;
 use crate::Clock;
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,9 @@ pub(super) struct Activity {
     /// What TLS has agreed on. It counts from the first byte after that: until then the peer has
     /// not begun to speak it, and cannot be asked to end it.
     agreed: Option<Protocol>,
+    /// Where in what arrives one part of TLS ends and the next begins.
+    #[cfg(feature = "tls")]
+    records: Option<Records>,
     /// How much of the preface has arrived.
     preface: usize,
     /// Answers to pings on HTTP/2.
@@ -47,6 +52,8 @@ pub(super) struct Activity {
     in_flight: usize,
     /// Those of them that are answered by a stream which began before streams were cut.
     streams: usize,
+    /// Those of them whose answer is there, and waits until the peer has room for it.
+    waiting: usize,
     /// Since when the socket takes no more: something of ours has not been sent.
     blocked: Option<Instant>,
     /// Our side is closed and we wait for the peer to close its side.
@@ -57,7 +64,8 @@ pub(super) struct Activity {
     /// was nothing.
     nothing_behind: bool,
     stage: Stage,
-    /// Since when it is in `stage`. Means nothing while requests are in flight.
+    /// Since when it is in `stage`; while requests are in flight that are all `waiting`, since when
+    /// the peer has taken nothing of them. Means nothing while there are others.
     since: Instant,
 }
 
@@ -66,10 +74,13 @@ impl Activity {
         Self {
             protocol: Protocol::Unknown,
             agreed: None,
+            #[cfg(feature = "tls")]
+            records: None,
             preface: 0,
             pongs: Pongs::new(),
             in_flight: 0,
             streams: 0,
+            waiting: 0,
             blocked: None,
             lingering: false,
             unread_body: false,
@@ -119,6 +130,7 @@ impl Activity {
     #[cfg(feature = "tls")]
     pub(super) fn handshake_begins(&mut self) {
         self.stage = Stage::Handshake { heard: false };
+        self.records = Some(Records::default());
     }
 
     /// From here on the socket's bytes are encrypted, and `agreed` is what is in them.
@@ -143,8 +155,14 @@ impl Activity {
         }
         self.nothing_behind = false;
         #[cfg(feature = "tls")]
+        if let Some(records) = &mut self.records {
+            records.read(bytes);
+        }
+        #[cfg(feature = "tls")]
         if let Stage::Handshake { heard } = &mut self.stage {
-            *heard = true;
+            if !std::mem::replace(heard, true) {
+                self.since = clock.now();
+            }
             return;
         }
         if self.protocol == Protocol::Unknown {
@@ -179,9 +197,14 @@ impl Activity {
         }
     }
 
-    /// Something was to be read, and nothing had arrived.
+    /// Something was to be read, and nothing had arrived. A part of something encrypted is
+    /// something, of which hyper sees nothing yet.
     pub(super) fn found_nothing(&mut self) {
-        self.nothing_behind = true;
+        #[cfg(feature = "tls")]
+        let whole = self.records.as_ref().is_none_or(Records::are_whole);
+        #[cfg(not(feature = "tls"))]
+        let whole = true;
+        self.nothing_behind = whole;
     }
 
     fn sniff(&mut self, bytes: &[u8]) {
@@ -223,12 +246,26 @@ impl Activity {
         }
     }
 
-    pub(super) fn request_ended(&mut self, clock: &impl Clock) {
-        self.in_flight -= 1;
-        if self.in_flight == 0 {
-            self.stage = Stage::Idle;
+    /// An answer is there, and waits until the peer has room for all of it.
+    pub(super) fn answer_waits(&mut self, clock: &impl Clock) {
+        self.waiting += 1;
+        self.answer_moves(clock);
+    }
+
+    /// The peer has taken something of an answer that waits.
+    pub(super) fn answer_moves(&mut self, clock: &impl Clock) {
+        if self.in_flight == self.waiting {
             self.since = clock.now();
         }
+    }
+
+    pub(super) fn request_ended(&mut self, waited: bool, clock: &impl Clock) {
+        self.in_flight -= 1;
+        self.waiting -= usize::from(waited);
+        if self.in_flight == 0 {
+            self.stage = Stage::Idle;
+        }
+        self.answer_moves(clock);
     }
 
     pub(super) fn stream_started(&mut self) {
@@ -248,19 +285,27 @@ impl Activity {
     pub(super) fn due(&self, config: &ServerConfig) -> Option<Instant> {
         let patience = match self.stage {
             #[cfg(feature = "tls")]
-            Stage::Handshake { .. } => config.handshake_timeout,
+            Stage::Handshake { heard: false } => config.first_byte_timeout,
+            #[cfg(feature = "tls")]
+            Stage::Handshake { heard: true } => config.handshake_timeout,
             Stage::Fresh => config.first_byte_timeout,
             Stage::Head => config.header_read_timeout,
             Stage::Idle => config.idle_timeout,
         };
         let wait = (self.in_flight == 0).then(|| self.since + patience);
-        let stall = self.blocked.map(|since| since + config.send_timeout);
-        wait.into_iter().chain(stall).min()
+        wait.into_iter().chain(self.stalls(config)).min()
     }
 
-    /// Whether the peer has not taken anything for too long. It will not take a goodbye either.
+    /// When the peer has not taken anything for too long, if something waits for it.
+    pub(super) fn stalls(&self, config: &ServerConfig) -> Option<Instant> {
+        let waits = self.in_flight > 0 && self.in_flight == self.waiting;
+        let since = self.blocked.into_iter().chain(waits.then_some(self.since)).min();
+        since.map(|since| since + config.send_timeout)
+    }
+
+    /// Whether that is so. It will not take a goodbye either.
     pub(super) fn is_stalled(&self, config: &ServerConfig, now: Instant) -> bool {
-        self.blocked.is_some_and(|since| since + config.send_timeout <= now)
+        self.stalls(config).is_some_and(|at| at <= now)
     }
 
     /// The same in a drain that began at `start`: whatever it waits for gets `grace`. A request

@@ -31,7 +31,7 @@ fn each_wait_has_its_own_patience() {
     a.request_started();
     assert_eq!(a.due(&config), None, "a request may take its time");
     a.read(b"body", &(t + 7 * SECOND));
-    a.request_ended(&(t + 8 * SECOND));
+    a.request_ended(false, &(t + 8 * SECOND));
     assert_eq!(a.due(&config), Some(t + 78 * SECOND));
 
     a.read(b"G", &(t + 30 * SECOND));
@@ -48,9 +48,9 @@ fn http2_is_idle_between_requests_whatever_arrives() {
 
     a.request_started();
     a.request_started();
-    a.request_ended(&(t + 62 * SECOND));
+    a.request_ended(false, &(t + 62 * SECOND));
     assert_eq!(a.due(&config), None);
-    a.request_ended(&(t + 63 * SECOND));
+    a.request_ended(false, &(t + 63 * SECOND));
     assert_eq!(a.due(&config), Some(t + 133 * SECOND));
 }
 
@@ -78,8 +78,9 @@ fn a_handshake_has_its_own_time_and_nothing_is_lost_with_it() {
     let (t, config) = (Instant::now(), config());
     let mut a = Activity::new(t);
     a.handshake_begins();
+    assert_eq!(a.due(&config), Some(t + config.first_byte_timeout), "it says nothing");
     a.read(b"GET is what encrypted bytes may look like", &(t + SECOND));
-    assert_eq!(a.due(&config), Some(t + config.handshake_timeout));
+    assert_eq!(a.due(&config), Some(t + SECOND + config.handshake_timeout));
     assert_eq!(a.protocol(), Protocol::Unknown);
     a.blocked(&t);
     assert!(a.is_quiet());
@@ -112,7 +113,7 @@ fn a_drain_gives_everything_the_same_grace() {
     assert_eq!(a.due_in_drain(start, grace), None);
     assert!(!a.is_quiet());
     let end = start + 3 * SECOND;
-    a.request_ended(&end);
+    a.request_ended(false, &end);
     assert_eq!(a.due_in_drain(start, grace), Some(end + grace));
 }
 
@@ -130,8 +131,29 @@ fn who_takes_nothing_is_given_up_even_with_a_request() {
     a.wrote();
     assert_eq!(a.due(&config), None);
     a.blocked(&(t + 20 * SECOND));
-    a.request_ended(&(t + 20 * SECOND));
+    a.request_ended(false, &(t + 20 * SECOND));
     assert_eq!(a.due(&config), Some(t + 50 * SECOND), "sooner than the idle one");
+}
+
+#[test]
+fn who_has_no_room_for_any_answer_is_given_up() {
+    let (t, config) = (Instant::now(), config());
+    let mut a = Activity::new(t);
+    a.request_started();
+    a.request_started();
+    a.answer_waits(&(t + SECOND));
+    assert_eq!(a.due(&config), None, "the other one is worked on");
+    a.request_ended(false, &(t + 2 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 32 * SECOND));
+    assert!(!a.is_quiet());
+    a.answer_moves(&(t + 3 * SECOND));
+    assert_eq!(a.due(&config), Some(t + 33 * SECOND));
+    assert!(!a.is_stalled(&config, t + 32 * SECOND));
+    assert!(a.is_stalled(&config, t + 33 * SECOND));
+    assert_eq!(a.due_in_drain(t, SECOND), None);
+    a.request_ended(true, &(t + 4 * SECOND));
+    assert_eq!(a.stalls(&config), None);
+    assert!(a.is_quiet());
 }
 
 #[test]
@@ -140,7 +162,7 @@ fn what_is_not_sent_is_not_done() {
     let mut a = Activity::new(t);
     a.request_started();
     a.blocked(&t);
-    a.request_ended(&t);
+    a.request_ended(false, &t);
     assert!(!a.is_quiet());
     a.wrote();
     assert!(a.is_quiet());
@@ -235,7 +257,7 @@ proptest::proptest! {
             }
             let behind = reader.hand + reader.system;
             proptest::prop_assert_eq!(reader.activity.may_be_last(), behind == 0);
-            reader.activity.request_ended(&now);
+            reader.activity.request_ended(false, &now);
         }
     }
 }

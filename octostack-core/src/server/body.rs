@@ -101,12 +101,39 @@ impl fmt::Debug for RequestBody {
 
 pin_project! {
     /// The service's body, or a few words of the server's own. Its request is in flight until this
-    /// is dropped.
+    /// is dropped, and its last piece.
     pub(super) struct ResponseBody<B> {
         #[pin]
         inner: Inner<B>,
         streams: Option<Streams>,
-        in_flight: InFlight,
+        http1: bool,
+        // Until the last piece has it.
+        in_flight: Option<InFlight>,
+    }
+}
+
+/// A piece of a body. The last one on HTTP/2 has the request with it: h2 keeps pieces for which the
+/// peer has no room, so that nothing else tells when all of them are on their way.
+pub(super) struct Piece {
+    bytes: Bytes,
+    in_flight: Option<InFlight>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.bytes.advance(n);
+        // After the last byte it is about to be dropped.
+        if let Some(in_flight) = self.in_flight.as_ref().filter(|_| !self.bytes.is_empty()) {
+            in_flight.moves();
+        }
     }
 }
 
@@ -163,29 +190,42 @@ pin_project! {
     }
 }
 
+impl<B: Body> Inner<B> {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Service { body } => body.is_end_stream(),
+            Self::Words { words } => words.is_none(),
+        }
+    }
+}
+
 impl<B> ResponseBody<B> {
     /// A body of the service. If it `streams`, it is cut when the time for streams is over.
-    pub(super) fn of_service(body: B, in_flight: InFlight, streams: bool) -> Self {
+    pub(super) fn of_service(body: B, in_flight: InFlight, streams: bool, http1: bool) -> Self {
         let streams = streams.then(|| Streams::new(in_flight.link()));
-        Self { inner: Inner::Service { body }, streams, in_flight }
+        Self { inner: Inner::Service { body }, streams, http1, in_flight: Some(in_flight) }
     }
 
     pub(super) fn words(words: String, in_flight: InFlight) -> Self {
-        let words = Some(Bytes::from(words));
-        Self { inner: Inner::Words { words }, streams: None, in_flight }
+        let inner = Inner::Words { words: Some(Bytes::from(words)) };
+        // They are few: they do not wait for room.
+        Self { inner, streams: None, http1: true, in_flight: Some(in_flight) }
     }
 }
 
 impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
         let mut this = self.project();
-        let link = this.in_flight.shared();
+        let Some(in_flight) = this.in_flight.as_ref() else {
+            return Poll::Ready(None);
+        };
+        let link = in_flight.shared();
         match this.inner.as_mut().project() {
             InnerProj::Service { body } => {
                 let spent = this.streams.as_mut().is_some_and(Streams::is_spent);
@@ -201,22 +241,26 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
                 let frame = ready!(frame);
                 // Free for `Bytes`, which nearly every body consists of.
                 let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+                let last = !*this.http1 && this.inner.is_end_stream();
+                let held = this.in_flight;
+                let piece = |data| Piece {
+                    bytes: whole(data),
+                    in_flight: held.take_if(|_| last).map(InFlight::wait_for_room),
+                };
                 Poll::Ready(frame.map(|frame| match frame {
-                    Ok(frame) => Ok(frame.map_data(whole)),
+                    Ok(frame) => Ok(frame.map_data(piece)),
                     Err(error) => Err(error.into()),
                 }))
             }
             InnerProj::Words { words } => {
-                Poll::Ready(words.take().map(|words| Ok(Frame::data(words))))
+                let piece = |bytes| Ok(Frame::data(Piece { bytes, in_flight: None }));
+                Poll::Ready(words.take().map(piece))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Inner::Service { body } => body.is_end_stream(),
-            Inner::Words { words } => words.is_none(),
-        }
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

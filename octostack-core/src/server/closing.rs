@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 /// How long handshakes that have begun get to be completed: the way to a client and back, within a
 /// region.
-pub(super) const SETTLE: Duration = Duration::from_millis(10);
+pub(super) const SETTLE: Duration = Duration::from_millis(2);
 
 /// Where the flags are in the head of TCP (RFC 9293, section 3.1), and two of them.
 const FLAGS: u32 = 13;

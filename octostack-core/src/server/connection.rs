@@ -45,20 +45,23 @@ pub(super) async fn drive<C: Future>(
     let config = &link.config;
     let unread = Unread { stop, since: OnceLock::new() };
     let serving = |activity: &Activity| activity.due(config);
+    let is_stalled = || link.ask(|a| a.is_stalled(config, SystemClock.now()));
     match timed(connection.as_mut(), link, (stop, Step::Drain), serving).await {
         End::Finished => return,
-        End::Due if link.ask(|a| a.is_stalled(config, SystemClock.now())) => return,
+        End::Due if is_stalled() => return,
         End::Due => {}
         End::Told => {
             let (start, grace) = (SystemClock.now(), grace());
             let draining = |activity: &Activity| match activity.protocol() {
                 Protocol::Http2 => Some(start),
                 Protocol::Http1 | Protocol::Unknown => {
-                    activity.due_in_drain(start, grace).or_else(|| unread.due(activity))
+                    let unread = unread.due(activity).into_iter().chain(activity.stalls(config));
+                    activity.due_in_drain(start, grace).into_iter().chain(unread).min()
                 }
             };
             match timed(connection.as_mut(), link, (stop, Step::Cut), draining).await {
                 End::Finished => return,
+                End::Due if is_stalled() => return link.cut(),
                 End::Due if link.ask(|a| a.protocol() != Protocol::Http2 && a.only_streams()) => {
                     return link.cut();
                 }
@@ -73,7 +76,9 @@ pub(super) async fn drive<C: Future>(
     let pongs = link.ask(Activity::pongs);
     let closing = |activity: &Activity| {
         match activity.protocol() {
-            _ if !activity.is_quiet() => unread.due(activity),
+            _ if !activity.is_quiet() => {
+                unread.due(activity).into_iter().chain(activity.stalls(config)).min()
+            }
             // h2 will end the connection when the last stream has been sent.
             Protocol::Http2 if activity.pongs() > pongs => None,
             // A peer that asks on and does not answer the ping gets its answers, and is left.
@@ -82,8 +87,11 @@ pub(super) async fn drive<C: Future>(
             Protocol::Http1 | Protocol::Unknown => Some(start),
         }
     };
-    if let End::Told | End::Due = timed(connection, link, (stop, Step::Cut), closing).await {
-        link.cut();
+    match timed(connection, link, (stop, Step::Cut), closing).await {
+        End::Finished => {}
+        // What the drain had to cut, or what was given up as at any time.
+        End::Due if stop.step() < Step::Drain => {}
+        End::Due | End::Told => link.cut(),
     }
 }
 

@@ -283,7 +283,8 @@ where
                     in_flight.link().hand_over(kept);
                 }
                 let streams = may_stream(&response);
-                response.map(|body| ResponseBody::of_service(body, in_flight, streams))
+                let http1 = this.kind.http1;
+                response.map(|body| ResponseBody::of_service(body, in_flight, streams, http1))
             }
             Err((refusal, headers)) => {
                 let link = in_flight.link();

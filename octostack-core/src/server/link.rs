@@ -314,27 +314,43 @@ impl Link {
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         lock(&self.activity).request_started();
         self.listener.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight { link: Arc::clone(self), waits: false }
     }
 }
 
 /// A request, from the call of the service to the end of the response body.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Link>);
+pub(super) struct InFlight {
+    link: Arc<Link>,
+    /// Whether it is only there until the peer has taken the end of its answer.
+    waits: bool,
+}
 
 impl InFlight {
     pub(super) fn link(&self) -> Arc<Link> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.link)
     }
 
     pub(super) fn shared(&self) -> &Link {
-        &self.0
+        &self.link
+    }
+
+    /// The whole answer is there, and waits until the peer has room for it.
+    pub(super) fn wait_for_room(mut self) -> Self {
+        self.waits = true;
+        lock(&self.link.activity).answer_waits(&SystemClock);
+        self
+    }
+
+    /// The peer has taken some of what waits.
+    pub(super) fn moves(&self) {
+        lock(&self.link.activity).answer_moves(&SystemClock);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        lock(&self.0.activity).request_ended(&SystemClock);
-        self.0.listener.in_flight.fetch_sub(1, Relaxed);
+        lock(&self.link.activity).request_ended(self.waits, &SystemClock);
+        self.link.listener.in_flight.fetch_sub(1, Relaxed);
     }
 }

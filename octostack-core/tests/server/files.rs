@@ -1,5 +1,6 @@
 //! When the process runs out of files: this test binary runs itself again with few of them.
-use super::support::start;
+use super::support::{Client, start};
+use octostack_core::lifecycle::{Drained, Step};
 use std::process::Command;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -8,10 +9,20 @@ const FEW_FILES: &str = "OCTOSTACK_TEST_FEW_FILES";
 
 #[test]
 fn running_out_of_files_only_lasts_as_long_as_it_lasts() {
+    with_few("files::few_files");
+}
+
+#[test]
+fn the_backlog_is_served_even_if_there_is_a_file_for_few_of_it_at_once() {
+    with_few("files::few_files_at_the_end");
+}
+
+fn with_few(test: &str) {
     let me = std::env::current_exe().unwrap();
     let limited = Command::new("sh")
-        .args(["-c", "ulimit -n 32 && exec \"$0\" --exact files::few_files --nocapture"])
+        .args(["-c", "ulimit -n 32 && exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(me)
+        .arg(test)
         .env(FEW_FILES, "yes")
         .output()
         .unwrap();
@@ -46,4 +57,29 @@ async fn few_files() {
     clients.clear();
     assert_eq!(server.client().await.get("/").await.status, 200);
     assert_eq!(server.registry.items()[0].abnormal(), None);
+}
+
+#[tokio::test]
+async fn few_files_at_the_end() {
+    if std::env::var_os(FEW_FILES).is_none() {
+        return;
+    }
+    let server = start(|_| {}).await;
+    let mut clients = Vec::new();
+    while let Ok(stream) = TcpStream::connect(server.addr).await {
+        clients.push(Client(stream));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    while server.status("accept_errors") == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(server.status("accepted") < i64::try_from(clients.len()).unwrap());
+    server.stopper.advance(Step::Drain);
+    for client in &mut clients {
+        client.send("/").await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
 }

@@ -9,6 +9,7 @@ mod floods;
 mod limits;
 mod load;
 mod protocol;
+mod slow;
 mod streams;
 mod support;
 #[cfg(feature = "tls")]

@@ -9,6 +9,7 @@ use octostack_core::Registry;
 use octostack_core::lifecycle::{Lifecycle, LifecycleConfig, Signal, Signals, Step};
 use octostack_core::server::{ClientAuth, Server, ServerConfig, Tls, TlsConfig};
 use pki::{Dir, Pki};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -311,4 +312,63 @@ async fn over_a_unix_socket_too() {
     kill.send(Signal::Interrupt).unwrap();
     assert_eq!(lifecycle.run(signals).await.exit_code(), 0);
     serving.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_has_the_time_of_those_who_say_nothing() {
+    let (pki, dir) = (Pki::new(), Dir::new("silent"));
+    let server = serve(&dir.pair(&pki.server(30)), |config| {
+        (config.first_byte_timeout, config.handshake_timeout) = (2 * SECOND, 9 * SECOND);
+    })
+    .await;
+    for (says, time) in [(&b""[..], 2 * SECOND), (b"\x16\x03\x01", 9 * SECOND)] {
+        let start = Instant::now();
+        let mut client = server.client().await;
+        client.write(says).await;
+        client.closed().await;
+        let took = start.elapsed();
+        assert!(took >= time && took < time + SECOND, "{says:?} took {took:?}");
+    }
+    assert_eq!(tls_status(&server, "handshake_errors"), "1", "silence is none");
+}
+
+/// As without TLS: of the next request a part is there, of which hyper sees nothing yet.
+#[tokio::test]
+async fn an_answer_is_not_the_last_while_part_of_a_request_is_behind_it() {
+    let (pki, dir) = (Pki::new(), Dir::new("part"));
+    let server = serve(&dir.pair(&pki.server(30)), |_| {}).await;
+    let client = connect(&server, pki.client(&[])).await.unwrap();
+    let (mut socket, mut session) = client.0.into_inner();
+    server.stopper.advance(Step::Retire);
+    let mut records = [Vec::new(), Vec::new()];
+    for record in &mut records {
+        session.writer().write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+        while session.wants_write() {
+            session.write_tls(record).unwrap();
+        }
+    }
+    let [first, second] = records;
+    let (part, rest) = second.split_at(20);
+    socket.write_all(&[&first, part].concat()).await.unwrap();
+
+    let mut said = String::new();
+    let mut answer = async |socket: &mut TcpStream| {
+        said.clear();
+        while !said.ends_with("\r\n\r\nok") {
+            let mut bytes = Vec::new();
+            assert!(socket.read_buf(&mut bytes).await.unwrap() > 0, "it is closed: {said}");
+            let mut bytes = &bytes[..];
+            while !bytes.is_empty() {
+                session.read_tls(&mut bytes).unwrap();
+                session.process_new_packets().unwrap();
+            }
+            let _ = session.reader().read_to_string(&mut said);
+        }
+        said.contains("connection: close")
+    };
+    assert!(!answer(&mut socket).await);
+    socket.write_all(rest).await.unwrap();
+    assert!(answer(&mut socket).await);
+    server.stopper.advance(Step::Drain);
+    assert_eq!(server.serving.await.unwrap().cut_connections, 0);
 }

@@ -121,7 +121,7 @@ fn haproxy(server: SocketAddr, http1: SocketAddr, http2: SocketAddr) -> String {
     format!(
         "defaults
     mode http
-    timeout connect 1s
+    timeout connect 5s
     timeout client 60s
     timeout server 60s
     timeout tunnel 60s

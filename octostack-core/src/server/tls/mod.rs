@@ -2,12 +2,14 @@
 mod config;
 mod identity;
 mod load;
+mod records;
 mod shake;
 mod state;
 
 pub use config::{ClientAuth, TlsConfig};
 pub use identity::PeerIdentity;
 pub use load::TlsError;
+pub(super) use records::Records;
 pub(super) use shake::shake;
 pub(super) use state::State;
 

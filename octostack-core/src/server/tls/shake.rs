@@ -57,7 +57,7 @@ pub(in super::super) async fn shake(
             Err(error) => error,
         },
         // A probe of somebody who wants to know whether the port is open.
-        Some(Err(_)) if link.heard_nothing() => return None,
+        Some(Err(_)) | None if link.heard_nothing() => return None,
         Some(Err(error)) => error,
         None if stop.step() >= Step::Drain => return None,
         None => {

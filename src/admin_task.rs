@@ -126,6 +126,11 @@ impl<S> AdminTask<S> {
     pub(crate) const fn is_exclusive(&self) -> bool {
         !matches!(self.exclusion, Exclusion::Nothing)
     }
+
+    /// Whether that is by a file of this machine.
+    pub(crate) const fn locks_file(&self) -> bool {
+        matches!(self.exclusion, Exclusion::File)
+    }
 }
 
 #[cfg(feature = "cli")]

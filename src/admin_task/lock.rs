@@ -113,7 +113,7 @@ fn on_file(dir: Option<&Path>, name: &str) -> Result<LockAttempt, BoxError> {
     match FileLock::try_acquire(&dir.join(format!("{name}.lock"))) {
         Ok(lock) => Ok(LockAttempt::Taken(Box::new(lock))),
         Err(held @ FileLockError::Held { .. }) => Ok(LockAttempt::Busy(held.to_string())),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(format!("{error}; `lifecycle.lock_dir` names another directory").into()),
     }
 }
 

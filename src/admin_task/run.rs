@@ -10,10 +10,11 @@ use octostack_core::lifecycle::{Cause, LifecycleConfig, Signals, Step, Stop};
 use std::any::Any;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinError;
 
 /// Try again later, as in `sysexits.h`.
@@ -49,15 +50,28 @@ async fn live<S: Settings>(start: Start<S>, signals: Signals, job: Job<S>) -> Ex
     let limits = LifecycleConfig { lame_duck: Some(Duration::ZERO), ..limits };
     let dir = limits.lock_dir.clone();
     let (run, identity, config, _flag_file) = start.assemble(limits);
-    let lifecycle = run.lifecycle.clone();
     let app = App::new(identity.clone(), &config, &run);
+    to_the_end(&identity, app, signals, job, dir).await
+}
+
+/// Runs it beside a lifecycle, which ends when it has ended, or tells it to.
+pub(super) async fn to_the_end<S: Settings>(
+    identity: &Identity,
+    app: App<S>,
+    signals: Signals,
+    job: Job<S>,
+    dir: Option<PathBuf>,
+) -> ExitCode {
+    let lifecycle = app.lifecycle().clone();
     let name = job.task.name();
+    // The lock stays in this channel, however the task ends: what it has started may still run.
+    let (locks, lock) = oneshot::channel();
 
     // The end waits for it, as for requests, until it is known how it went.
     let mut listening = Some(lifecycle.listener());
     let mut work = tokio::spawn({
         let (identity, stop) = (identity.clone(), lifecycle.stop());
-        async move { attempt(job, app, &identity, dir.as_deref(), stop).await }
+        async move { attempt(job, app, &identity, dir.as_deref(), (locks, stop)).await }
     });
     lifecycle.ready();
     let mut ending = pin!(lifecycle.run(signals));
@@ -66,7 +80,7 @@ async fn live<S: Settings>(start: Start<S>, signals: Signals, job: Job<S>) -> Ex
         tokio::select! {
             biased;
             ended = &mut work, if done.is_none() => {
-                done = Some(judge(&identity, name, ended));
+                done = Some(judge(identity, name, ended));
                 lifecycle.shutdown(format!("task {name} has ended"));
                 drop(listening.take());
             }
@@ -74,26 +88,32 @@ async fn live<S: Settings>(start: Start<S>, signals: Signals, job: Job<S>) -> Ex
         }
     };
     work.abort();
-    match (outcome.ended_by, outcome.cause, done) {
+    if done.is_none() {
+        std::mem::forget(lock); // for what blocks, until the end of the process
+    }
+    match (outcome.ended_by, &outcome.cause, done) {
         (Some(signal), ..) => ExitCode::from(128 + signal.number()),
-        (None, Cause::Failed(why), Some((_lock, code))) if code == ExitCode::SUCCESS => {
-            fail(&identity, name, &why.into())
+        (None, Cause::Failed(why), Some(code)) if code == ExitCode::SUCCESS => {
+            fail(identity, name, &why.as_str().into())
         }
-        (None, _, Some((_lock, code))) => code,
-        (None, _, None) => cut(&identity, name), // it blocks, and has not even noticed
+        (None, _, Some(code)) if code == ExitCode::SUCCESS && !outcome.aborted_tasks.is_empty() => {
+            unfinished(identity, name, &outcome.aborted_tasks)
+        }
+        (None, _, Some(code)) => code,
+        (None, _, None) => cut(identity, name), // it blocks, and has not even noticed
     }
 }
 
-/// What is held until the end, and what the task has returned.
-pub(super) type Attempt = Result<(Box<dyn Any + Send>, Result<ExitCode, BoxError>), Denied>;
+/// What the task has returned, if it came to that.
+pub(super) type Attempt = Result<Result<ExitCode, BoxError>, Denied>;
 
-/// Runs the task once it is its turn.
+/// Runs the task once it is its turn. Gives the lock away, to be held to the end.
 async fn attempt<S>(
     job: Job<S>,
     app: App<S>,
     identity: &Identity,
     dir: Option<&Path>,
-    stop: Stop,
+    (locks, stop): (oneshot::Sender<Box<dyn Any + Send>>, Stop),
 ) -> Attempt {
     let Job { task, arguments, wait } = job;
     let lock = tokio::select! {
@@ -101,41 +121,42 @@ async fn attempt<S>(
         lock = task.lock(identity, dir, wait) => lock?,
         () = stop.reached(Step::Drain) => return Err(Denied::Ended),
     };
+    // Fails when nobody waits for the task any more.
+    let _held = locks.send(lock);
     // Before what it uses is closed.
     tokio::select! {
         biased;
-        result = (task.run)(app, arguments) => Ok((lock, result)),
+        result = (task.run)(app, arguments) => Ok(result),
         () = stop.reached(Step::Cut) => Err(Denied::Cut),
     }
 }
 
-/// The exit code of a task that has ended, with what it holds. What went wrong is said.
+/// The exit code of a task that has ended. What went wrong is said.
 pub(super) fn judge(
     identity: &Identity,
     name: &str,
     ended: Result<Attempt, JoinError>,
-) -> (Option<Box<dyn Any + Send>>, ExitCode) {
+) -> ExitCode {
     match ended {
-        Ok(Ok((lock, Ok(code)))) => (Some(lock), code),
-        Ok(Ok((lock, Err(error)))) => (Some(lock), fail(identity, name, &error)),
-        Ok(Err(Denied::Broken(error))) => (None, fail(identity, name, &error)),
+        Ok(Ok(Ok(code))) => code,
+        Ok(Ok(Err(error)) | Err(Denied::Broken(error))) => fail(identity, name, &error),
         Ok(Err(Denied::Busy(who))) => {
             let why = format!("{who}; `--wait` before the name of the task waits for it");
             say(identity, &format!("task {name} did not run"), &why.into());
-            (None, ExitCode::from(EX_TEMPFAIL))
+            ExitCode::from(EX_TEMPFAIL)
         }
-        Ok(Err(Denied::Cut)) => (None, cut(identity, name)),
+        Ok(Err(Denied::Cut)) => cut(identity, name),
         Ok(Err(Denied::Ended)) => {
             let why = "it was told to end before it was its turn";
             say(identity, &format!("task {name} did not run"), &why.into());
-            (None, ExitCode::from(EX_TEMPFAIL))
+            ExitCode::from(EX_TEMPFAIL)
         }
         Err(error) => {
             let error = match error.try_into_panic() {
                 Ok(panic) => panicked(panic.as_ref()),
                 Err(error) => error.to_string(),
             };
-            (None, fail(identity, name, &error.into()))
+            fail(identity, name, &error.into())
         }
     }
 }
@@ -151,6 +172,17 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
 /// Says that it was cut at its limit.
 fn cut(identity: &Identity, name: &str) -> ExitCode {
     fail(identity, name, &"it did not end in time, and was cut".into());
+    ExitCode::from(CUT)
+}
+
+/// Says that it is done, and what it has left running is not.
+fn unfinished(identity: &Identity, name: &str, aborted: &[String]) -> ExitCode {
+    let aborted = aborted.join(", ");
+    let why = format!(
+        "it returned, but what it had started did not end within lifecycle.task_timeout, and was \
+         aborted: {aborted}"
+    );
+    fail(identity, name, &why.into());
     ExitCode::from(CUT)
 }
 

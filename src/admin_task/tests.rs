@@ -1,12 +1,16 @@
 use super::lock::Denied;
-use super::run::judge;
+use super::run::{Job, judge, to_the_end};
 use super::{AdminTask, LockAttempt, TaskLock};
+use crate::app::testing::app;
 use crate::{App, BoxError, Identity, Problem, Service};
+use octostack_core::lifecycle::{Signal, Signals, Step};
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -70,8 +74,8 @@ async fn a_lock_elsewhere_is_waited_for_as_long_as_it_is_said() {
 
 #[test]
 fn an_end_is_an_exit_code() {
-    let code = |ended| judge(&identity(), "migrate", ended).1;
-    let returned = |result| code(Ok(Ok((Box::new(()), result))));
+    let code = |ended| judge(&identity(), "migrate", ended);
+    let returned = |result| code(Ok(Ok(result)));
     assert_eq!(returned(Ok(ExitCode::from(9))), ExitCode::from(9));
     assert_eq!(returned(Err("no disk".into())), ExitCode::FAILURE);
     let settings = Problem::new("pool.size", "is too small");
@@ -85,7 +89,7 @@ fn an_end_is_an_exit_code() {
 #[tokio::test]
 async fn a_panic_is_a_failure() {
     let panicked = tokio::spawn(async { panic!("on purpose") }).await;
-    assert_eq!(judge(&identity(), "migrate", panicked).1, ExitCode::FAILURE);
+    assert_eq!(judge(&identity(), "migrate", panicked), ExitCode::FAILURE);
 }
 
 #[test]
@@ -99,4 +103,89 @@ fn two_of_one_name_are_refused() {
 #[should_panic(expected = "`../migrate` is no name for an admin task")]
 fn a_name_stays_on_the_command_line_and_in_its_directory() {
     let _ = AdminTask::new("../migrate", "creates the tables", nothing);
+}
+
+/// A lock that knows whether it is held.
+#[derive(Clone, Default)]
+struct Watched(Arc<AtomicBool>);
+
+struct Held(Watched);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}
+
+impl TaskLock for Watched {
+    fn attempt<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<LockAttempt, BoxError>> + Send + 'a>> {
+        self.0.store(true, Ordering::Relaxed);
+        let held = Held(self.clone());
+        Box::pin(async { Ok(LockAttempt::Taken(Box::new(held))) })
+    }
+}
+
+/// The exit code of a task, and whether its lock was held when resources closed.
+async fn ends<F, Fut>(signals: Signals, run: F) -> (ExitCode, bool)
+where
+    F: Fn(App<()>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let (app, _source) = app::<()>(&serde_json::json!({}));
+    let lock = Watched::default();
+    let task = AdminTask::new("migrate", "creates the tables", move |app, _| run(app));
+    let job = Job { task: task.with_lock(lock.clone()), arguments: Vec::new(), wait: None };
+    let (held, seen) = (lock.0.clone(), Arc::new(AtomicBool::new(false)));
+    let note = seen.clone();
+    app.on_close("pool", move || async move {
+        note.store(held.load(Ordering::Relaxed), Ordering::Relaxed);
+    });
+    let code = to_the_end(&identity(), app, signals, job, None).await;
+    assert!(!lock.0.load(Ordering::Relaxed), "it is let go of in the end");
+    (code, seen.load(Ordering::Relaxed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_is_held_until_resources_are_closed_however_the_task_ends() {
+    let (_nobody, signals) = Signals::manual();
+    assert_eq!(ends(signals, |_| async { Ok(()) }).await, (ExitCode::SUCCESS, true));
+    let (_nobody, signals) = Signals::manual();
+    let fails = ends(signals, |_| async { Err("no disk".into()) }).await;
+    assert_eq!(fails, (ExitCode::FAILURE, true));
+    let (_nobody, signals) = Signals::manual();
+    let panics = ends(signals, |_| async { panic!("on purpose") }).await;
+    assert_eq!(panics, (ExitCode::FAILURE, true));
+    let (kill, signals) = Signals::manual();
+    kill.send(Signal::Terminate).unwrap();
+    let cut = ends(signals, |_| std::future::pending()).await;
+    assert_eq!(cut, (ExitCode::from(3), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_has_started_and_did_not_end_is_not_a_success() {
+    let (_nobody, signals) = Signals::manual();
+    let leaves = |ends: bool| {
+        move |app: App<()>| async move {
+            app.task("writer").run(move |task| async move {
+                task.stop().reached(if ends { Step::Drain } else { Step::Cut }).await;
+                Ok::<_, BoxError>(())
+            })?;
+            Ok(())
+        }
+    };
+    assert_eq!(ends(signals, leaves(false)).await.0, ExitCode::from(3));
+    let (_nobody, signals) = Signals::manual();
+    assert_eq!(ends(signals, leaves(true)).await.0, ExitCode::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_lock_that_cannot_be_taken_says_where_to_change_that() {
+    let task = AdminTask::new("migrate", "creates the tables", nothing);
+    let denied = task.lock(&identity(), Some(Path::new("/nowhere")), None).await;
+    let Err(Denied::Broken(error)) = denied else { panic!("there is no such directory") };
+    let error = error.to_string();
+    assert!(error.ends_with("; `lifecycle.lock_dir` names another directory"), "{error}");
 }

@@ -249,12 +249,13 @@ fn environment(contract: &Contract, name: &str) -> String {
 }
 
 fn volumes(contract: &Contract) -> String {
+    let (locks, empty) = locks(contract);
     let (name, object) = (&contract.name, object(contract));
     let required = contract.secrets.iter().any(|secret| secret.required);
     let mark = if required { "" } else { "# " };
     let keys: Vec<_> = contract.secrets.iter().map(SecretFile::file_name).collect();
     format!(
-        "            {mark}- name: secrets # CHOOSE: kubectl create secret generic {object} \
+        "{locks}            {mark}- name: secrets # CHOOSE: kubectl create secret generic {object} \
          --from-file=…
             {mark}  mountPath: /run/secrets/{name}
             {mark}  readOnly: true
@@ -262,11 +263,25 @@ fn volumes(contract: &Contract) -> String {
         - name: config
           configMap:
             name: {object}-config
-        # A Secret with the keys {keys}.
+{empty}        # A Secret with the keys {keys}.
         {mark}- name: secrets
         {mark}  secret:
         {mark}    secretName: {object}
 ",
         keys = keys.join(", ")
     )
+}
+
+/// Where admin tasks lock files, since the rest cannot be written: the mount and its volume.
+fn locks(contract: &Contract) -> (String, &'static str) {
+    if !contract.locks_files() {
+        return (String::new(), "");
+    }
+    let mount = format!(
+        "            - name: locks # of admin tasks that `kubectl exec` runs
+              mountPath: {dir:?}
+",
+        dir = contract.lock_dir
+    );
+    (mount, "        - name: locks\n          emptyDir: {}\n")
 }

@@ -67,6 +67,9 @@ pub(crate) struct Contract {
     exit_codes: Vec<Meaning<u8>>,
     bindings: Vec<Binding>,
     tasks: Vec<tasks::Task>,
+    /// Where those that exclude each other lock a file, in a container.
+    #[serde(skip)]
+    lock_dir: String,
 }
 
 /// Names the directory below which a platform attaches backing services.
@@ -216,6 +219,10 @@ impl Contract {
             signals: signals(),
             exit_codes: exit_codes(),
             tasks: Vec::new(),
+            lock_dir: match &framework.lifecycle.lock_dir {
+                Some(dir) => dir.to_string_lossy().into_owned(),
+                None => "/tmp".to_owned(),
+            },
         })
     }
 

@@ -515,3 +515,28 @@ fn the_chapter_on_kubernetes_shows_the_manifest_that_is_printed() {
     assert_eq!(different, None, "copy what the command prints into docs/kubernetes.md");
     assert_eq!(shown.len(), printed.lines().count(), "{printed}");
 }
+
+async fn nothing(
+    _: crate::App<Nothing>,
+    _: Vec<std::ffi::OsString>,
+) -> Result<(), crate::BoxError> {
+    Ok(())
+}
+
+#[test]
+fn a_manifest_has_room_for_the_locks_of_admin_tasks_if_there_are_some() {
+    let mut framework = Framework::default();
+    let print = |framework: &Framework, task: crate::AdminTask<Nothing>| {
+        let contract = Contract::of::<Nothing>(&identity(), framework).unwrap();
+        contract.with_tasks(&[task]).render(Format::Kubernetes)
+    };
+    let task = || crate::AdminTask::new("migrate", "creates the tables", nothing);
+    let text = print(&framework, task());
+    assert!(text.contains("runs\n              mountPath: \"/tmp\"\n"), "{text}");
+    assert!(text.contains("        - name: locks\n          emptyDir: {}\n"), "{text}");
+    let fits = check(&text);
+    assert!(!fits.0.contains("locks") && !fits.0.contains("/tmp"), "{}", fits.0);
+    assert!(!print(&framework, task().concurrent()).contains("locks"));
+    framework.lifecycle.lock_dir = Some("/run/locks".into());
+    assert!(print(&framework, task()).contains("mountPath: \"/run/locks\"\n"));
+}

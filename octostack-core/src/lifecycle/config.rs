@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// Time limits of the end, and of silence: section `lifecycle` of the config.
 ///
-/// With the defaults the longest possible end takes 29.2 s under Kubernetes, which kills after 30 s.
+/// With the defaults these take 29.2 s at most under Kubernetes. The facade's admin port and log end
+/// after that, with 2 s: more than the 30 s after which Kubernetes kills unless told otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LifecycleConfig {

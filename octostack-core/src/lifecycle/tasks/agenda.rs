@@ -15,11 +15,23 @@ pub(super) struct Agenda {
     at_once: bool,
 }
 
+/// What is shorter would leave no time for anything else.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// What is longer is never in the life of a process, and must not overflow the clock.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The interval that is kept for one that is asked for.
+fn kept(every: Duration) -> Duration {
+    if every.is_zero() { every } else { every.clamp(LEAST, LONGEST) }
+}
+
 impl Agenda {
     /// A plan that begins `now`. An interval of zero plans nothing.
     pub(super) fn new(every: Duration, jitter: f64, now: Instant, random: f64) -> Self {
         let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.0 };
-        let mut agenda = Self { every, jitter, slot: now, shift: Duration::ZERO, at_once: false };
+        let (every, shift) = (kept(every), Duration::ZERO);
+        let mut agenda = Self { every, jitter, slot: now, shift, at_once: false };
         agenda.shift = agenda.draw(random);
         agenda
     }
@@ -70,6 +82,7 @@ impl Agenda {
     /// Sets another interval. The last run stays where it was; a run that would have been by now
     /// with the new interval is one of now.
     pub(super) fn change(&mut self, every: Duration, now: Instant) {
+        let every = kept(every);
         if every == self.every {
             return;
         }
@@ -127,6 +140,22 @@ mod tests {
         assert_eq!(agenda.ran(start + 52 * SECOND, 0.0), 0);
         agenda.change(7 * SECOND, start + 60 * SECOND);
         assert_eq!(agenda.next(), Some(start + 67 * SECOND));
+    }
+
+    #[test]
+    fn an_interval_beyond_all_bounds_neither_spins_nor_overflows() {
+        let start = SystemClock.now();
+        let mut agenda = Agenda::new(Duration::from_nanos(1), 0.0, start, 0.0);
+        assert_eq!(agenda.next(), Some(start + Duration::from_millis(1)));
+        agenda.change(Duration::MAX, start);
+        for jitter in [0.0, 1.0] {
+            let mut agenda = Agenda::new(Duration::MAX, jitter, start, 1.0).at_once();
+            assert_eq!(agenda.ran(start + SECOND, 1.0), 0);
+            assert!(agenda.next().is_none_or(|next| next > start + 3600 * SECOND));
+            agenda.change(SECOND, start + 2 * SECOND);
+            agenda.change(Duration::MAX, start + 2 * SECOND);
+            assert_eq!(agenda.ran(start + 4 * SECOND, 1.0), 0);
+        }
     }
 
     /// The slot, counted from the start, in which a run begins.

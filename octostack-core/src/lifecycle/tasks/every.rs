@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often something runs: a [`Duration`], or a function that knows it, such as one that asks the
-/// settings. Zero is never, until the function says another.
+/// settings. Zero is never, until the function says another; what is shorter than 1 ms is 1 ms.
 pub trait Interval: Send + Sync + 'static {
     /// The interval at the moment.
     fn now(&self) -> Duration;
@@ -175,6 +175,8 @@ impl<I: Interval> Plan<I> {
                 self.once(&task).await;
                 let skipped = agenda.ran(SystemClock.now(), fastrand::f64());
                 task.entry.tick(|ticks| ticks.skipped += skipped);
+                // A run that never waits must not keep others, and the end, from this thread.
+                tokio::task::yield_now().await;
                 continue;
             }
             let left = next.map(|next| next.saturating_duration_since(now));

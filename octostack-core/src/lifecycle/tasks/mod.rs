@@ -69,7 +69,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use supervise::Supervised;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// What follows when a task has failed for good. It is an event and on the status page anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +144,9 @@ struct Known {
 /// What a task that is told of the end late gets: those after it may have taken all the time.
 const LEAST: Duration = Duration::from_millis(20);
 
+/// What all of them together get beyond the deadline, however many they are.
+const MOST: Duration = Duration::from_millis(200);
+
 impl Tasks {
     pub(super) fn new(registry: Registry) -> Self {
         Self { registry, ending: Stopper::new(), all: Mutex::default() }
@@ -197,19 +200,20 @@ impl Tasks {
     pub(super) async fn end(&self, deadline: Instant) -> Vec<String> {
         self.ending.advance(Step::Drain);
         let mut aborted = Vec::new();
+        let last = deadline + MOST;
+        let a_moment = || last.min(Instant::now() + LEAST);
         // The last first: those that come after others are declared after them. A task may start
         // another while it ends, so look until none is left.
         loop {
             let Some(Known { entry, mut handle, .. }) = lock(&self.all).pop() else {
                 break;
             };
-            let late = deadline.max(Instant::now() + LEAST);
-            let deadline = if entry.leads() { late } else { deadline };
+            let deadline = if entry.leads() { deadline.max(a_moment()) } else { deadline };
             // A panic is an end too; its report is out already.
             if timeout_at(deadline, &mut handle).await.is_err() {
                 handle.abort();
                 // So that those before it are told; but one that blocks hears of nothing.
-                let _ = timeout(LEAST, &mut handle).await;
+                let _ = timeout_at(a_moment(), &mut handle).await;
                 aborted.push(entry.name.clone());
             }
             entry.stopper.advance(Step::Cut);

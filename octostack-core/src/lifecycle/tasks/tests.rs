@@ -335,3 +335,19 @@ async fn a_panic_while_it_is_dropped_is_caught_too() {
     tokio::time::sleep(SECOND).await;
     assert_eq!(service.state("bomb"), "failed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_is_no_longer_for_there_being_many_tasks() {
+    let service = start();
+    for number in 0..100_u32 {
+        let mut task = service.lifecycle.task(format!("stuck {number}"));
+        if let Some(before) = number.checked_sub(1) {
+            task = task.after(format!("stuck {before}"));
+        }
+        task.run(|_| std::future::pending::<Result<(), Never>>()).unwrap();
+    }
+    tokio::time::sleep(SECOND).await;
+    let outcome = service.end().await;
+    assert_eq!(outcome.aborted_tasks.len(), 100);
+    assert!(outcome.took < 2 * SECOND + SECOND / 4, "{:?}", outcome.took);
+}

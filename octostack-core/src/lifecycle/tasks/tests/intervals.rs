@@ -144,3 +144,26 @@ async fn the_run_at_the_end_is_told_and_no_other_begins() {
     assert_eq!(service.end().await.exit_code(), 0);
     assert_eq!(log.all(), ["begins", "told"]);
 }
+
+/// On one thread, which such a task would have for itself; so the limit is on another.
+#[test]
+fn an_interval_shorter_than_its_runs_leaves_time_for_others() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let code = runtime.block_on(async {
+            let service = start();
+            for name in ["cleanup", "count"] {
+                let interval = move || Duration::from_nanos(1);
+                let every = service.lifecycle.every(name, interval).at_once();
+                every.run(|_| async { Ok::<_, Never>(()) }).unwrap();
+            }
+            while ["cleanup", "count"].iter().any(|name| service.number(name, "runs") < 3) {
+                tokio::task::yield_now().await;
+            }
+            service.end().await.exit_code()
+        });
+        done.send(code).unwrap();
+    });
+    assert_eq!(ended.recv_timeout(60 * SECOND), Ok(0));
+}

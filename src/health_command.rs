@@ -2,15 +2,16 @@
 use crate::framework::Framework;
 use http::Uri;
 use http::uri::Authority;
-use std::io::{Read, Write};
+use octostack_core::{Clock as _, SystemClock};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// Who probes waits no longer than this for each step.
+/// Who probes waits no longer than this for a connection, and than this for the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// As much of an answer as anybody reads.
-const MOST: u64 = 16 * 1024;
+const MOST: usize = 16 * 1024;
 
 /// Where an instance with these settings answers on this machine: on its public port, or if that
 /// speaks TLS, which may want a certificate to be shown, on its admin port.
@@ -42,6 +43,10 @@ pub(crate) fn own_url(framework: &Framework) -> Result<String, String> {
 /// # Errors
 /// What it answers otherwise, or why there is no answer.
 pub(crate) fn ask(url: &str) -> Result<String, String> {
+    ask_within(url, LIMIT)
+}
+
+fn ask_within(url: &str, limit: Duration) -> Result<String, String> {
     let wrong = |what: &str| format!("{url}: {what}");
     let uri: Uri =
         url.parse().map_err(|_| wrong("is no address; such as http://host:8080/readyz"))?;
@@ -53,7 +58,12 @@ pub(crate) fn ask(url: &str) -> Result<String, String> {
         env!("CARGO_PKG_NAME"),
         env!("CARGO_PKG_VERSION"),
     );
-    let answer = exchange(authority, &head).map_err(|error| wrong(&error.to_string()))?;
+    let answer = exchange(authority, &head, limit).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            wrong(&format!("no answer within {}", octostack_core::duration::format(limit)))
+        }
+        _ => wrong(&error.to_string()),
+    })?;
     let answer = String::from_utf8_lossy(&answer);
     let status =
         answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse::<u16>().ok());
@@ -65,25 +75,51 @@ pub(crate) fn ask(url: &str) -> Result<String, String> {
     }
 }
 
-fn exchange(authority: &Authority, head: &str) -> std::io::Result<Vec<u8>> {
+fn exchange(authority: &Authority, head: &str, limit: Duration) -> io::Result<Vec<u8>> {
     let host = authority.host().trim_matches(['[', ']']);
     let mut last = None;
     for address in (host, authority.port_u16().unwrap_or(80)).to_socket_addrs()? {
-        let mut socket = match TcpStream::connect_timeout(&address, LIMIT) {
+        let mut socket = match TcpStream::connect_timeout(&address, limit) {
             Ok(socket) => socket,
             Err(error) => {
                 last = Some(error);
                 continue;
             }
         };
-        socket.set_read_timeout(Some(LIMIT))?;
-        socket.set_write_timeout(Some(LIMIT))?;
+        socket.set_write_timeout(Some(limit))?;
         socket.write_all(head.as_bytes())?;
-        let mut answer = Vec::new();
-        socket.take(MOST).read_to_end(&mut answer)?;
-        return Ok(answer);
+        return read(&mut socket, limit);
     }
-    Err(last.unwrap_or_else(|| std::io::Error::other("the host has no address")))
+    Err(last.unwrap_or_else(|| io::Error::other("the host has no address")))
+}
+
+/// Not all servers close the connection because they are asked to, and not all that answer end.
+fn read(socket: &mut TcpStream, limit: Duration) -> io::Result<Vec<u8>> {
+    let (start, mut answer, mut part) = (SystemClock.now(), Vec::new(), [0; 4096]);
+    while answer.len() < MOST && !is_whole(&answer) {
+        let left = limit.saturating_sub(SystemClock.now().saturating_duration_since(start));
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.read(&mut part) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(&part[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answer)
+}
+
+/// Whether it has as much of a body as its head says.
+fn is_whole(answer: &[u8]) -> bool {
+    let answer = String::from_utf8_lossy(answer);
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut lengths = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = lengths.next().and_then(|(_, length)| length.trim().parse::<usize>().ok());
+    length.is_some_and(|length| body.len() >= length)
 }
 
 #[cfg(test)]
@@ -121,6 +157,39 @@ mod tests {
         for url in ["https://a/readyz", "ftp://a/", "readyz", "", "http://"] {
             assert!(ask(url).unwrap_err().starts_with(&format!("{url}: ")), "{url}");
         }
+    }
+
+    #[test]
+    fn a_server_that_does_not_close_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/readyz", listener.local_addr().unwrap());
+        let served = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let _ = socket.read(&mut [0; 1024]).unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            socket.read(&mut [0; 1]).unwrap() // until the client has closed it
+        });
+        assert_eq!(ask_within(&url, Duration::from_secs(60)), Ok("ok".to_owned()));
+        assert_eq!(served.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn an_answer_that_drips_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/readyz", listener.local_addr().unwrap());
+        let served = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut drops = 0;
+            // Nobody unparks it.
+            while drops < 1_000 && socket.write_all(b"x").is_ok() {
+                drops += 1;
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            drops
+        });
+        let said = ask_within(&url, Duration::from_millis(200));
+        assert_eq!(said, Err(format!("{url}: no answer within 200ms")));
+        assert!(served.join().unwrap() < 1_000, "it was waited for");
     }
 
     #[test]

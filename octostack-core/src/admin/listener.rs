@@ -6,13 +6,25 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// People and collectors, not traffic: enough for both, and a bound for everybody else.
-const MAX_CONNECTIONS: usize = 128;
+const MAX_CONNECTIONS: usize = 512;
+
+/// How long a connection may say nothing at first. Those that never do must not keep probes waiting,
+/// which are judged by how long they take: who has something to ask here says it at once.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(2);
 
 /// At the end nobody waits for the next request of a collector.
 const IDLE_GRACE: Duration = Duration::from_millis(20);
 
 fn limits() -> ServerConfig {
-    ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() }
+    ServerConfig {
+        max_connections: MAX_CONNECTIONS,
+        first_byte_timeout: FIRST_BYTE,
+        header_read_timeout: HEAD,
+        ..ServerConfig::default()
+    }
 }
 
 impl Admin {

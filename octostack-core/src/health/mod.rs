@@ -138,7 +138,7 @@ impl Health {
     /// port. A second group of a name replaces the first.
     ///
     /// Who asks for a group wants to know whether all of it works: a member that fails fails the
-    /// group, also one that is shared or informational. `checks` are names; one that no check has
+    /// group, also one that is shared or informational, and so does one without a result yet. `checks` are names; one that no check has
     /// (yet) is told and fails nothing.
     ///
     /// ```

@@ -96,7 +96,7 @@ impl Line {
         self.asked_for || self.kind != Some(CheckKind::Informational)
     }
 
-    fn json(&self, reasons: bool) -> (String, Value) {
+    fn json(&self, reasons: bool) -> Value {
         let kind = self.kind.map(|kind| Value::from(kind.as_str()));
         let output = self.reason(reasons).map(|reason| reason.to_owned().into());
         let parts = [
@@ -107,7 +107,7 @@ impl Line {
             ("excluded", self.excluded.then(|| true.into())),
         ];
         let parts = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        (self.name.clone(), Value::List(vec![Value::map(parts)]))
+        Value::map(parts)
     }
 }
 
@@ -154,7 +154,8 @@ impl Report {
         }
         self.lines.retain(|line| line.kind.is_none() || members.contains(&line.name));
         for line in &mut self.lines {
-            if line.standing == Standing::Degraded {
+            // One that was not seen to work does not yet.
+            if line.standing == Standing::Degraded || line.reason.is_some() {
                 line.standing = Standing::Unready;
             }
             line.asked_for = true;
@@ -190,6 +191,18 @@ impl Report {
         text
     }
 
+    /// Each under its name, which several may have.
+    fn checks(&self, reasons: bool) -> Value {
+        let mut checks: Vec<(String, Vec<Value>)> = Vec::new();
+        for line in &self.lines {
+            match checks.iter_mut().find(|(name, _)| *name == line.name) {
+                Some((_, same)) => same.push(line.json(reasons)),
+                None => checks.push((line.name.clone(), vec![line.json(reasons)])),
+            }
+        }
+        Value::map(checks.into_iter().map(|(name, same)| (name, Value::List(same))))
+    }
+
     /// As `application/health+json` (draft-inadarei-api-health-check-06).
     pub fn json(&self, identity: &Identity, reasons: bool) -> Value {
         let notes: Vec<Value> = self.notes.iter().cloned().map(Value::from).collect();
@@ -198,7 +211,7 @@ impl Report {
             ("releaseId", identity.version.clone().into()),
             ("serviceId", identity.name.clone().into()),
             ("description", format!("{} of {}", self.probe.name(), identity.name).into()),
-            ("checks", Value::map(self.lines.iter().map(|line| line.json(reasons)))),
+            ("checks", self.checks(reasons)),
         ];
         if !notes.is_empty() {
             parts.push(("notes", Value::List(notes)));

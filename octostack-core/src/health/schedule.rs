@@ -36,7 +36,7 @@ pub struct Schedule {
     pub failure_threshold: u32,
     /// How many successes in a row make a failing check pass.
     pub success_threshold: u32,
-    /// The age at which a result no longer counts and the check fails.
+    /// The age at which a result no longer counts and the check fails; [`Duration::MAX`] is never.
     pub stale_after: Duration,
     /// What the check is before its first result.
     pub initial: Initial,

@@ -88,9 +88,12 @@ impl State {
     }
 
     /// When [`age`](Self::age) will fail this check if nothing more is heard; `None` if it fails
-    /// already.
+    /// already, or never will.
     pub(super) fn fresh_until(&self, schedule: &Schedule) -> Option<Instant> {
-        (self.status != Status::Failing).then(|| self.heard + schedule.stale_after)
+        if self.status == Status::Failing {
+            return None;
+        }
+        self.heard.checked_add(schedule.stale_after)
     }
 
     fn turn(&mut self, to: Status, now: Instant) -> Change {
@@ -108,7 +111,11 @@ impl State {
     }
 }
 
+/// On one line, and nothing that a terminal would obey: it may be what a server has said.
 fn cut(mut reason: String) -> String {
+    if reason.contains(char::is_control) {
+        reason = reason.replace(char::is_control, " ");
+    }
     if reason.len() > MAX_REASON {
         let end = (0..=MAX_REASON).rev().find(|&i| reason.is_char_boundary(i));
         reason.truncate(end.unwrap_or_default());

@@ -263,3 +263,25 @@ fn a_bad_schedule_is_refused_whole() {
     assert_eq!(refused.unwrap_err()[0].key, "failure_threshold");
     assert_eq!(health.standing(), Standing::Good, "not added");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_check_may_be_trusted_for_ever() {
+    let setup = Setup::new();
+    let schedule = Schedule::new().with_stale_after(Duration::MAX);
+    let ok = || async { Ok::<_, String>(()) };
+    setup.health.check_with("it", CheckKind::Local, schedule, ok).unwrap();
+    let _background = setup.run();
+    assert_eq!(setup.health.changed(Standing::Unready).await, Standing::Good);
+}
+
+/// A reason comes from a server that may be anybody's, and is shown on terminals, line by line.
+#[tokio::test(start_paused = true)]
+async fn reasons_are_one_line_without_control_characters() {
+    let setup = Setup::new();
+    let lies = || async { Err::<(), _>("no\r\n[+]database ok\x1b[2J\u{9b}1m\tit") };
+    setup.health.check("lies", CheckKind::Shared, lies);
+    let _background = setup.run();
+    setup.health.changed(Standing::Good).await;
+    let why = setup.item("lies").abnormal().expect("failing");
+    assert!(why.ends_with(": no  [+]database ok [2J 1m it"), "{why:?}");
+}

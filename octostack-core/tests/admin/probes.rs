@@ -168,3 +168,48 @@ async fn what_has_not_been_looked_at_has_not_failed() {
     assert_eq!(json["status"], "pass");
     assert_eq!(json["checks"]["mirror"][0]["output"], "no result yet");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_has_to_be_seen_to_work() {
+    let setup = Setup::new();
+    setup.health.passive("inventory", CheckKind::Shared, || Ok(()));
+    setup.health.group("buying", ["inventory"]);
+    setup.lifecycle.ready();
+    let admin = setup.admin();
+    let first = get(&admin, "/readyz?group=buying").await;
+    assert_eq!(first.status, 503);
+    assert!(first.text.contains("[-]inventory failed: no result yet\n"), "{}", first.text);
+    let health = setup.health.clone();
+    tokio::spawn(async move { health.run().await });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(get(&admin, "/readyz?group=buying").await.status, 200);
+}
+
+/// Nobody keeps a service from naming two checks alike, or like what is no check.
+#[tokio::test(start_paused = true)]
+async fn names_may_be_odd_and_the_same() {
+    let odd = "lifecycle a/b?c=d&\"e\"\u{e9}";
+    let setup = setup(&["disk"]).await;
+    for (name, result) in [("disk", Ok(())), (odd, Err("broken".to_owned()))] {
+        setup.health.passive(name, CheckKind::Local, move || result.clone());
+    }
+    setup.health.group(odd, [odd]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let admin = setup.admin();
+    let answer = ask_json(&admin, "/readyz").await;
+    assert_eq!(answer.text.matches("\"disk\":").count(), 1, "one key: {}", answer.text);
+    let disk = answer.json()["checks"]["disk"].clone();
+    assert_eq!((&disk[0]["status"], &disk[1]["status"]), (&"fail".into(), &"pass".into()));
+
+    let path = "lifecycle%20a%2Fb%3Fc%3Dd%26%22e%22%C3%A9";
+    let one = get(&admin, &format!("/readyz/{path}")).await;
+    assert_eq!((one.status, one.text.contains(odd)), (503, true), "{}", one.text);
+    let group = format!("/readyz?group={path}");
+    assert_eq!(get(&admin, &group).await.status, 503);
+    assert_eq!(get(&admin, &format!("{group}&exclude={path}")).await.status, 200);
+    let all = format!("/readyz?exclude=disk&exclude={path}&exclude=%ff&exclude=%");
+    assert_eq!(get(&admin, &all).await.status, 200);
+    for nobody in ["/readyz/", "/readyz/%ff", "/readyz/%", "/readyz/DISK", "/livez/disk"] {
+        assert_eq!(get(&admin, nobody).await.status, 404, "{nobody}");
+    }
+}

@@ -157,3 +157,23 @@ async fn a_port_in_use_is_named_with_its_setting() {
     let error = second.bind().await.unwrap_err().to_string();
     assert!(error.contains(&addr.to_string()) && error.contains("admin.addr"), "{error}");
 }
+
+/// Whoever reaches the port can open connections; a probe that waits behind them would have the
+/// instance restarted.
+#[tokio::test]
+async fn connections_that_say_nothing_do_not_keep_probes_waiting() {
+    let admin = Setup::new().builder().config(anywhere()).build().unwrap();
+    let (addr, _stopper, _serving) = serve(&admin).await;
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(addr).await.unwrap());
+    }
+    let probe = async {
+        assert_eq!(raw(addr, "GET /livez HTTP/1.1", "").await.0, 200);
+        // And they do not hold their places for long.
+        for mut stream in silent {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed");
+        }
+    };
+    timeout(Duration::from_secs(6), probe).await.expect("within a few seconds");
+}

@@ -17,11 +17,21 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// A connection of any sort.
-pub(super) struct Stream(Box<dyn Socket>);
+pub(super) struct Stream {
+    socket: Box<dyn Socket>,
+    /// How many bytes more are read.
+    left: usize,
+}
 
 impl Stream {
     pub(super) fn new(socket: impl Socket + 'static) -> Self {
-        Self(Box::new(socket))
+        Self { socket: Box::new(socket), left: usize::MAX }
+    }
+
+    /// Of which no more than about `most` bytes are read.
+    #[cfg(feature = "checks-postgresql")]
+    pub(super) fn at_most(self, most: usize) -> Self {
+        Self { left: most, ..self }
     }
 }
 
@@ -31,7 +41,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, to)
+        if self.left == 0 {
+            return Poll::Ready(Err(io::Error::other("it answers more than a check asks for")));
+        }
+        let before = to.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, to);
+        self.left = self.left.saturating_sub(to.filled().len() - before);
+        read
     }
 }
 
@@ -41,15 +57,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

@@ -13,9 +13,13 @@ use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The most that is read of an answer.
 const MAX_BODY: usize = 64 * 1024;
+
+/// How long the rest of an answer is waited for that fails anyway.
+const LEAVE: Duration = Duration::from_millis(100);
 
 /// Who asks, unless a header says otherwise.
 const AGENT: &str = concat!("octostack-health/", env!("CARGO_PKG_VERSION"));
@@ -162,7 +166,11 @@ impl Http {
         let answer = async move {
             let answer = sender.send_request(request).await.map_err(|error| said(&error))?;
             let (parts, body) = answer.into_parts();
-            drain(body).await;
+            if self.passes(parts.status.as_u16()) {
+                drain(body).await;
+            } else {
+                let _ = tokio::time::timeout(LEAVE, drain(body)).await;
+            }
             Ok(Response::from_parts(parts, ()))
         };
         let (answer, _) = tokio::join!(answer, connection);

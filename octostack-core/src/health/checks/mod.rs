@@ -42,6 +42,10 @@ mod connect;
 mod disk;
 #[cfg(feature = "checks-grpc")]
 mod grpc;
+#[cfg(test)]
+mod hostile;
+#[cfg(any(feature = "checks-postgresql", feature = "checks-redis"))]
+mod hosts;
 #[cfg(feature = "checks-http")]
 mod http;
 #[cfg(feature = "checks-postgresql")]
@@ -100,11 +104,22 @@ impl<T> fmt::Debug for Target<T> {
     }
 }
 
-/// `text` without `secret`: some servers repeat what they were told.
+/// `text` without `secret`: some servers repeat what they were told, or the beginning of it.
 #[cfg(any(feature = "checks-postgresql", feature = "checks-redis"))]
 fn without(text: &str, secret: Option<&crate::Secret<String>>) -> String {
-    match secret.map(crate::Secret::expose).filter(|secret| !secret.is_empty()) {
-        Some(secret) => text.replace(secret.as_str(), crate::secret::REDACTED),
-        None => text.to_owned(),
+    let Some(secret) = secret.map(crate::Secret::expose).filter(|secret| !secret.is_empty()) else {
+        return text.to_owned();
+    };
+    let text = text.replace(secret.as_str(), crate::secret::REDACTED);
+    let parts = (4..secret.len()).rev().filter_map(|end| secret.get(..end));
+    for part in parts {
+        // A few letters are a part of it where the text was cut, and else may be a word of its own.
+        if part.len() >= 12 && text.contains(part) {
+            return text.replace(part, crate::secret::REDACTED);
+        }
+        if let Some(before) = text.strip_suffix(part) {
+            return format!("{before}{}", crate::secret::REDACTED);
+        }
     }
+    text
 }

@@ -1,4 +1,5 @@
 use super::connect::{self, Stream, Tls};
+use super::hosts::{self, Attempt};
 use super::{Target, without};
 use crate::binding::{Binding, Endpoint, Postgresql};
 use crate::health::{Examination, Examine};
@@ -11,6 +12,9 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Config, NoTls};
 use tokio_rustls::TlsConnector;
+
+/// The most that is read: certificates, settings and one row are a few KiB.
+const MOST: usize = 256 * 1024;
 
 /// Whether PostgreSQL lets one in and answers `SELECT 1`; made by [`postgresql`](postgresql()).
 ///
@@ -62,19 +66,19 @@ impl PostgresqlCheck {
         let to = self.to.now()?;
         let ca = self.ca.or_else(|| to.option("sslrootcert").map(PathBuf::from));
         let secure = matches!(to.option("sslmode"), Some("require" | "verify-ca" | "verify-full"));
-        let mut failed = Vec::new();
-        for endpoint in to.endpoints() {
-            let result = if secure {
-                encrypted(endpoint, &to, Tls { ca: ca.as_deref(), speaks: &["postgresql"] }).await
-            } else {
-                plain(endpoint, &to).await
+        let (to, ca) = (&to, ca.as_deref());
+        let attempts = to.endpoints().iter().map(|endpoint| {
+            let asked = async move {
+                let result = if secure {
+                    encrypted(endpoint, to, Tls { ca, speaks: &["postgresql"] }).await
+                } else {
+                    plain(endpoint, to).await
+                };
+                result.map_err(|why| without(&format!("{endpoint}: {why}"), to.password()))
             };
-            match result {
-                Ok(()) => return Ok(()),
-                Err(why) => failed.push(without(&format!("{endpoint}: {why}"), to.password())),
-            }
-        }
-        Err(failed.join("; "))
+            Box::pin(asked) as Attempt<'_>
+        });
+        hosts::any_of(attempts.collect()).await
     }
 }
 
@@ -122,15 +126,17 @@ async fn ask<T>(config: &Config, stream: Stream, tls: T) -> Result<(), String>
 where
     T: TlsConnect<Stream>,
 {
-    let connected = config.connect_raw(stream, tls).await;
+    let connected = config.connect_raw(stream.at_most(MOST), tls).await;
     let (client, connection) = connected.map_err(|error| said(&error))?;
     let asked = async move {
-        let answer = client.simple_query("SELECT 1").await;
-        answer.map(drop).map_err(|error| said(&error))
+        client.simple_query("SELECT 1").await.map(drop)
         // Here the client is dropped, which has the connection take its leave.
     };
-    let (asked, _) = tokio::join!(asked, connection);
-    asked
+    match tokio::join!(asked, connection) {
+        // The connection knows why it is closed.
+        (Err(error), Err(why)) if error.is_closed() => Err(said(&why)),
+        (asked, _) => asked.map_err(|error| said(&error)),
+    }
 }
 
 /// TLS as the client of PostgreSQL asks for it: after a word in plain text.

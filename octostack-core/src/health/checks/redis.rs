@@ -1,12 +1,17 @@
 use super::connect::{self, Tls};
+use super::hosts::{self, Attempt};
 use super::{Target, without};
 use crate::binding::{Binding, Endpoint, Redis};
 use crate::health::{Examination, Examine};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
 /// The most that one line of an answer may have.
 const MAX_LINE: u64 = 1024;
+
+/// How long the leave may take. What does not know `QUIT`, as some proxies, may keep one waiting.
+const LEAVE: Duration = Duration::from_millis(100);
 
 /// Whether Redis, or Valkey, lets one in and answers `PING`; made by [`redis`](redis()).
 ///
@@ -48,14 +53,12 @@ impl RedisCheck {
     async fn run(self) -> Result<(), String> {
         let to = self.to.now()?;
         let commands = commands(&to);
-        let mut failed = Vec::new();
-        for endpoint in to.endpoints() {
-            match self.ask(endpoint, to.scheme() == "rediss", &commands).await {
-                Ok(()) => return Ok(()),
-                Err(why) => failed.push(without(&why, to.password())),
-            }
-        }
-        Err(failed.join("; "))
+        let attempts = to.endpoints().iter().map(|endpoint| {
+            let asked = self.ask(endpoint, to.scheme() == "rediss", &commands);
+            let shown = async { asked.await.map_err(|why| without(&why, to.password())) };
+            Box::pin(shown) as Attempt<'_>
+        });
+        hosts::any_of(attempts.collect()).await
     }
 
     async fn ask(&self, to: &Endpoint, secure: bool, commands: &[Vec<u8>]) -> Result<(), String> {
@@ -74,16 +77,18 @@ impl RedisCheck {
                 answered = Err(format!("{to}: {}", error.trim_end()));
                 break;
             }
-            if !line.starts_with('+') {
+            if !(line.starts_with('+') && line.ends_with('\n')) {
                 let what = if line.is_empty() { "closes the connection" } else { "is no Redis" };
                 return Err(format!("{to}: it {what}"));
             }
         }
+        let leave = async {
+            stream.get_mut().write_all(&command(["QUIT"])).await?;
+            stream.get_mut().flush().await?;
+            stream.take(MAX_LINE).read_to_end(&mut Vec::new()).await
+        };
         // It answers and closes the connection; what goes wrong by now says nothing about it.
-        if stream.get_mut().write_all(&command(["QUIT"])).await.is_ok() {
-            let _ = stream.get_mut().flush().await;
-            let _ = stream.take(MAX_LINE).read_to_end(&mut Vec::new()).await;
-        }
+        let _ = tokio::time::timeout(LEAVE, leave).await;
         answered
     }
 }

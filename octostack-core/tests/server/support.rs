@@ -73,6 +73,7 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
             left: 2,
             pause: Box::pin(tokio::time::sleep(Duration::ZERO)),
         })),
+        "/endless" => Response::new(BodyExt::boxed_unsync(More)),
         kind @ ("/events" | "/grpc") => {
             let kind = if kind == "/grpc" { "application/grpc" } else { "text/event-stream" };
             let mut response = Response::new(BodyExt::boxed_unsync(Endless));
@@ -117,6 +118,21 @@ impl http_body::Body for Endless {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Poll::Pending
+    }
+}
+
+/// Always has more.
+struct More;
+
+impl http_body::Body for More {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(Some(Ok(Frame::data(vec![b'x'; 1_000_000].into()))))
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The name of the listener that is always there.
-const PUBLIC: &str = "public";
+pub(crate) const PUBLIC: &str = "public";
 
 /// Names that something else has.
 const TAKEN: [&str; 2] = [PUBLIC, "admin"];

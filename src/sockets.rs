@@ -1,6 +1,7 @@
 //! Sockets that a service manager has opened and passed on (`LISTEN_FDS`, `sd_listen_fds(3)`).
 //!
 //! It keeps them open while the service restarts: clients wait in the backlog, and none is refused.
+use crate::listeners::PUBLIC;
 use listenfd::ListenFd;
 use std::collections::BTreeMap;
 use std::io;
@@ -46,9 +47,13 @@ impl Sockets {
         let mut passed = ListenFd::from_env();
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let places = Places::of(passed.len(), &names, listeners);
-        if !places.unused.is_empty() {
-            let many = places.unused.len();
-            tracing::warn!("{many} sockets more than the service has listeners were passed on");
+        for place in &places.unused {
+            let name = names.split(':').nth(*place).filter(|name| !name.is_empty());
+            let name = name.unwrap_or("without a name");
+            tracing::warn!(
+                "socket {place} ({name}) was passed on, and nobody answers there: no listener has \
+                 this name, or a socket before it has its place"
+            );
         }
         let mut sockets = Self::default();
         if let Some(place) = places.public {
@@ -80,7 +85,9 @@ fn take(passed: &mut ListenFd, place: usize) -> io::Result<Option<Passed>> {
 
 impl Places {
     /// The one that is named `admin` is the admin port's, and without names the second; those that
-    /// are named as `listeners` are theirs; the first of the others is the public port's.
+    /// are named as `listeners` are theirs; the one that is named `public`, or else the first of
+    /// the others, is the public port's. A second one of a name is for nothing: what is to be
+    /// reached there, perhaps only with a certificate, is not the public port.
     fn of<'a>(count: usize, names: &str, listeners: impl Iterator<Item = &'a str>) -> Self {
         let names: Vec<_> = names.split(':').collect();
         let called = |name: &str| (0..count).find(|place| names.get(*place) == Some(&name));
@@ -88,7 +95,11 @@ impl Places {
         let more: Vec<_> =
             listeners.filter_map(|name| Some((name.to_owned(), called(name)?))).collect();
         let is_more = |place: &usize| more.iter().any(|(_, used)| used == place);
-        let public = (0..count).find(|place| Some(*place) != ours && !is_more(place));
+        let is_free = |place: &usize| {
+            let called = |name: &&str| *name == ADMIN || more.iter().any(|(used, _)| used == name);
+            !names.get(*place).is_some_and(called)
+        };
+        let public = called(PUBLIC).or_else(|| (0..count).find(is_free));
         let unnamed = names.iter().all(|name| name.is_empty() || *name == "unknown");
         let admin = ours.or_else(|| (unnamed && count > 1).then_some(1));
         let used = |place: &usize| [public, admin].contains(&Some(*place)) || is_more(place);
@@ -119,5 +130,10 @@ mod tests {
         assert_eq!(places(2, "http:debug"), (Some(0), None, None, vec![1]));
         assert_eq!(places(3, "peers:http:admin"), (Some(1), Some(0), Some(2), vec![]));
         assert_eq!(places(1, "peers"), (None, Some(0), None, vec![]));
+        assert_eq!(places(2, "debug:public"), (Some(1), None, None, vec![0]));
+        // On two addresses each.
+        assert_eq!(places(2, "peers:peers"), (None, Some(0), None, vec![1]));
+        assert_eq!(places(3, "admin:admin:http"), (Some(2), None, Some(0), vec![1]));
+        assert_eq!(places(2, "public:public"), (Some(0), None, None, vec![1]));
     }
 }

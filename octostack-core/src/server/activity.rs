@@ -246,10 +246,15 @@ impl Activity {
         }
     }
 
-    /// An answer is there, and waits until the peer has room for all of it.
+    /// A part of an answer, or all of it, is there and waits until the peer has room for it.
     pub(super) fn answer_waits(&mut self, clock: &impl Clock) {
         self.waiting += 1;
         self.answer_moves(clock);
+    }
+
+    /// More of an answer that waited is asked for.
+    pub(super) fn answer_goes_on(&mut self) {
+        self.waiting -= 1;
     }
 
     /// The peer has taken something of an answer that waits.

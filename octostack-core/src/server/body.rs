@@ -116,7 +116,13 @@ pin_project! {
 /// peer has no room, so that nothing else tells when all of them are on their way.
 pub(super) struct Piece {
     bytes: Bytes,
-    in_flight: Option<InFlight>,
+    waits: Option<Waits>,
+}
+
+/// Who hears that h2 has got rid of a part of a piece.
+enum Waits {
+    Last(InFlight),
+    More(Arc<Link>),
 }
 
 impl Buf for Piece {
@@ -131,8 +137,10 @@ impl Buf for Piece {
     fn advance(&mut self, n: usize) {
         self.bytes.advance(n);
         // After the last byte it is about to be dropped.
-        if let Some(in_flight) = self.in_flight.as_ref().filter(|_| !self.bytes.is_empty()) {
-            in_flight.moves();
+        match self.waits.as_ref().filter(|_| !self.bytes.is_empty()) {
+            Some(Waits::Last(in_flight)) => in_flight.shared().answer_moves(),
+            Some(Waits::More(link)) => link.answer_moves(),
+            None => {}
         }
     }
 }
@@ -222,9 +230,10 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
         let mut this = self.project();
-        let Some(in_flight) = this.in_flight.as_ref() else {
+        let Some(in_flight) = this.in_flight.as_mut() else {
             return Poll::Ready(None);
         };
+        in_flight.has_room();
         let link = in_flight.shared();
         match this.inner.as_mut().project() {
             InnerProj::Service { body } => {
@@ -241,11 +250,17 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
                 let frame = ready!(frame);
                 // Free for `Bytes`, which nearly every body consists of.
                 let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
-                let last = !*this.http1 && this.inner.is_end_stream();
+                let (http1, last) = (*this.http1, this.inner.is_end_stream());
                 let held = this.in_flight;
-                let piece = |data| Piece {
-                    bytes: whole(data),
-                    in_flight: held.take_if(|_| last).map(InFlight::wait_for_room),
+                let piece = |data| {
+                    let bytes = whole(data);
+                    let Some(in_flight) = held.as_mut().filter(|_| !http1) else {
+                        return Piece { bytes, waits: None };
+                    };
+                    in_flight.wait_for_room();
+                    let link = in_flight.link();
+                    let waits = held.take_if(|_| last).map_or(Waits::More(link), Waits::Last);
+                    Piece { bytes, waits: Some(waits) }
                 };
                 Poll::Ready(frame.map(|frame| match frame {
                     Ok(frame) => Ok(frame.map_data(piece)),
@@ -253,7 +268,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
                 }))
             }
             InnerProj::Words { words } => {
-                let piece = |bytes| Ok(Frame::data(Piece { bytes, in_flight: None }));
+                let piece = |bytes| Ok(Frame::data(Piece { bytes, waits: None }));
                 Poll::Ready(words.take().map(piece))
             }
         }

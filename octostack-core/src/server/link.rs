@@ -311,6 +311,11 @@ impl Link {
         }
     }
 
+    /// The peer has taken some of what waits.
+    pub(super) fn answer_moves(&self) {
+        lock(&self.activity).answer_moves(&SystemClock);
+    }
+
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         lock(&self.activity).request_started();
         self.listener.in_flight.fetch_add(1, Relaxed);
@@ -322,7 +327,7 @@ impl Link {
 #[derive(Debug)]
 pub(super) struct InFlight {
     link: Arc<Link>,
-    /// Whether it is only there until the peer has taken the end of its answer.
+    /// Whether a part of its answer is there, and more is only asked for when the peer has taken it.
     waits: bool,
 }
 
@@ -335,16 +340,17 @@ impl InFlight {
         &self.link
     }
 
-    /// The whole answer is there, and waits until the peer has room for it.
-    pub(super) fn wait_for_room(mut self) -> Self {
+    /// A part of the answer is there, and waits until the peer has room for it.
+    pub(super) fn wait_for_room(&mut self) {
         self.waits = true;
         lock(&self.link.activity).answer_waits(&SystemClock);
-        self
     }
 
-    /// The peer has taken some of what waits.
-    pub(super) fn moves(&self) {
-        lock(&self.link.activity).answer_moves(&SystemClock);
+    /// The next part is asked for.
+    pub(super) fn has_room(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            lock(&self.link.activity).answer_goes_on();
+        }
     }
 }
 

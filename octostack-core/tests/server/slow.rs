@@ -12,6 +12,9 @@ const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// `GET http://t/large`, on stream 1.
 const LARGE_PLEASE: &[u8] = b"\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/large\x01\x01t";
 
+/// `GET http://t/endless`, likewise.
+const ENDLESS_PLEASE: &[u8] = b"\0\0\x0f\x01\x05\0\0\0\x01\x82\x86\x04\x08/endless\x01\x01t";
+
 /// Room for all of it, on the connection and on each stream.
 const ROOM: &[u8] = b"\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\0\0\0";
 
@@ -65,15 +68,37 @@ async fn an_http2_client_that_is_busy_gets_the_whole_answer_before_it_answers_a_
 
 #[tokio::test(start_paused = true)]
 async fn an_http2_client_that_gives_no_room_is_given_up() {
-    let server = start(|config| config.send_timeout = 7 * SECOND).await;
-    let mut client = server.client().await;
-    client.write([HELLO, LARGE_PLEASE].concat()).await;
-    while server.status("connections") == 0 {
-        tokio::task::yield_now().await;
+    for request in [LARGE_PLEASE, ENDLESS_PLEASE] {
+        let server = start(|config| config.send_timeout = 7 * SECOND).await;
+        let mut client = server.client().await;
+        client.write([HELLO, request].concat()).await;
+        while server.status("connections") == 0 {
+            tokio::task::yield_now().await;
+        }
+        let took = given_up(&server, Instant::now()).await;
+        assert!(took >= 6 * SECOND && took < 9 * SECOND, "{took:?}");
+        assert_eq!(server.status("requests_in_flight"), 0);
     }
-    let took = given_up(&server, Instant::now()).await;
-    assert!(took >= 6 * SECOND && took < 9 * SECOND, "{took:?}");
-    assert_eq!(server.status("requests_in_flight"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_that_takes_a_little_at_a_time_is_not_given_up() {
+    for request in [LARGE_PLEASE, ENDLESS_PLEASE] {
+        let server = start(|config| config.send_timeout = 7 * SECOND).await;
+        let mut client = server.client().await;
+        client.write([HELLO, request].concat()).await;
+        for _ in 0..10 {
+            tokio::time::sleep(3 * SECOND).await;
+            let mut taken = vec![0; LARGE];
+            let moment = SECOND / 100;
+            while let Ok(Ok(1..)) = tokio::time::timeout(moment, client.0.read(&mut taken)).await {}
+            // 20000 bytes, on the connection and on the stream.
+            let room = b"\0\0\x04\x08\0\0\0\0\0\0\0\x4e\x20";
+            client.write([&room[..], b"\0\0\x04\x08\0\0\0\0\x01\0\0\x4e\x20"].concat()).await;
+        }
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(server.status("requests_in_flight"), 1);
+    }
 }
 
 /// The goodbye of the idle timeout gives nobody more time than others have.

@@ -73,6 +73,7 @@ async fn answer(mut request: Request<RequestBody>) -> Result<Response<Body>, Box
             left: 2,
             pause: Box::pin(tokio::time::sleep(Duration::ZERO)),
         })),
+        "/endless" => Response::new(BodyExt::boxed_unsync(Flood)),
         kind @ ("/events" | "/grpc") => {
             let kind = if kind == "/grpc" { "application/grpc" } else { "text/event-stream" };
             of_kind(kind, BodyExt::boxed_unsync(Endless))

@@ -1,4 +1,5 @@
 //! Over TLS.
+mod end;
 mod pki;
 mod renewal;
 

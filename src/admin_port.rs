@@ -64,7 +64,8 @@ impl AdminPort {
 /// Judges the runtime of the service, and says so to whoever started it.
 async fn judge(health: Health, lifecycle: Lifecycle, manager: Manager) {
     let limit = || lifecycle.config().stall_timeout;
-    tokio::join!(health.judge(limit), manager.watchdog(health.clone()));
+    let watchdog = manager.watchdog(health.clone());
+    tokio::join!(health.judge(limit), watchdog, lifecycle.guard());
 }
 
 /// Serves the pages, and judges meanwhile.

@@ -15,7 +15,7 @@ use octostack_core::config::Report;
 use octostack_core::config::live::Hangups;
 use octostack_core::health::Health;
 use octostack_core::inspect::Problem;
-use octostack_core::lifecycle::{Lifecycle, LifecycleConfig, Signals, Step};
+use octostack_core::lifecycle::{Lifecycle, LifecycleConfig, Outcome, Signals, Step};
 use octostack_core::secret::{SecretError, SecretErrorKind, SettingsSecrets};
 use octostack_core::server::Server;
 use octostack_flags::{Flags, FlagsLayer};
@@ -180,18 +180,23 @@ where
     let started = serve(&app, &framework, (&run, config.report(), sockets), build);
     let mut running = pin!(run.lifecycle.run(signals));
     let (code, at_once) = tokio::select! {
-        outcome = &mut running => (outcome.exit_code(), outcome.ended_by.is_some()),
+        outcome = &mut running => (outcome.exit_code(), is_at_once(&outcome)),
         error = started => {
             let config = is_config(&*error);
             fatal(if config { "config" } else { "start" }, "the service cannot start", &error);
             run.lifecycle.fail(error.to_string());
             let outcome = running.await; // so that what was opened is closed
-            (if config { EX_CONFIG } else { outcome.exit_code() }, outcome.ended_by.is_some())
+            (if config { EX_CONFIG } else { outcome.exit_code() }, is_at_once(&outcome))
         }
     };
     background.abort();
     close(admin, at_once).await;
     ExitCode::from(code)
+}
+
+/// Whether nothing is to be waited for any more: after a second signal, or without a clock.
+const fn is_at_once(outcome: &Outcome) -> bool {
+    outcome.ended_by.is_some() || outcome.overdue
 }
 
 /// Closes the admin port; after a second signal, or if one comes, the end of the process does it.

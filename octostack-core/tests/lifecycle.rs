@@ -181,6 +181,47 @@ async fn a_listener_that_ignores_the_end_is_left_behind() {
     assert_eq!(outcome.exit_code(), 3);
 }
 
+#[test]
+fn an_end_whose_threads_are_all_blocked_is_ended_from_outside() {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    let runtime = threads.worker_threads(2).enable_all().build().unwrap();
+    let config = LifecycleConfig {
+        lame_duck: Some(Duration::ZERO),
+        drain_timeout: Duration::ZERO,
+        task_timeout: Duration::ZERO,
+        close_timeout: Duration::ZERO,
+        flush_timeout: Duration::ZERO,
+        ..LifecycleConfig::default()
+    };
+    let lifecycle = Lifecycle::new(config, &Registry::new());
+    let _waited_for = lifecycle.listener();
+    let guarded = lifecycle.clone();
+    let guard = std::thread::spawn(move || {
+        let apart = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        apart.block_on(guarded.guard());
+    });
+    let (tell, told) = std::sync::mpsc::channel();
+    let blocked = [(); 2].map(|()| {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let tell = tell.clone();
+        runtime.spawn(async move {
+            tell.send(()).unwrap();
+            released.recv()
+        });
+        told.recv().unwrap();
+        release
+    });
+    lifecycle.ready();
+    let (kill, signals) = Signals::manual();
+    kill.send(Signal::Terminate).unwrap();
+    let outcome = runtime.block_on(lifecycle.run(signals));
+    assert!(outcome.overdue, "{outcome}");
+    assert_eq!((outcome.ended_by, outcome.exit_code()), (None, 3));
+    assert!(outcome.took < Duration::from_secs(10), "{outcome}");
+    guard.join().unwrap();
+    drop(blocked);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_program_can_end_itself() {
     let service = start(Duration::ZERO);

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) drained: Mutex<Drained>,
     /// The first wish to end, from inside.
     pub(super) asked: watch::Sender<Option<Cause>>,
+    /// Whether the end takes longer than it can, as seen from outside of the runtime.
+    pub(super) overdue: watch::Sender<bool>,
     pub(super) tasks: Tasks,
     pub(super) closers: Hooks,
     pub(super) flushers: Hooks,
@@ -64,6 +66,7 @@ impl Lifecycle {
             listening: watch::Sender::new(0),
             drained: Mutex::default(),
             asked: watch::Sender::new(None),
+            overdue: watch::Sender::new(false),
             tasks: Tasks::new(registry.clone()),
             closers: Hooks::default(),
             flushers: Hooks::default(),

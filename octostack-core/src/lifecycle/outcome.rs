@@ -62,6 +62,9 @@ pub struct Outcome {
     pub cause: Cause,
     /// The second signal, if one ended everything at once.
     pub ended_by: Option<Signal>,
+    /// Whether it was ended from [outside](super::Lifecycle::guard) of its runtime, whose threads
+    /// were all blocked.
+    pub overdue: bool,
     /// How long the end took.
     pub took: Duration,
     /// What was cut on the listeners.
@@ -79,7 +82,7 @@ impl Outcome {
     /// The exit code of the process: 128 + n after a second signal n, 1 after a failure, 3 when
     /// requests or tasks were cut by their deadline, else 0.
     pub fn exit_code(&self) -> u8 {
-        let cut = self.drained.is_cut() || !self.aborted_tasks.is_empty();
+        let cut = self.overdue || self.drained.is_cut() || !self.aborted_tasks.is_empty();
         match (self.ended_by, &self.cause) {
             (Some(signal), _) => 128 + signal.number(),
             (None, Cause::Failed(_)) => 1,
@@ -97,6 +100,9 @@ impl fmt::Display for Outcome {
             if !self.cut_routes.is_empty() {
                 write!(f, ", with {} in flight", routes(&self.cut_routes))?;
             }
+        }
+        if self.overdue {
+            f.write_str(", from outside, since all threads were blocked")?;
         }
         if self.drained.is_cut() {
             let Drained { cut_connections, cut_requests } = self.drained;
@@ -125,6 +131,7 @@ mod tests {
         Outcome {
             cause: Cause::Signal(Signal::Terminate),
             ended_by: None,
+            overdue: false,
             took: Duration::from_millis(120),
             drained: Drained::default(),
             cut_routes: Vec::new(),

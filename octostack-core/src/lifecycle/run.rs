@@ -2,6 +2,9 @@ use super::{Cause, Drained, Lifecycle, Outcome, Phase, Signal, Signals, Step};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// How much longer than its budget an end may take before it is ended from outside.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 impl Lifecycle {
     /// Waits for a signal, [`shutdown`](Self::shutdown) or [`fail`](Self::fail), then ends
     /// everything in order and says how it went; see the [module docs](super) for the order.
@@ -14,6 +17,7 @@ impl Lifecycle {
         let mut outcome = Outcome {
             cause,
             ended_by: None,
+            overdue: false,
             took: Duration::ZERO,
             drained: Drained::default(),
             cut_routes: Vec::new(),
@@ -23,19 +27,33 @@ impl Lifecycle {
         // Before readiness turns: whoever has seen that it is false gets `Connection: close`.
         self.shared.requests.advance(Step::Retire);
         self.enter(Phase::Draining, &outcome.cause.to_string());
-        let at_once = tokio::select! {
+        let mut overdue = self.shared.overdue.subscribe();
+        let (at_once, overdue) = tokio::select! {
             biased;
-            signal = signals.next() => Some(signal),
-            () = self.end(&mut outcome) => None,
+            signal = signals.next() => (Some(signal), false),
+            Ok(_) = overdue.wait_for(|overdue| *overdue) => (None, true),
+            () = self.end(&mut outcome) => (None, false),
         };
-        if at_once.is_some() {
+        if at_once.is_some() || overdue {
             outcome.cut_routes = self.shared.in_flight.by_route(&[]);
             self.shared.requests.advance(Step::Cut);
         }
-        outcome.ended_by = at_once;
+        if overdue {
+            outcome.drained.cut_requests += self.shared.in_flight.count();
+        }
+        (outcome.ended_by, outcome.overdue) = (at_once, overdue);
         outcome.took = start.elapsed();
         self.enter(Phase::Stopped, &outcome.to_string());
         outcome
+    }
+
+    /// Sees to it that [`run`](Self::run) ends even if all threads of its runtime are blocked, so
+    /// that no clock runs there: it then ends a second after the [budget](super::LifecycleConfig::budget).
+    /// Run it on a runtime of its own thread.
+    pub async fn guard(&self) {
+        self.draining().await;
+        sleep(self.config().budget() + OVERDUE).await;
+        self.shared.overdue.send_replace(true);
     }
 
     async fn cause(&self, signals: &mut Signals) -> Cause {

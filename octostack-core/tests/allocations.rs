@@ -132,5 +132,6 @@ fn a_request_through_the_server_allocates_no_more_than_through_hyper_alone() {
     let theirs = a_thousand_requests(&runtime, runtime.block_on(bare()));
     let ours = a_thousand_requests(&runtime, runtime.block_on(ours()));
     assert!(theirs > 0, "nothing was counted");
-    assert!(ours <= theirs, "{ours} and {theirs} allocations");
+    // One more for each request would show; a table of the runtime that grows once does not.
+    assert!(ours < theirs + 500, "{ours} and {theirs} allocations");
 }

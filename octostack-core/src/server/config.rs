@@ -34,7 +34,8 @@ pub struct ServerConfig {
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of an answer that waits for it.
+    /// How long a client may take nothing of an answer that waits for it; on HTTP/2 of all of them,
+    /// while no other request is being worked on.
     #[serde(with = "crate::duration")]
     #[schemars(schema_with = "crate::duration::schema")]
     pub send_timeout: Duration,

@@ -48,8 +48,8 @@ impl Lifecycle {
     }
 
     /// Sees to it that [`run`](Self::run) ends even if all threads of its runtime are blocked, so
-    /// that no clock runs there: it then ends a second after the [budget](super::LifecycleConfig::budget).
-    /// Run it on a runtime of its own thread.
+    /// that no clock runs there: it then ends a second after its
+    /// [budget](super::LifecycleConfig::budget). Run it on a runtime of its own thread.
     pub async fn guard(&self) {
         self.draining().await;
         sleep(self.config().budget() + OVERDUE).await;

@@ -130,7 +130,7 @@ impl Activity {
     #[cfg(feature = "tls")]
     pub(super) fn handshake_begins(&mut self) {
         self.stage = Stage::Handshake { heard: false };
-        self.records = Some(Records::default());
+        self.records = Some(Records::new());
     }
 
     /// From here on the socket's bytes are encrypted, and `agreed` is what is in them.

@@ -89,6 +89,7 @@ mod body;
 mod closing;
 mod config;
 mod connection;
+mod frames;
 mod front;
 mod io;
 mod limits;

@@ -1,3 +1,5 @@
+use super::frames::Frames;
+
 /// Length of what an HTTP/2 client sends before its first frame (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
 
@@ -16,38 +18,24 @@ const ACK: u8 = 1;
 /// a peer may go on asking and not answer pings.
 #[derive(Debug)]
 pub(super) struct Pongs {
-    /// What is left of the preface, or of a frame behind its head.
-    skip: usize,
-    head: [u8; HEAD],
-    filled: usize,
+    frames: Frames<HEAD>,
     seen: u64,
 }
 
 impl Pongs {
-    pub(super) fn new() -> Self {
-        Self { skip: PREFACE, head: [0; HEAD], filled: 0, seen: 0 }
+    pub(super) const fn new() -> Self {
+        Self { frames: Frames::after(PREFACE), seen: 0 }
     }
 
-    pub(super) fn seen(&self) -> u64 {
+    pub(super) const fn seen(&self) -> u64 {
         self.seen
     }
 
-    pub(super) fn read(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (HEAD - self.filled).min(bytes.len());
-            self.head[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
-            self.filled += taken;
-            bytes = &bytes[taken..];
-            if self.filled == HEAD {
-                let [high, middle, low, kind, flags, ..] = self.head;
-                self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
-                self.seen += u64::from(kind == PING && flags & ACK != 0);
-                self.filled = 0;
-            }
-        }
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        self.frames.read(bytes, |&[high, middle, low, kind, flags, ..]| {
+            self.seen += u64::from(kind == PING && flags & ACK != 0);
+            u32::from_be_bytes([0, high, middle, low]) as usize
+        });
     }
 }
 

@@ -1,38 +1,25 @@
 //! Where one part of what is encrypted ends.
+use crate::server::frames::Frames;
 
 /// Length of the head of a record (RFC 8446, section 5.1).
 const HEAD: usize = 5;
 
 /// Whether what a peer has sent over TLS ends with a whole record: a pure state machine that sees
 /// its bytes, from the first one on. Of a part rustls makes nothing yet.
-#[derive(Debug, Default)]
-pub(in super::super) struct Records {
-    head: [u8; HEAD],
-    filled: usize,
-    /// What is left of a record behind its head.
-    skip: usize,
-}
+#[derive(Debug)]
+pub(in super::super) struct Records(Frames<HEAD>);
 
 impl Records {
-    pub(in super::super) const fn are_whole(&self) -> bool {
-        self.filled == 0 && self.skip == 0
+    pub(in super::super) const fn new() -> Self {
+        Self(Frames::after(0))
     }
 
-    pub(in super::super) fn read(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (HEAD - self.filled).min(bytes.len());
-            self.head[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
-            self.filled += taken;
-            bytes = &bytes[taken..];
-            if self.filled == HEAD {
-                let [.., high, low] = self.head;
-                self.skip = usize::from(u16::from_be_bytes([high, low]));
-                self.filled = 0;
-            }
-        }
+    pub(in super::super) const fn are_whole(&self) -> bool {
+        self.0.are_whole()
+    }
+
+    pub(in super::super) fn read(&mut self, bytes: &[u8]) {
+        self.0.read(bytes, |&[.., high, low]| usize::from(u16::from_be_bytes([high, low])));
     }
 }
 
@@ -46,7 +33,7 @@ mod tests {
             lengths in proptest::collection::vec(0..20_000_u16, 1..8),
             piece in 1..9_000_usize,
         ) {
-            let mut records = Records::default();
+            let mut records = Records::new();
             let (mut bytes, mut ends) = (Vec::new(), vec![0]);
             for length in lengths {
                 bytes.extend([23, 3, 3]);

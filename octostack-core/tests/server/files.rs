@@ -1,11 +1,13 @@
 //! When the process runs out of files: this test binary runs itself again with few of them.
 use super::support::{Client, start};
 use octostack_core::lifecycle::{Drained, Step};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const FEW_FILES: &str = "OCTOSTACK_TEST_FEW_FILES";
+/// How many files the clients leave.
+const FILES_FOR_SERVER: usize = 5;
 
 #[test]
 fn running_out_of_files_only_lasts_as_long_as_it_lasts() {
@@ -31,20 +33,28 @@ fn with_few(test: &str) {
     assert!(said.contains("1 passed"), "{said}");
 }
 
+/// Connects with nearly all the files there are, so that the system connects more than the server
+/// can accept.
+async fn more_than_files(addr: SocketAddr) -> Vec<TcpStream> {
+    let mut sockets: Vec<_> = std::iter::from_fn(|| TcpSocket::new_v4().ok()).collect();
+    sockets.truncate(sockets.len() - FILES_FOR_SERVER);
+    assert!(sockets.len() > FILES_FOR_SERVER, "files for {} clients only", sockets.len());
+    let mut clients = Vec::new();
+    for socket in sockets {
+        clients.push(socket.connect(addr).await.unwrap());
+    }
+    clients
+}
+
 #[tokio::test]
 async fn few_files() {
     if std::env::var_os(FEW_FILES).is_none() {
         return;
     }
     let server = start(|_| {}).await;
-    // Each connection takes a file on each side, so the system connects more than we can accept.
-    let mut clients = Vec::new();
-    while let Ok(stream) = TcpStream::connect(server.addr).await {
-        clients.push(stream);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let mut clients = more_than_files(server.addr).await;
     while server.status("accept_errors") < 3 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
     let abnormal = server.registry.items()[0].abnormal();
     assert_eq!(abnormal.as_deref(), Some("cannot accept connections"));
@@ -65,15 +75,12 @@ async fn few_files_at_the_end() {
         return;
     }
     let server = start(|_| {}).await;
-    let mut clients = Vec::new();
-    while let Ok(stream) = TcpStream::connect(server.addr).await {
-        clients.push(Client(stream));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let clients = more_than_files(server.addr).await;
     while server.status("accept_errors") == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
-    assert!(server.status("accepted") < i64::try_from(clients.len()).unwrap());
+    assert_eq!(server.status("accepted"), i64::try_from(FILES_FOR_SERVER).unwrap());
+    let mut clients: Vec<_> = clients.into_iter().map(Client).collect();
     server.stopper.advance(Step::Drain);
     for client in &mut clients {
         client.send("/").await;

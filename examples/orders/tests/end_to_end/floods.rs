@@ -11,8 +11,10 @@ use std::time::Duration;
 /// How many at a time, where the system lets one have so many files.
 const ATTACKERS: usize = 2_000;
 
-/// How long a probe may take: Kubernetes waits for a second unless told otherwise.
+/// How long a probe may take, and how many in a row may be late: what Kubernetes has unless it is
+/// told otherwise. On a busy machine one is late now and then.
 const PROBE: Duration = Duration::from_secs(1);
+const FAILURE_THRESHOLD: u32 = 3;
 
 /// How many probes are sent to each port during an attack.
 const PROBES: usize = 25;
@@ -81,14 +83,18 @@ impl Attack {
     /// Probes both ports while the attack goes on, with `also` between the probes.
     fn probe(&mut self, name: &str, ports: &[SocketAddr], mut also: impl FnMut(&mut TcpStream)) {
         let (mut slowest, mut most) = (Duration::ZERO, 0);
+        let mut late = vec![0; ports.len()];
         for _ in 0..PROBES {
             self.sockets.iter_mut().for_each(&mut also);
-            for port in ports {
+            for (port, late) in ports.iter().zip(&mut late) {
                 for path in ["/livez", "/readyz"] {
                     let start = now();
                     let answer = get(*port, path);
                     assert_eq!(answer.status, 200, "{path}: {answer:?}");
-                    slowest = slowest.max(start.elapsed());
+                    let took = start.elapsed();
+                    slowest = slowest.max(took);
+                    *late = if took < PROBE { 0 } else { *late + 1 };
+                    assert!(*late < FAILURE_THRESHOLD, "{name}: {path}: {late} in a row are late");
                 }
             }
             most = most.max(memory(&self.orders));
@@ -100,7 +106,6 @@ impl Attack {
              slowest of {} probes {slowest:?}",
             PROBES * 2 * ports.len(),
         );
-        assert!(slowest < PROBE, "{name}: a probe took {slowest:?}");
         assert!(each < EACH, "{name}: {each} KiB for each connection");
     }
 

@@ -1,7 +1,7 @@
 //! Whatever servers and networks do.
 
 use super::script::{Fault, ROOT, Script};
-use super::{MILLIS, SECONDS, fetch, provider, root, text};
+use super::{SECONDS, fetch, provider, root, text};
 use octostack_core::secret::provider::ProviderErrorKind::{Invalid, Refused, Unavailable};
 use octostack_core::secret::provider::SecretProvider;
 use octostack_core::secret::vault::VaultProvider;
@@ -11,7 +11,7 @@ async fn ready() -> (Script, VaultProvider) {
     let script = Script::start().await;
     script.put_kv2("kv/orders", &[("p", "x")]);
     let mut config = root(&script);
-    config.timeout = MILLIS(300);
+    config.timeout = SECONDS(2);
     config.max_response_bytes = 4096;
     let vault = provider(config);
     text(&vault, "vault://kv/orders").await.unwrap();
@@ -34,7 +34,7 @@ async fn each_failure_is_told_for_what_it_is_and_is_over_afterwards() {
         (Fault::Status(473, ""), Unavailable, "473 a standby"),
         (Fault::Status(400, "missing client token"), Refused, "missing client token"),
         (Fault::Status(400, "odd"), Invalid, "400 Bad Request: odd"),
-        (Fault::Hang, Unavailable, "did not answer within 300ms"),
+        (Fault::Hang, Unavailable, "did not answer within 2s"),
         (Fault::Drop, Unavailable, "cannot be reached"),
         (Fault::Cut, Unavailable, "did not come to the end of its answer"),
         (Fault::Say("<html>hunter2</html>".to_owned()), Invalid, "the answer is no JSON"),

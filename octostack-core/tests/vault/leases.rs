@@ -153,7 +153,7 @@ async fn an_orderly_end_ends_the_logins_that_are_ours() {
 #[tokio::test]
 async fn a_database_behind_the_script_hears_of_every_beginning_and_end() {
     let script = Script::start().await;
-    script.creds("orders", MILLIS(50), MILLIS(80));
+    script.creds("orders", SECONDS(1), SECONDS(2));
     let users: Arc<Mutex<Vec<String>>> = Arc::default();
     let (made, ended) = (Arc::clone(&users), Arc::clone(&users));
     script.database(

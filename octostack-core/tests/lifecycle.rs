@@ -124,6 +124,30 @@ async fn sigint_skips_the_lame_duck() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_failed_skips_the_lame_duck_and_a_later_failure_does_not() {
+    const LAME_DUCK: Duration = Duration::from_secs(3600);
+    let service = start(LAME_DUCK);
+    service.lifecycle.set_degraded(Some("cache is cold".into()));
+    service.lifecycle.fail("no migration");
+    let outcome = service.ending.await.unwrap();
+    assert!(outcome.took < Duration::from_millis(10), "{outcome}");
+    assert_eq!(outcome.exit_code(), 1);
+
+    for degraded in [None, Some("cache is cold".to_owned())] {
+        let service = start(LAME_DUCK);
+        service.lifecycle.set_degraded(degraded);
+        service.lifecycle.ready();
+        service.lifecycle.fail("the disk is gone");
+        let outcome = service.ending.await.unwrap();
+        assert_eq!((outcome.took, outcome.exit_code()), (LAME_DUCK, 1));
+    }
+    // Told to end while it starts: that goes on, and may get ready to serve what waits.
+    let service = start(LAME_DUCK);
+    service.kill.send(Signal::Terminate).unwrap();
+    assert_eq!(service.ending.await.unwrap().took, LAME_DUCK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_signal_ends_it_at_once_wherever_it_is() {
     for (second, code) in [(Signal::Terminate, 143), (Signal::Interrupt, 130)] {
         // The lame duck until 3 s, requests until 23.2, tasks until 25.2, resources until 26.2,

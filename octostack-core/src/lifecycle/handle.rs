@@ -256,7 +256,9 @@ impl Lifecycle {
     }
 
     /// Closes a resource after requests and tasks have ended. The last one registered closes
-    /// first, since it may use the earlier ones.
+    /// first, since it may use the earlier ones. Together they have
+    /// [`close_timeout`](LifecycleConfig::close_timeout); one that is not closed by then, or panics,
+    /// makes the [exit code](super::Outcome::exit_code) 3.
     pub fn on_close<F, Fut>(&self, name: impl Into<String>, close: F)
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -265,7 +267,9 @@ impl Lifecycle {
         self.shared.closers.push(name.into(), close);
     }
 
-    /// Sends what telemetry still holds, after everything that could add to it.
+    /// Sends what telemetry still holds, after everything that could add to it. What is not sent
+    /// within [`flush_timeout`](LifecycleConfig::flush_timeout) is named in the outcome, and changes
+    /// no exit code.
     pub fn on_flush<F, Fut>(&self, name: impl Into<String>, flush: F)
     where
         F: FnOnce() -> Fut + Send + 'static,

@@ -23,6 +23,7 @@ impl Lifecycle {
             cut_routes: Vec::new(),
             aborted_tasks: Vec::new(),
             unclosed: Vec::new(),
+            unflushed: Vec::new(),
         };
         // Before readiness turns: whoever has seen that it is false gets `Connection: close`.
         self.shared.requests.advance(Step::Retire);
@@ -95,6 +96,6 @@ impl Lifecycle {
         let deadline = Instant::now() + config.close_timeout;
         outcome.unclosed = shared.closers.run(deadline).await;
         let deadline = Instant::now() + config.flush_timeout;
-        outcome.unclosed.extend(shared.flushers.run(deadline).await);
+        outcome.unflushed = shared.flushers.run(deadline).await;
     }
 }

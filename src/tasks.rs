@@ -26,7 +26,8 @@ impl<S> App<S> {
         self.lifecycle().task(name).health(self.health())
     }
 
-    /// Declares a task that runs at an interval, never twice at once. See [`EveryBuilder`].
+    /// Declares a task that runs at an interval, never twice at once. With `when_failed` the service
+    /// is no longer ready while run after run fails. See [`EveryBuilder`].
     ///
     /// ```
     /// # use octostack::prelude::*;
@@ -43,6 +44,32 @@ impl<S> App<S> {
     /// # Ok(Router::new()) }
     /// ```
     pub fn every<I: Interval>(&self, name: impl Into<String>, interval: I) -> EveryBuilder<I> {
-        self.lifecycle().every(name, interval)
+        self.lifecycle().every(name, interval).health(self.health())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::testing::app;
+    use octostack_core::health::Standing;
+    use octostack_core::lifecycle::WhenFailed;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn tasks_of_both_kinds_are_checks_of_the_service() {
+        for interval in [false, true] {
+            let (app, _source) = app::<()>(&serde_json::json!({}));
+            let hour = Duration::from_secs(3600);
+            app.every("shown", hour).run(|_| async { Ok::<_, String>(()) }).unwrap();
+            assert_eq!(app.health().standing(), Standing::Good);
+            let prices = if interval {
+                let every = app.every("prices", hour).when_failed(WhenFailed::Unready);
+                every.run(|_| async { Ok::<_, String>(()) })
+            } else {
+                app.task("prices").run(|_| async { Ok::<_, String>(()) })
+            };
+            prices.unwrap();
+            assert_eq!(app.health().standing(), Standing::Unready, "a check is not known yet");
+        }
     }
 }

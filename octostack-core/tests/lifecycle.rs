@@ -124,6 +124,30 @@ async fn sigint_skips_the_lame_duck() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_failed_skips_the_lame_duck_and_a_later_failure_does_not() {
+    const LAME_DUCK: Duration = Duration::from_secs(3600);
+    let service = start(LAME_DUCK);
+    service.lifecycle.set_degraded(Some("cache is cold".into()));
+    service.lifecycle.fail("no migration");
+    let outcome = service.ending.await.unwrap();
+    assert!(outcome.took < Duration::from_millis(10), "{outcome}");
+    assert_eq!(outcome.exit_code(), 1);
+
+    for degraded in [None, Some("cache is cold".to_owned())] {
+        let service = start(LAME_DUCK);
+        service.lifecycle.set_degraded(degraded);
+        service.lifecycle.ready();
+        service.lifecycle.fail("the disk is gone");
+        let outcome = service.ending.await.unwrap();
+        assert_eq!((outcome.took, outcome.exit_code()), (LAME_DUCK, 1));
+    }
+    // Told to end while it starts: that goes on, and may get ready to serve what waits.
+    let service = start(LAME_DUCK);
+    service.kill.send(Signal::Terminate).unwrap();
+    assert_eq!(service.ending.await.unwrap().took, LAME_DUCK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_signal_ends_it_at_once_wherever_it_is() {
     for (second, code) in [(Signal::Terminate, 143), (Signal::Interrupt, 130)] {
         // The lame duck until 3 s, requests until 23.2, tasks until 25.2, resources until 26.2,
@@ -161,10 +185,34 @@ async fn each_part_has_its_limit_and_is_named() {
     service.kill.send(Signal::Terminate).unwrap();
     let outcome = service.ending.await.unwrap();
     // "early" closes last, when the time for all is up, but gets a moment of its own.
-    assert_eq!(outcome.unclosed, ["broken", "frozen", "traces"]);
+    assert_eq!(outcome.unclosed, ["broken", "frozen"]);
+    assert_eq!(outcome.unflushed, ["traces"]);
     assert_eq!(outcome.aborted_tasks, ["stuck"]);
     assert_eq!(outcome.exit_code(), 3);
     assert_eq!(outcome.took.as_secs(), 4, "2 s for tasks, 1 s to close, 1 s to flush");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_is_not_closed_is_no_clean_end_and_telemetry_that_is_not_sent_is() {
+    for (resource, telemetry, code, says) in [
+        (true, false, 3, ", did not close queue"),
+        (false, true, 0, ", did not flush traces"),
+        (true, true, 3, ", did not close queue, did not flush traces"),
+    ] {
+        let service = start(Duration::ZERO);
+        if resource {
+            service.lifecycle.on_close("queue", std::future::pending);
+        }
+        if telemetry {
+            service.lifecycle.on_flush("traces", std::future::pending);
+        }
+        service.lifecycle.ready();
+        service.kill.send(Signal::Terminate).unwrap();
+        let outcome = service.ending.await.unwrap();
+        assert_eq!(outcome.exit_code(), code, "{outcome}");
+        let last = transitions(&service.registry).pop().unwrap();
+        assert!(last.starts_with("draining -> stopped: ") && last.ends_with(says), "{last}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use crate::run::{self, Start, is_config};
 use crate::service::{EX_CONFIG, Loaded, say_wrong};
 use crate::{App, BoxError, Identity};
 use octostack_core::config::live::Hangups;
-use octostack_core::lifecycle::{Cause, LifecycleConfig, Signals, Step, Stop};
+use octostack_core::lifecycle::{Cause, LifecycleConfig, Outcome, Signals, Step, Stop};
 use std::any::Any;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -96,8 +96,11 @@ pub(super) async fn to_the_end<S: Settings>(
         (None, Cause::Failed(why), Some(code)) if code == ExitCode::SUCCESS => {
             fail(identity, name, &why.as_str().into())
         }
-        (None, _, Some(code)) if code == ExitCode::SUCCESS && !outcome.aborted_tasks.is_empty() => {
-            unfinished(identity, name, &outcome.aborted_tasks)
+        (None, _, Some(code)) if code == ExitCode::SUCCESS => {
+            unfinished(&outcome).map_or(code, |why| {
+                fail(identity, name, &why.into());
+                ExitCode::from(CUT)
+            })
         }
         (None, _, Some(code)) => code,
         (None, _, None) => cut(identity, name), // it blocks, and has not even noticed
@@ -175,15 +178,20 @@ fn cut(identity: &Identity, name: &str) -> ExitCode {
     ExitCode::from(CUT)
 }
 
-/// Says that it is done, and what it has left running is not.
-fn unfinished(identity: &Identity, name: &str, aborted: &[String]) -> ExitCode {
-    let aborted = aborted.join(", ");
-    let why = format!(
-        "it returned, but what it had started did not end within lifecycle.task_timeout, and was \
-         aborted: {aborted}"
-    );
-    fail(identity, name, &why.into());
-    ExitCode::from(CUT)
+/// What of a task that has returned did not come to its end.
+fn unfinished(outcome: &Outcome) -> Option<String> {
+    if !outcome.aborted_tasks.is_empty() {
+        let aborted = outcome.aborted_tasks.join(", ");
+        return Some(format!(
+            "it returned, but what it had started did not end within lifecycle.task_timeout, and \
+             was aborted: {aborted}"
+        ));
+    }
+    let unclosed = Some(outcome.unclosed.join(", ")).filter(|names| !names.is_empty())?;
+    Some(format!(
+        "it returned, but what it had opened did not close within lifecycle.close_timeout, or \
+         panicked: {unclosed}"
+    ))
 }
 
 /// Says that it failed, and which exit code that is.

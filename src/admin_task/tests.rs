@@ -179,6 +179,19 @@ async fn what_it_has_started_and_did_not_end_is_not_a_success() {
     assert_eq!(ends(signals, leaves(false)).await.0, ExitCode::from(3));
     let (_nobody, signals) = Signals::manual();
     assert_eq!(ends(signals, leaves(true)).await.0, ExitCode::SUCCESS);
+
+    let (_nobody, signals) = Signals::manual();
+    let clings = |app: App<()>| async move {
+        app.on_close("file", std::future::pending);
+        Ok(())
+    };
+    assert_eq!(ends(signals, clings).await.0, ExitCode::from(3));
+    let (_nobody, signals) = Signals::manual();
+    let silent = |app: App<()>| async move {
+        app.lifecycle().on_flush("traces", std::future::pending);
+        Ok(())
+    };
+    assert_eq!(ends(signals, silent).await.0, ExitCode::SUCCESS, "the collector is to blame");
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ Environment:
   RUST_LOG, LOG_FORMAT    what is logged, and how: json, pretty or auto
 {vault}{traces}
 Exit codes:
-  0 clean end   1 failed   3 requests were cut at the drain's deadline   64 bad usage
+  0 clean end   1 failed   3 requests, tasks or resources were cut   64 bad usage
   75 another instance of the task runs   78 bad config   128+n ended at once by a second signal n"
     )
 }

@@ -381,7 +381,7 @@ fn exit_codes() -> Vec<Meaning<u8>> {
     [
         (0, "clean end"),
         (1, "failed"),
-        (3, "requests or tasks were cut at their deadline"),
+        (3, "requests or tasks were cut at their deadline, or a resource did not close"),
         (64, "bad usage of the command line"),
         (75, "another instance of the admin task runs"),
         (78, "bad configuration"),

@@ -105,6 +105,7 @@ impl Lifecycle {
             let next = state.ready_phase();
             (state.phase == Phase::Starting).then_some(next)
         })
+        .is_some()
     }
 
     /// Says what is not well, or with `None` that all is: `ready <-> degraded`.
@@ -118,6 +119,7 @@ impl Lifecycle {
             let next = state.ready_phase();
             (state.phase != Phase::Starting).then_some(next)
         })
+        .is_some()
     }
 
     /// What is not well, if the service is or would start degraded.
@@ -125,7 +127,8 @@ impl Lifecycle {
         self.shared.state.borrow().degraded.clone()
     }
 
-    pub(super) fn enter(&self, next: Phase, why: &str) -> bool {
+    /// Goes on to `next`. Returns the phase that this ended, if there was a change.
+    pub(super) fn enter(&self, next: Phase, why: &str) -> Option<Phase> {
         self.transition(Some(why), |_| Some(next))
     }
 
@@ -135,7 +138,7 @@ impl Lifecycle {
         &self,
         why: Option<&str>,
         next: impl FnOnce(&mut State) -> Option<Phase>,
-    ) -> bool {
+    ) -> Option<Phase> {
         let mut change = None;
         self.shared.state.send_if_modified(|state| {
             let to = next(state).filter(|to| state.phase.allows(*to));
@@ -147,9 +150,7 @@ impl Lifecycle {
             self.shared.phase.store(to as u8, Ordering::Release);
             true
         });
-        let Some((from, to)) = change else {
-            return false;
-        };
+        let (from, to) = change?;
         let mut message = format!("{from} -> {to}");
         if let Some(why) = why {
             message = format!("{message}: {why}");
@@ -158,7 +159,7 @@ impl Lifecycle {
             .with("from", from.as_str())
             .with("to", to.as_str());
         self.shared.registry.emit(event);
-        true
+        Some(from)
     }
 
     /// Waits until the service is not starting any more: it serves, or its end has begun.
@@ -255,7 +256,9 @@ impl Lifecycle {
     }
 
     /// Closes a resource after requests and tasks have ended. The last one registered closes
-    /// first, since it may use the earlier ones.
+    /// first, since it may use the earlier ones. Together they have
+    /// [`close_timeout`](LifecycleConfig::close_timeout); one that is not closed by then, or panics,
+    /// makes the [exit code](super::Outcome::exit_code) 3.
     pub fn on_close<F, Fut>(&self, name: impl Into<String>, close: F)
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -264,7 +267,9 @@ impl Lifecycle {
         self.shared.closers.push(name.into(), close);
     }
 
-    /// Sends what telemetry still holds, after everything that could add to it.
+    /// Sends what telemetry still holds, after everything that could add to it. What is not sent
+    /// within [`flush_timeout`](LifecycleConfig::flush_timeout) is named in the outcome, and changes
+    /// no exit code.
     pub fn on_flush<F, Fut>(&self, name: impl Into<String>, flush: F)
     where
         F: FnOnce() -> Fut + Send + 'static,

@@ -8,8 +8,8 @@
 //! So the end is a sequence, and [`Lifecycle::run`] is it:
 //!
 //! 1. The phase becomes [`Draining`](Phase::Draining): readiness probes fail, liveness does not.
-//! 2. Lame duck (SIGTERM only): listeners still accept, and HTTP/1 answers carry
-//!    `Connection: close` ([`Step::Retire`]).
+//! 2. Lame duck, but not after SIGINT or a start that failed: listeners still accept, and HTTP/1
+//!    answers carry `Connection: close` ([`Step::Retire`]).
 //! 3. Drain: listeners empty their backlog and close, connections finish what has begun, streams
 //!    are told to end ([`Step::Drain`], [`Shutdown`]). Every 5 s an event says what is waited for.
 //!    Streams that do not end are cut after their grace ([`Step::CutStreams`]), the rest at the

@@ -74,15 +74,20 @@ pub struct Outcome {
     pub cut_routes: Vec<(String, usize)>,
     /// Background tasks that did not end in time and were aborted.
     pub aborted_tasks: Vec<String>,
-    /// Resources and telemetry that did not close or flush in time, or panicked.
+    /// Resources that did not close in time, or panicked.
     pub unclosed: Vec<String>,
+    /// Telemetry that was not flushed in time, or panicked.
+    pub unflushed: Vec<String>,
 }
 
 impl Outcome {
     /// The exit code of the process: 128 + n after a second signal n, 1 after a failure, 3 when
-    /// requests or tasks were cut by their deadline, else 0.
+    /// requests or tasks were cut by their deadline, or a resource did not close, else 0.
     pub fn exit_code(&self) -> u8 {
-        let cut = self.overdue || self.drained.is_cut() || !self.aborted_tasks.is_empty();
+        // A resource may have had something to write. Telemetry had too, but a collector that does
+        // not answer must not make each end of each service look as if it had failed.
+        let unfinished = !self.aborted_tasks.is_empty() || !self.unclosed.is_empty();
+        let cut = self.overdue || self.drained.is_cut() || unfinished;
         match (self.ended_by, &self.cause) {
             (Some(signal), _) => 128 + signal.number(),
             (None, Cause::Failed(_)) => 1,
@@ -117,6 +122,9 @@ impl fmt::Display for Outcome {
         if !self.unclosed.is_empty() {
             write!(f, ", did not close {}", self.unclosed.join(", "))?;
         }
+        if !self.unflushed.is_empty() {
+            write!(f, ", did not flush {}", self.unflushed.join(", "))?;
+        }
         Ok(())
     }
 }
@@ -137,6 +145,7 @@ mod tests {
             cut_routes: Vec::new(),
             aborted_tasks: Vec::new(),
             unclosed: Vec::new(),
+            unflushed: Vec::new(),
         }
     }
 
@@ -144,8 +153,8 @@ mod tests {
     fn exit_codes() {
         let mut outcome = clean();
         assert_eq!(outcome.exit_code(), 0);
-        outcome.unclosed.push("pool".into());
-        assert_eq!(outcome.exit_code(), 0, "nobody waits for a pool");
+        outcome.unflushed.push("traces".into());
+        assert_eq!(outcome.exit_code(), 0, "the collector is to blame");
         outcome.drained.cut_requests = 1;
         assert_eq!(outcome.exit_code(), 3, "a stream of a connection that went on");
         outcome.drained.cut_connections = 1;
@@ -160,6 +169,10 @@ mod tests {
         let mut outcome = clean();
         outcome.aborted_tasks.push("mailer".into());
         assert_eq!(outcome.exit_code(), 3);
+
+        let mut outcome = clean();
+        outcome.unclosed.push("queue".into());
+        assert_eq!(outcome.exit_code(), 3, "who knows what it had to write");
     }
 
     #[test]
@@ -172,7 +185,16 @@ mod tests {
             outcome.to_string(),
             "ended after 120ms (SIGTERM), cut 5 requests on 2 connections, aborted mailer"
         );
+        outcome.drained = Drained::default();
         outcome.aborted_tasks.clear();
+        outcome.unclosed.extend(["pool".into(), "queue".into()]);
+        outcome.unflushed.push("traces".into());
+        assert_eq!(
+            outcome.to_string(),
+            "ended after 120ms (SIGTERM), did not close pool, queue, did not flush traces"
+        );
+        let mut outcome = clean();
+        outcome.drained = Drained { cut_connections: 2, cut_requests: 5 };
         outcome.cut_routes =
             ["/a", "/b", "/c", "/d", "/e", "/f", "/g"].map(|r| (r.into(), 2)).into();
         let routes = "2 of /a, 2 of /b, 2 of /c, 2 of /d, 2 of /e, 4 of other routes";

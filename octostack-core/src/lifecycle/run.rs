@@ -23,16 +23,18 @@ impl Lifecycle {
             cut_routes: Vec::new(),
             aborted_tasks: Vec::new(),
             unclosed: Vec::new(),
+            unflushed: Vec::new(),
         };
         // Before readiness turns: whoever has seen that it is false gets `Connection: close`.
         self.shared.requests.advance(Step::Retire);
-        self.enter(Phase::Draining, &outcome.cause.to_string());
+        let from = self.enter(Phase::Draining, &outcome.cause.to_string());
+        let served = from.is_some_and(Phase::is_ready);
         let mut overdue = self.shared.overdue.subscribe();
         let (at_once, overdue) = tokio::select! {
             biased;
             signal = signals.next() => (Some(signal), false),
             Ok(_) = overdue.wait_for(|overdue| *overdue) => (None, true),
-            () = self.end(&mut outcome) => (None, false),
+            () = self.end(&mut outcome, served) => (None, false),
         };
         if at_once.is_some() || overdue {
             outcome.cut_routes = self.shared.in_flight.by_route(&[]);
@@ -70,14 +72,18 @@ impl Lifecycle {
 
     /// The order of the end. Each part has its own limit, so that a slow one takes no time from
     /// those after it.
-    async fn end(&self, outcome: &mut Outcome) {
+    async fn end(&self, outcome: &mut Outcome, served: bool) {
         let shared = &self.shared;
         let config = self.config();
-        // Somebody at a terminal waits for SIGINT; no load balancer is behind it. A service that
-        // never got ready has none to tell either, but its probes were asked all the same.
         let lame_duck = match outcome.cause {
+            // Somebody at a terminal waits for it; no load balancer is behind that.
             Cause::Signal(Signal::Interrupt) => Duration::ZERO,
-            _ => config.effective_lame_duck(),
+            // The start has failed: nobody was ever sent here, and nothing gets ready any more.
+            Cause::Failed(_) if !served => Duration::ZERO,
+            // What starts goes on to do so, and may serve sockets that were passed on.
+            Cause::Signal(_) | Cause::Requested(_) | Cause::Failed(_) => {
+                config.effective_lame_duck()
+            }
         };
         if !lame_duck.is_zero() {
             sleep(lame_duck).await;
@@ -90,6 +96,6 @@ impl Lifecycle {
         let deadline = Instant::now() + config.close_timeout;
         outcome.unclosed = shared.closers.run(deadline).await;
         let deadline = Instant::now() + config.flush_timeout;
-        outcome.unclosed.extend(shared.flushers.run(deadline).await);
+        outcome.unflushed = shared.flushers.run(deadline).await;
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Activity {
     records: Option<Records>,
     /// How much of the preface has arrived.
     preface: usize,
-    /// Answers to pings on HTTP/2.
+    /// Answers to the ping of GOAWAY on HTTP/2.
     pongs: Pongs,
     /// Requests from the call of the service to the end of the response body.
     in_flight: usize,
@@ -98,7 +98,7 @@ impl Activity {
         self.in_flight
     }
 
-    /// How many pings the peer has answered.
+    /// How often the peer has answered the ping of GOAWAY.
     pub(super) fn pongs(&self) -> u64 {
         self.pongs.seen()
     }

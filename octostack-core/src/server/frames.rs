@@ -20,18 +20,27 @@ impl<const HEAD: usize> Frames<HEAD> {
         self.filled == 0 && self.skip == 0
     }
 
-    /// Asks for each head how long the rest of its frame is.
-    pub(super) fn read(&mut self, mut bytes: &[u8], mut rest: impl FnMut(&[u8; HEAD]) -> usize) {
+    /// Asks for each head how long the rest of its frame is. Shows that rest with its head, in the
+    /// parts in which it arrives; what comes before the first frame has a head of zeros.
+    pub(super) fn read(
+        &mut self,
+        mut bytes: &[u8],
+        length: impl Fn(&[u8; HEAD]) -> usize,
+        mut rest: impl FnMut(&[u8; HEAD], &[u8]),
+    ) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
+            if skipped > 0 {
+                rest(&self.head, &bytes[..skipped]);
+            }
             bytes = &bytes[skipped..];
             let taken = (HEAD - self.filled).min(bytes.len());
             self.head[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
             self.filled += taken;
             bytes = &bytes[taken..];
             if self.filled == HEAD {
-                self.skip = rest(&self.head);
+                self.skip = length(&self.head);
                 self.filled = 0;
             }
         }

@@ -1,5 +1,5 @@
 //! The end: nothing that was asked is lost, and nobody holds it up. Time is paused.
-use super::support::{GRACE, LARGE, Running, Site, get, http2, start};
+use super::support::{Client, GRACE, LARGE, Running, Site, get, http2, start};
 use http_body_util::BodyExt;
 use octostack_core::Registry;
 use octostack_core::lifecycle::{
@@ -88,6 +88,68 @@ async fn an_http2_client_that_asks_on_and_does_not_answer_the_ping_is_left() {
     assert!(seen.ends_with(b"ok") || seen.windows(2).any(|bytes| bytes == b"ok"), "{seen:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_whose_pongs_answer_nothing_is_left() {
+    let server = start(|_| {}).await;
+    let mut client = server.client().await;
+    client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    settle(&server, 1).await;
+    let start = Instant::now();
+    server.stopper.advance(Step::Drain);
+    let [mut first, mut last] = [ping_of_the_end(&mut client, &mut Vec::new()).await; 2];
+    (first[0], last[7]) = (!first[0], !last[7]);
+    client.write([[0; 8], first, last].map(pong).concat()).await;
+    let drained = tokio::time::timeout(60 * SECOND, server.serving).await;
+    assert_eq!(drained.expect("it is not held").unwrap(), Drained::default());
+    assert!(start.elapsed() <= SECOND + 10 * MILLI, "{:?}", start.elapsed());
+}
+
+/// Words of the server's own are in no request any more when they wait for room.
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_that_answers_the_ping_gets_what_waits_for_room() {
+    let server = start(|config| config.max_header_count = 1).await;
+    let mut client = server.client().await;
+    // Room for one byte on each stream.
+    let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\x01";
+    client.write([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat()).await;
+    // GET http://t/ on stream 1, with two header fields.
+    let fields = b"\0\x01a\x01b\0\x01c\x01d";
+    client.write([b"\0\0\x10\x01\x05\0\0\0\x01\x82\x86\x84\x01\x01t", &fields[..]].concat()).await;
+    let mut seen = Vec::new();
+    let first = b"\0\0\x01\0\0\0\0\0\x01m";
+    while !seen.windows(first.len()).any(|bytes| bytes == first) {
+        assert!(client.0.read_buf(&mut seen).await.unwrap() > 0, "it closes: {seen:?}");
+    }
+    server.stopper.advance(Step::Drain);
+    let payload = ping_of_the_end(&mut client, &mut seen).await;
+    client.write(pong(payload)).await;
+    for _ in 0..3000 {
+        tokio::time::sleep(MILLI).await; // in steps, so that the system gets to deliver it
+    }
+    client.write(b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x64").await;
+    let rest = String::from_utf8_lossy(&client.closed().await).into_owned();
+    assert!(rest.contains("ore than 1 header fields\n"), "{rest:?}");
+    assert_eq!(server.serving.await.unwrap(), Drained::default());
+}
+
+/// An answer to a ping.
+fn pong(payload: [u8; 8]) -> Vec<u8> {
+    [&b"\0\0\x08\x06\x01\0\0\0\0"[..], &payload].concat()
+}
+
+/// Reads to the ping that goes with GOAWAY, and its payload.
+async fn ping_of_the_end(client: &mut Client, seen: &mut Vec<u8>) -> [u8; 8] {
+    let ping = b"\0\0\x08\x06\0\0\0\0\0";
+    loop {
+        let at = seen.windows(ping.len()).position(|bytes| bytes == ping);
+        let payload = at.and_then(|at| seen.get(at + ping.len()..at + ping.len() + 8));
+        if let Some(payload) = payload {
+            return payload.try_into().unwrap();
+        }
+        assert!(client.0.read_buf(seen).await.unwrap() > 0, "it closes: {seen:?}");
+    }
+}
+
 /// A reset would destroy the end of an answer that the client has not read yet.
 #[tokio::test(start_paused = true)]
 async fn frames_that_come_after_the_last_answer_reset_nothing() {
@@ -96,17 +158,9 @@ async fn frames_that_come_after_the_last_answer_reset_nothing() {
     client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     settle(&server, 1).await;
     server.stopper.advance(Step::Drain);
-    let ping = b"\0\0\x08\x06\0\0\0\0\0";
     let mut seen = Vec::new();
-    let payload = loop {
-        let at = seen.windows(ping.len()).position(|bytes| bytes == ping);
-        let payload = at.and_then(|at| seen.get(at + ping.len()..at + ping.len() + 8));
-        if let Some(payload) = payload {
-            break payload.to_vec();
-        }
-        client.0.read_buf(&mut seen).await.unwrap();
-    };
-    client.write([b"\0\0\x08\x06\x01\0\0\0\0", &payload[..]].concat()).await;
+    let payload = ping_of_the_end(&mut client, &mut seen).await;
+    client.write(pong(payload)).await;
     while client.0.read_buf(&mut seen).await.unwrap() > 0 {}
     for _ in 0..3 {
         client.write(b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01").await;
@@ -359,14 +413,14 @@ async fn a_lifecycle_ends_its_servers() {
         let lifecycle = lifecycle.clone();
         tokio::spawn(async move { lifecycle.run(signals).await })
     };
-    let mut held = super::support::Client(TcpStream::connect(addr).await.unwrap());
+    let mut held = Client(TcpStream::connect(addr).await.unwrap());
     held.send("/hold").await;
 
     let start = Instant::now();
     kill.send(Signal::Terminate).unwrap();
     lifecycle.draining().await;
     tokio::time::sleep(4 * SECOND).await;
-    let mut late = super::support::Client(TcpStream::connect(addr).await.unwrap());
+    let mut late = Client(TcpStream::connect(addr).await.unwrap());
     assert!(late.get("/").await.closes(), "the lame duck serves");
 
     tokio::time::sleep(2 * SECOND).await;

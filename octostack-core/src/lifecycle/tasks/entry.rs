@@ -78,6 +78,10 @@ pub(super) struct Ticks {
     pub(super) failed: u64,
     pub(super) skipped: u64,
     pub(super) last: Option<Last>,
+    /// Failures since a run succeeded.
+    pub(super) in_a_row: usize,
+    /// How many of them it may have.
+    pub(super) limit: usize,
 }
 
 /// How the last run went.
@@ -132,6 +136,8 @@ impl Entry {
         let mut facts = lock(&self.facts);
         facts.failures += 1;
         facts.last_error = Some(error.to_owned());
+        drop(facts);
+        self.tick(|ticks| ticks.in_a_row += 1);
     }
 
     pub(super) fn restarts(&self) -> u64 {
@@ -169,12 +175,18 @@ impl Entry {
         self.leads.load(Ordering::Relaxed)
     }
 
-    /// Why it has failed for good, if it has.
-    #[cfg(feature = "health")]
+    /// Why it has failed, if it has: for good, or at an interval more often than it may.
     pub(super) fn verdict(&self) -> Result<(), String> {
+        let too_many = self.ticks.as_ref().and_then(|ticks| {
+            let ticks = lock(ticks);
+            (ticks.in_a_row > ticks.limit).then_some(ticks.in_a_row)
+        });
         let facts = lock(&self.facts);
-        match (facts.state, &facts.last_error) {
-            (State::Failed, Some(error)) => Err(format!("failed for good: {error}")),
+        match (facts.state, too_many, &facts.last_error) {
+            (State::Failed, _, Some(error)) => Err(format!("failed for good: {error}")),
+            (_, Some(number), Some(error)) => {
+                Err(format!("failed {number} times in a row: {error}"))
+            }
             _ => Ok(()),
         }
     }
@@ -280,6 +292,8 @@ impl Inspect for Entry {
                 ("last_run", last.unwrap_or(Value::Null)),
                 ("runs", (ticks.succeeded + ticks.failed).into()),
                 ("skipped", ticks.skipped.into()),
+                ("failed_in_a_row", ticks.in_a_row.into()),
+                ("limit", (self.when_failed != WhenFailed::Shown).then_some(ticks.limit).into()),
             ]);
         }
         Value::map(entries)

@@ -1,8 +1,10 @@
 use super::agenda::Agenda;
 use super::builder::{TaskBuilder, TaskError};
 use super::entry::{Last, State, Ticks};
-use super::supervise::{Run, caught};
+use super::supervise::{Run, caught, shut_down};
 use super::{Restart, Task, WhenFailed};
+#[cfg(feature = "health")]
+use crate::health::Health;
 use crate::inspect::Event;
 use crate::lifecycle::{Lifecycle, Step};
 use crate::{Clock, SystemClock, duration};
@@ -50,6 +52,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// | [`jitter`](Self::jitter) | 0.1: a run begins up to a tenth of the interval late |
 /// | [`at_once`](Self::at_once) | no: the first run is after one interval |
 /// | [`timeout`](Self::timeout) | none |
+/// | [`limit`](Self::limit) | 2: the third failed run in a row is one too many |
+/// | [`when_failed`](Self::when_failed) | shown, and nothing else |
 #[must_use = "a task does nothing until it runs"]
 pub struct EveryBuilder<I> {
     task: TaskBuilder,
@@ -57,7 +61,11 @@ pub struct EveryBuilder<I> {
     jitter: f64,
     at_once: bool,
     timeout: Option<Duration>,
+    limit: usize,
 }
+
+/// As many as a health check has unless told otherwise, with the one that is too many.
+const LIMIT: usize = 2;
 
 impl Lifecycle {
     /// Declares a task that runs at an interval: a [`Duration`], or a function that is asked for it
@@ -69,7 +77,7 @@ impl Lifecycle {
         // The loop of runs ends with the service; only an interval that panics starts it again.
         let task = self.task(name).restart(Restart::OnFailure).without_limit();
         let task = task.when_failed(WhenFailed::Shown);
-        EveryBuilder { task, interval, jitter: 0.1, at_once: false, timeout: None }
+        EveryBuilder { task, interval, jitter: 0.1, at_once: false, timeout: None, limit: LIMIT }
     }
 }
 
@@ -90,6 +98,28 @@ impl<I: Interval> EveryBuilder<I> {
     /// Sets how long a run may take; it is dropped then, and has failed.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Sets how many runs in a row may fail. With one more it has failed, until a run succeeds or
+    /// the interval is set to zero.
+    pub fn limit(mut self, failures: usize) -> Self {
+        self.limit = failures;
+        self
+    }
+
+    /// Sets what follows when more runs in a row have failed than the [limit](Self::limit) allows.
+    /// The next run comes when it is time all the same. With one that succeeds the service is ready
+    /// again, or no longer degraded; nothing calls a [`Shutdown`](WhenFailed::Shutdown) back.
+    pub fn when_failed(mut self, consequence: WhenFailed) -> Self {
+        self.task = self.task.when_failed(consequence);
+        self
+    }
+
+    /// Gives it the health in which that is a check, by the name `task.{name}`; see [`WhenFailed`].
+    #[cfg(feature = "health")]
+    pub fn health(mut self, health: &Health) -> Self {
+        self.task = self.task.health(health);
         self
     }
 
@@ -114,7 +144,7 @@ impl<I: Interval> EveryBuilder<I> {
         E: Display,
     {
         let mut task = self.task;
-        task.ticks = Some(Ticks::default());
+        task.ticks = Some(Ticks { limit: self.limit, ..Ticks::default() });
         let plan = Arc::new(Plan {
             interval: self.interval,
             jitter: self.jitter,
@@ -144,6 +174,7 @@ impl<I: fmt::Debug> fmt::Debug for EveryBuilder<I> {
             .field("jitter", &self.jitter)
             .field("at_once", &self.at_once)
             .field("timeout", &self.timeout)
+            .field("limit", &self.limit)
             .finish()
     }
 }
@@ -169,7 +200,12 @@ impl<I: Interval> Plan<I> {
             let (now, interval) = (SystemClock.now(), self.interval.now());
             agenda.change(interval, now);
             let next = agenda.next();
-            task.entry.tick(|ticks| (ticks.interval, ticks.next) = (interval, next));
+            task.entry.tick(|ticks| {
+                (ticks.interval, ticks.next) = (interval, next);
+                if next.is_none() {
+                    ticks.in_a_row = 0; // nobody waits for it to succeed
+                }
+            });
             if next.is_some_and(|next| next <= now) {
                 task.entry.enter(State::Running);
                 self.once(&task).await;
@@ -213,10 +249,15 @@ impl<I: Interval> Plan<I> {
                 .with("restarts", task.restarts())
                 .with("final", false);
             self.lifecycle.shared.registry.emit(event);
+            shut_down(&self.lifecycle, &task.entry, task.entry.verdict());
         }
         task.entry.tick(|ticks| {
-            let count = if error.is_none() { &mut ticks.succeeded } else { &mut ticks.failed };
-            *count += 1;
+            if error.is_none() {
+                ticks.succeeded += 1;
+                ticks.in_a_row = 0;
+            } else {
+                ticks.failed += 1;
+            }
             ticks.last = Some(Last { ended, took: ended.saturating_duration_since(began), error });
         });
     }

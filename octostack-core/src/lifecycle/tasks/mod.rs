@@ -5,7 +5,8 @@
 //!
 //! * [`Lifecycle::task`] runs it, and again after an error or a panic, with growing pauses. One that
 //!   fails too often has failed for good, and then the service says so: see [`WhenFailed`].
-//! * [`Lifecycle::every`] runs something at an interval, never twice at once.
+//! * [`Lifecycle::every`] runs something at an interval, never twice at once. It can say so too when
+//!   run after run fails.
 //! * [`Lifecycle::spawn`] runs a future once, for work that cannot fail.
 //!
 //! The first two are on the status page with their state and last error, and in `octostack_task_*`.
@@ -71,7 +72,8 @@ use supervise::Supervised;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-/// What follows when a task has failed for good. It is an event and on the status page anyway.
+/// What follows when a task has failed for good, or one at an interval more often in a row than it
+/// [may](EveryBuilder::limit). It is an event and on the status page anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFailed {
     /// The instance is not ready: without this task it should get no traffic. A local check

@@ -153,9 +153,22 @@ impl Supervised {
             .with("restarts", self.entry.restarts())
             .with("final", next == Next::Failed);
         self.lifecycle.shared.registry.emit(event);
-        let serving = !self.lifecycle.phase().is_ending();
-        if next == Next::Failed && serving && self.entry.when_failed == WhenFailed::Shutdown {
-            self.lifecycle.fail(format!("task {} failed for good: {message}", self.entry.name));
-        }
+        let failed = if next == Next::Failed {
+            Err(format!("failed for good: {message}"))
+        } else {
+            self.entry.verdict() // of a task at an interval
+        };
+        shut_down(&self.lifecycle, &self.entry, failed);
+    }
+}
+
+/// Ends the service if that is what follows when a task has `failed`.
+pub(super) fn shut_down(lifecycle: &Lifecycle, entry: &Entry, failed: Result<(), String>) {
+    let serving = !lifecycle.phase().is_ending();
+    if let Err(why) = failed
+        && serving
+        && entry.when_failed == WhenFailed::Shutdown
+    {
+        lifecycle.fail(format!("task {} {why}", entry.name));
     }
 }

@@ -19,7 +19,8 @@ impl Records {
     }
 
     pub(in super::super) fn read(&mut self, bytes: &[u8]) {
-        self.0.read(bytes, |&[.., high, low]| usize::from(u16::from_be_bytes([high, low])));
+        let length = |&[.., high, low]: &[u8; HEAD]| usize::from(u16::from_be_bytes([high, low]));
+        self.0.read(bytes, length, |_, _| {});
     }
 }
 

@@ -1,7 +1,11 @@
 use super::{Log, Never, SECOND, start};
+#[cfg(feature = "health")]
+use crate::inspect::Value;
 use crate::inspect::{Metric, Sink};
-use crate::lifecycle::Step;
+use crate::lifecycle::{Cause, Step, WhenFailed};
 use std::sync::Arc;
+#[cfg(feature = "health")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -96,6 +100,94 @@ async fn runs_that_fail_are_shown_and_the_next_one_comes_all_the_same() {
             "skipped_total  0"
         ]
     );
+}
+
+#[cfg(feature = "health")]
+#[tokio::test(start_paused = true)]
+async fn runs_that_fail_one_after_the_other_are_one_of_the_health_until_one_succeeds() {
+    use crate::health::{Health, Standing};
+    for (when_failed, bad) in [
+        (None, Standing::Good),
+        (Some(WhenFailed::Unready), Standing::Unready),
+        (Some(WhenFailed::Degraded), Standing::Degraded),
+    ] {
+        let service = start();
+        let health = Health::new(&service.registry);
+        let (broken, seconds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(10)));
+        let (fails, knows) = (broken.clone(), seconds.clone());
+        let interval = move || Duration::from_secs(knows.load(Ordering::Relaxed));
+        let every = service.lifecycle.every("cleanup", interval).jitter(0.0).health(&health);
+        let every = match when_failed {
+            Some(when_failed) => every.when_failed(when_failed),
+            None => every,
+        };
+        every
+            .run(move |_| {
+                let fails = fails.load(Ordering::Relaxed);
+                async move { if fails { Err("no disk") } else { Ok(()) } }
+            })
+            .unwrap();
+        let running = tokio::spawn({
+            let health = health.clone();
+            async move { health.run().await }
+        });
+        // Between two runs, long enough after the last one for a look.
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(health.standing(), Standing::Good, "no run yet");
+        for (run, fails, in_a_row, standing) in [
+            (1, true, 1, Standing::Good),
+            (2, true, 2, Standing::Good),
+            (3, false, 0, Standing::Good),
+            (4, true, 1, Standing::Good),
+            (5, true, 2, Standing::Good),
+            (6, true, 3, bad),
+            (7, true, 4, bad),
+            (8, false, 0, Standing::Good),
+            (9, true, 1, Standing::Good),
+            (10, true, 2, Standing::Good),
+            (11, true, 3, bad),
+        ] {
+            broken.store(fails, Ordering::Relaxed);
+            tokio::time::sleep(10 * SECOND).await;
+            assert_eq!(service.number("cleanup", "runs"), run);
+            assert_eq!(service.number("cleanup", "failed_in_a_row"), in_a_row);
+            assert_eq!(health.standing(), standing, "{when_failed:?}, run {run}");
+        }
+        let limit = when_failed.map_or(Value::Null, |_| Value::Integer(2));
+        assert_eq!(service.status("cleanup").get("limit"), Some(&limit));
+        if when_failed.is_some() {
+            let why = service.abnormal("task.cleanup").unwrap();
+            assert!(why.ends_with(": failed 3 times in a row: no disk"), "{why}");
+        }
+        seconds.store(0, Ordering::Relaxed);
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(health.standing(), Standing::Good, "what never runs is not waited for");
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_fail_one_after_the_other_can_end_the_service() {
+    let service = start();
+    let every = service.lifecycle.every("cleanup", 10 * SECOND).jitter(0.0);
+    let every = every.limit(1).when_failed(WhenFailed::Shutdown);
+    every.run(|_| async { Err("no disk") }).unwrap();
+    tokio::time::sleep(15 * SECOND).await;
+    assert!(!service.lifecycle.phase().is_ending(), "one may fail");
+    let outcome = service.ending.await.unwrap();
+    let why = "task cleanup failed 2 times in a row: no disk".to_owned();
+    assert_eq!((outcome.exit_code(), outcome.cause), (1, Cause::Failed(why)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_that_is_not_known_has_failed_as_a_run_has() {
+    let service = start();
+    let unknown = || -> Duration { panic!("no such setting") };
+    let every = service.lifecycle.every("cleanup", unknown).when_failed(WhenFailed::Shutdown);
+    every.run(|_| async { Ok::<_, Never>(()) }).unwrap();
+    let outcome = service.ending.await.unwrap();
+    let why = "task cleanup failed 3 times in a row: panicked: no such setting".to_owned();
+    assert_eq!(outcome.cause, Cause::Failed(why));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-/// People and collectors, not traffic: enough for both, and a bound for everybody else.
+/// People and collectors, not traffic: enough for both, and a bound for everybody else. Near it
+/// nobody keeps a place for longer than an answer, so that probes always find one.
 const MAX_CONNECTIONS: usize = 512;
 
 /// How long a connection may say nothing at first. Those that never do must not keep probes waiting,

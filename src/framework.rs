@@ -64,6 +64,21 @@ pub(crate) struct ChaosSection {
     pub(crate) enabled: bool,
 }
 
+/// Keys that are there with a feature only.
+const WITH_FEATURE: [(&str, &str); 11] = [
+    ("server.tls", "tls"),
+    ("server.handshake_timeout", "tls"),
+    ("server.listeners.*.tls", "tls"),
+    ("secrets.vault", "vault"),
+    ("telemetry.otlp", "otlp"),
+    ("telemetry.traces.exporter", "otlp"),
+    ("telemetry.traces.endpoint", "otlp"),
+    ("telemetry.traces.protocol", "otlp"),
+    ("telemetry.traces.max_queue_size", "otlp"),
+    ("telemetry.traces.max_batch_size", "otlp"),
+    ("telemetry.traces.delay", "otlp"),
+];
+
 impl Framework {
     /// What no single value shows.
     pub(crate) fn problems(&self) -> Vec<Problem> {
@@ -86,9 +101,13 @@ impl Framework {
         parts.flat_map::<Vec<_>, _>(within).collect()
     }
 
-    /// Lets the variables without prefix set keys of these sections.
-    pub(crate) fn bare(loader: Loader) -> Loader {
-        Self::bare_names().fold(loader, |loader, (name, key)| loader.bare(name, key))
+    /// Lets the variables without prefix set keys of these sections, and says which of them need a
+    /// feature.
+    pub(crate) fn known_to(loader: Loader) -> Loader {
+        let loader = Self::bare_names().fold(loader, |loader, (name, key)| loader.bare(name, key));
+        WITH_FEATURE.into_iter().fold(loader, |loader, (key, feature)| {
+            loader.with_feature(key, format!("octostack/{feature}"))
+        })
     }
 
     /// The variables without prefix, and the keys that they set.
@@ -132,7 +151,8 @@ impl Framework {
 
 #[cfg(test)]
 mod tests {
-    use super::Framework;
+    use super::{Framework, WITH_FEATURE};
+    use octostack_core::config::Loader;
     use serde_json::Value;
 
     /// Keys that are marked as needing a restart, and what a mark on a section is for.
@@ -182,5 +202,28 @@ mod tests {
         }
         expected.sort_unstable();
         assert_eq!(found, expected);
+    }
+
+    /// In a build without a feature this is what its users read; in one with it, that the table has
+    /// no key which does not exist.
+    #[test]
+    fn keys_that_need_a_feature_say_so() {
+        for (key, feature) in WITH_FEATURE {
+            let document = key.split('.').rev().fold(serde_json::json!({}), |inner, step| {
+                serde_json::json!({ if step == "*" { "local" } else { step }: inner })
+            });
+            let files = [("default.json".into(), document.to_string())];
+            let loader = Framework::known_to(Loader::new("T_").texts(files));
+            let found = loader.load::<Framework, ()>();
+            let has = match feature {
+                "tls" => cfg!(feature = "tls"),
+                "vault" => cfg!(feature = "vault"),
+                "otlp" => cfg!(feature = "otlp"),
+                other => panic!("{other} is no feature"),
+            };
+            let says = found.map_or_else(|errors| errors.to_string(), |_| String::new());
+            assert_eq!(says.contains(&format!("the feature `{feature}` of `octostack`")), !has);
+            assert!(!says.contains("unknown key"), "{key}: {says}");
+        }
     }
 }

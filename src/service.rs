@@ -265,7 +265,7 @@ impl<R, T> Service<R, T> {
     /// What reads the settings of this process.
     pub(crate) fn loader(&self, configure: impl FnOnce(Loader) -> Loader) -> Loader {
         let loader = Loader::new(self.identity.env_prefix()).process_environment().dotenv(".env");
-        let loader = configure(Framework::bare(loader));
+        let loader = configure(Framework::known_to(loader));
         match &self.config_dir {
             Some(dir) => loader.fallback_dir(dir),
             None => loader,

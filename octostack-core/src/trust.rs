@@ -12,13 +12,19 @@ const MAX_FILE: usize = 256 * 1024;
 
 /// The certificates in `ca` and no others, or what the system trusts, which may be nobody.
 pub(crate) fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    if let Some(path) = ca {
+        return certificates(&read(path)?, &path.display().to_string());
+    }
     let mut roots = RootCertStore::empty();
-    let Some(path) = ca else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
-    let wrong = |what: &str| format!("the certificates in {}: {what}", path.display());
-    for certificate in CertificateDer::pem_slice_iter(&read(path)?) {
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(roots)
+}
+
+/// The certificates in `pem`, which stands in `place`.
+pub(crate) fn certificates(pem: &[u8], place: &str) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let wrong = |what: &str| format!("the certificates in {place}: {what}");
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| wrong(&error.to_string()))?;
         roots.add(certificate).map_err(|error| wrong(&error.to_string()))?;
     }

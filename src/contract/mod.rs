@@ -188,7 +188,7 @@ impl Contract {
         framework: &Framework,
     ) -> Result<Self, Errors> {
         let prefix = identity.env_prefix();
-        let loader = Framework::bare(Loader::new(prefix.as_str()));
+        let loader = Framework::known_to(Loader::new(prefix.as_str()));
         let keys = loader.reference::<Framework, S>()?;
         let bindings = keys.iter().filter_map(|key| {
             let kind = key.binding.clone()?;

@@ -237,7 +237,7 @@ impl<'a> Sources<'a> {
     pub(super) fn loader(&self, contract: &Contract) -> Loader {
         let values = self.variables.iter().filter(|(name, _)| !names_files(&contract.prefix, name));
         let values = values.filter_map(|(name, given)| Some((name.clone(), given.value?)));
-        let loader = Framework::bare(Loader::new(&*contract.prefix).environment(values));
+        let loader = Framework::known_to(Loader::new(&*contract.prefix).environment(values));
         let files = self.files.iter().map(|(path, text, _)| (path.clone(), (*text).to_owned()));
         let loader = loader.texts(files);
         match &self.arguments {
@@ -249,7 +249,7 @@ impl<'a> Sources<'a> {
     /// A loader that sees the names of all variables, to say which nothing reads.
     pub(super) fn names(&self, contract: &Contract) -> Loader {
         let names = self.variables.keys().map(|name| (name.clone(), ""));
-        Framework::bare(Loader::new(&*contract.prefix).environment(names)).texts([])
+        Framework::known_to(Loader::new(&*contract.prefix).environment(names)).texts([])
     }
 
     /// Whether `name`, or the file that it names, is given without its value being known.

@@ -103,7 +103,7 @@ fn the_file_of_variables_asks_for_what_is_required() {
     }
     set.extend([("PRICE_FEED_SIGNING_KEY", "s"), ("PRICE_FEED_STOCK_URL", "u")]);
     let loader = Loader::new("PRICE_FEED_").environment(set).texts([]);
-    let verdict = Verdict::of::<Settings>(&Framework::bare(loader));
+    let verdict = Verdict::of::<Settings>(&Framework::known_to(loader));
     assert!(verdict.errors.is_empty() && verdict.warnings.is_empty(), "{verdict:?}");
     let json = |framework: &Framework| serde_json::to_value(framework).unwrap();
     assert_eq!(json(&verdict.framework), json(&Framework::default()));
@@ -477,7 +477,7 @@ fn what_is_no_manifest_is_said_with_its_place() {
 #[test]
 fn framework_settings_are_known_where_the_service_lacks_its_own() {
     let loader = Loader::new("PRICE_FEED_").environment([("PORT", "9000")]).texts([]);
-    let verdict = Verdict::of::<Settings>(&Framework::bare(loader));
+    let verdict = Verdict::of::<Settings>(&Framework::known_to(loader));
     assert_eq!(verdict.framework.server.listener.port, 9000);
     assert_eq!(verdict.errors.len(), 2, "{verdict:?}");
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-/// People and collectors, not traffic: enough for both, and a bound for everybody else.
+/// People and collectors, not traffic: enough for both, and a bound for everybody else. Near it
+/// nobody keeps a place for longer than an answer, so that probes always find one.
 const MAX_CONNECTIONS: usize = 512;
 
 /// How long a connection may say nothing at first. Those that never do must not keep probes waiting,
@@ -15,6 +16,10 @@ const FIRST_BYTE: Duration = Duration::from_secs(1);
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(2);
 
+/// How long a client may take nothing of its answer. Pages are short, and who has asked for one is
+/// there to read it.
+const SEND: Duration = Duration::from_secs(10);
+
 /// At the end nobody waits for the next request of a collector.
 const IDLE_GRACE: Duration = Duration::from_millis(20);
 
@@ -23,6 +28,7 @@ fn limits() -> ServerConfig {
         max_connections: MAX_CONNECTIONS,
         first_byte_timeout: FIRST_BYTE,
         header_read_timeout: HEAD,
+        send_timeout: SEND,
         ..ServerConfig::default()
     }
 }

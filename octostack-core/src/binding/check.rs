@@ -58,12 +58,29 @@ pub async fn reach(endpoints: &[Endpoint]) -> Result<(), String> {
 /// # Errors
 /// Why not, for operators. No password.
 pub async fn ask<K>(binding: &Binding<K>) -> Result<(), String> {
-    match binding.kind() {
-        #[cfg(feature = "checks-redis")]
-        "redis" | "valkey" => checks::redis(binding.as_kind()).examine().await,
-        #[cfg(feature = "checks-postgresql")]
-        "postgresql" => checks::postgresql(binding.as_kind()).examine().await,
-        _ => reach(binding.endpoints()).await,
+    Asking::default().ask(binding).await
+}
+
+/// What the runs of one check have in common.
+#[derive(Clone, Default)]
+struct Asking {
+    #[cfg(any(feature = "checks-postgresql", feature = "checks-redis"))]
+    system: checks::System,
+}
+
+impl Asking {
+    async fn ask<K>(&self, binding: &Binding<K>) -> Result<(), String> {
+        match binding.kind() {
+            #[cfg(feature = "checks-redis")]
+            "redis" | "valkey" => {
+                checks::redis(binding.as_kind()).knowing(&self.system).examine().await
+            }
+            #[cfg(feature = "checks-postgresql")]
+            "postgresql" => {
+                checks::postgresql(binding.as_kind()).knowing(&self.system).examine().await
+            }
+            _ => reach(binding.endpoints()).await,
+        }
     }
 }
 
@@ -78,12 +95,13 @@ where
     let name = name.into();
     let shown = Arc::new(Shown { name: name.clone(), look });
     registry.register(&shown);
+    let asking = Asking::default();
     // The check keeps it alive.
     health.check(name, CheckKind::Shared, move || {
-        let binding = (shown.look)();
+        let (binding, asking) = ((shown.look)(), asking.clone());
         async move {
             match &binding {
-                Some(binding) => ask(binding).await,
+                Some(binding) => asking.ask(binding).await,
                 None => Ok(()),
             }
         }

@@ -3,6 +3,7 @@
 //! The names come from the schema: every key has one, and a variable is looked up by it. Reading
 //! names into a tree instead cannot tell the `_` in `pool_size` from the one between levels.
 
+use super::absent::Absent;
 use super::bindings::URL;
 use super::disk::Disk;
 use super::error::{Error, ErrorKind, Origin};
@@ -202,11 +203,12 @@ impl<'a> Names<'a> {
         self.targets.iter().map(|target| target.keys.join("."))
     }
 
-    /// Reads what `variables` set. `known` are names that somebody else reads.
+    /// Reads what `variables` set. `known` are names that somebody else reads, `absent` keys that
+    /// are not built in.
     pub(super) fn read(
         &self,
         variables: &Variables,
-        known: &BTreeSet<String>,
+        (known, absent): (&BTreeSet<String>, &Absent),
         disk: &Disk,
     ) -> Found {
         let mut found = Found::default();
@@ -253,7 +255,7 @@ impl<'a> Names<'a> {
             if looks_like_link(name, &variable.value) {
                 links.insert(name.clone());
             } else {
-                found.warnings.push(self.unknown(name));
+                found.warnings.push(self.unknown(name, absent));
             }
         }
         found.warnings.extend(explain_links(&links));
@@ -312,8 +314,12 @@ impl<'a> Names<'a> {
         given
     }
 
-    fn unknown(&self, name: &str) -> String {
-        let plain = &name[self.prefix.len()..];
+    fn unknown(&self, variable: &str, absent: &Absent) -> String {
+        let needs = absent.variable_needs(variable, |keys| name(self.prefix, keys));
+        if let Some(needs) = needs {
+            return format!("{variable}: no setting reads this variable; {needs}, or unset it");
+        }
+        let plain = &variable[self.prefix.len()..];
         let names = self.exact.keys().map(|name| &name[self.prefix.len()..]);
         let mut names: Vec<_> = names.collect();
         names.sort_unstable();
@@ -321,13 +327,13 @@ impl<'a> Names<'a> {
             let is_map = |schema: &&Schema| {
                 matches!(&schema.kind, Kind::Table(table) if table.others.is_some())
             };
-            target.schemas.iter().any(is_map) && name.starts_with(&format!("{}_", target.names[0]))
+            target.schemas.iter().any(is_map) && variable.starts_with(&format!("{}_", target.names[0]))
         });
         let help = match (nearest(plain, names), map) {
             (Some(meant), _) => format!("did you mean {}{meant}?", self.prefix),
             (None, Some(map)) => format!("{} sets the whole map, as JSON", map.names[0]),
             (None, None) => "check the name, or unset it".to_owned(),
         };
-        format!("{name}: no setting reads this variable; {help}")
+        format!("{variable}: no setting reads this variable; {help}")
     }
 }

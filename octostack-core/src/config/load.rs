@@ -185,6 +185,7 @@ impl Pass<'_> {
     {
         let structs = self.structs::<F, S>(whole);
         let mut errors = unique(std::mem::take(&mut self.errors));
+        self.loader.absent.explain(&mut errors);
         if let Some((framework, settings)) = structs.filter(|_| errors.is_empty()) {
             let problems = validate(&framework, &settings);
             if problems.is_empty() {
@@ -247,7 +248,8 @@ impl Pass<'_> {
     fn environment(&mut self, variables: &Variables) {
         self.errors.extend(self.loader.not_text());
         let known = self.loader.known_names();
-        let found = self.names.read(variables, &known, self.outside.disk);
+        let absent = &self.loader.absent;
+        let found = self.names.read(variables, (&known, absent), self.outside.disk);
         self.errors.extend(found.errors);
         self.warnings.extend(found.warnings);
         self.bindings(variables, &found.nodes);

@@ -1,5 +1,6 @@
 //! Where settings come from.
 
+use super::absent::Absent;
 #[cfg(feature = "reload")]
 use super::disk::Consulted;
 use super::disk::Disk;
@@ -41,6 +42,7 @@ pub struct Loader {
     pub(super) variables: Variables,
     pub(super) bare: Vec<(String, String)>,
     pub(super) known: BTreeSet<String>,
+    pub(super) absent: Absent,
     pub(super) set: Vec<(String, String)>,
     pub(super) not_text: BTreeSet<String>,
     pub(super) config_dir: Option<PathBuf>,
@@ -115,6 +117,7 @@ impl Loader {
             variables: Variables::new(),
             bare: Vec::new(),
             known: BTreeSet::new(),
+            absent: Absent::default(),
             set: Vec::new(),
             not_text: BTreeSet::new(),
             config_dir: None,
@@ -174,6 +177,16 @@ impl Loader {
     /// reported as unknown.
     pub fn known_variable(mut self, name: &str) -> Self {
         self.known.insert(format!("{}{name}", self.prefix));
+        self
+    }
+
+    /// Says that `key`, and what is below it, is there with `feature` only, which is written as Cargo
+    /// does: `octostack/tls`, or `tls` if whose it is needs no word. Whoever sets it in a service that
+    /// is built without reads that, and not that nobody knows the key. `*` in `key` is any one step.
+    ///
+    /// A `key` that the settings have is no error.
+    pub fn with_feature(mut self, key: impl Into<String>, feature: impl Into<String>) -> Self {
+        self.absent.note(key.into(), feature.into());
         self
     }
 

@@ -132,6 +132,7 @@
 //! assert_eq!(errors.iter().next().unwrap().kind, ErrorKind::Invalid);
 //! # Ok::<(), octostack_core::config::Errors>(())
 //! ```
+mod absent;
 mod bindings;
 mod bounds;
 mod check;

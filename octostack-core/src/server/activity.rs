@@ -26,6 +26,8 @@ enum Stage {
     Fresh,
     /// The head of a request has begun to arrive.
     Head,
+    /// HTTP/2 is spoken, and nothing was asked for yet.
+    Greeted,
     /// The last request has ended.
     Idle,
 }
@@ -145,7 +147,7 @@ impl Activity {
         match self.stage {
             #[cfg(feature = "tls")]
             Stage::Handshake { .. } => true,
-            Stage::Fresh | Stage::Head | Stage::Idle => false,
+            Stage::Fresh | Stage::Head | Stage::Greeted | Stage::Idle => false,
         }
     }
 
@@ -180,7 +182,8 @@ impl Activity {
         // On HTTP/2 anything can arrive between requests (pings, windows), and a header block is
         // not told from it here. So a slow one runs into the idle timeout.
         let next = match self.protocol {
-            Protocol::Http2 => Stage::Idle,
+            Protocol::Http2 if self.stage == Stage::Idle => Stage::Idle,
+            Protocol::Http2 => Stage::Greeted,
             Protocol::Http1 | Protocol::Unknown => Stage::Head,
         };
         if next != self.stage {
@@ -287,7 +290,11 @@ impl Activity {
     }
 
     /// When the connection has waited long enough, if it is waiting.
-    pub(super) fn due(&self, config: &ServerConfig) -> Option<Instant> {
+    ///
+    /// `crowded` says whether its place is wanted. On HTTP/2 it then ends once it is idle, which
+    /// loses nothing; but not before its first request, or a client that is slow to ask would never
+    /// be answered. On HTTP/1 a request may be on its way; there an answer says that it is the last.
+    pub(super) fn due(&self, config: &ServerConfig, crowded: impl Fn() -> bool) -> Option<Instant> {
         let patience = match self.stage {
             #[cfg(feature = "tls")]
             Stage::Handshake { heard: false } => config.first_byte_timeout,
@@ -295,7 +302,9 @@ impl Activity {
             Stage::Handshake { heard: true } => config.handshake_timeout,
             Stage::Fresh => config.first_byte_timeout,
             Stage::Head => config.header_read_timeout,
-            Stage::Idle => config.idle_timeout,
+            Stage::Greeted if crowded() => config.first_byte_timeout.min(config.idle_timeout),
+            Stage::Idle if self.protocol == Protocol::Http2 && crowded() => Duration::ZERO,
+            Stage::Greeted | Stage::Idle => config.idle_timeout,
         };
         let wait = (self.in_flight == 0).then(|| self.since + patience);
         wait.into_iter().chain(self.stalls(config)).min()

@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Nobody else wants its place.
+fn calm() -> bool {
+    false
+}
+
 fn config() -> ServerConfig {
     ServerConfig {
         first_byte_timeout: 10 * SECOND,
@@ -21,21 +26,21 @@ fn config() -> ServerConfig {
 fn each_wait_has_its_own_patience() {
     let (t, config) = (Instant::now(), config());
     let mut a = Activity::new(t);
-    assert_eq!(a.due(&config), Some(t + 10 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 10 * SECOND));
 
     a.read(b"GET / HT", &(t + SECOND));
-    assert_eq!(a.due(&config), Some(t + 21 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 21 * SECOND));
     a.read(b"T", &(t + 5 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 21 * SECOND), "one more byte buys no time");
+    assert_eq!(a.due(&config, calm), Some(t + 21 * SECOND), "one more byte buys no time");
 
     a.request_started();
-    assert_eq!(a.due(&config), None, "a request may take its time");
+    assert_eq!(a.due(&config, calm), None, "a request may take its time");
     a.read(b"body", &(t + 7 * SECOND));
     a.request_ended(false, &(t + 8 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 78 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 78 * SECOND));
 
     a.read(b"G", &(t + 30 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 50 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 50 * SECOND));
 }
 
 #[test]
@@ -44,14 +49,35 @@ fn http2_is_idle_between_requests_whatever_arrives() {
     let mut a = Activity::new(t);
     a.read(b"PRI * HTTP/2.0", &(t + SECOND));
     a.read(b"a ping", &(t + 60 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 71 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 71 * SECOND));
 
     a.request_started();
     a.request_started();
     a.request_ended(false, &(t + 62 * SECOND));
-    assert_eq!(a.due(&config), None);
+    assert_eq!(a.due(&config, calm), None);
     a.request_ended(false, &(t + 63 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 133 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 133 * SECOND));
+}
+
+#[test]
+fn in_a_crowd_http2_ends_once_it_has_nothing_to_do_and_http1_with_an_answer() {
+    let (t, config) = (Instant::now(), config());
+    let crowd = || true;
+    let mut a = Activity::new(t);
+    a.read(b"PRI * HTTP/2.0", &(t + SECOND));
+    let first = Some(t + 11 * SECOND);
+    assert_eq!(a.due(&config, crowd), first, "it has its time for the first request");
+    a.request_started();
+    assert_eq!(a.due(&config, crowd), None);
+    a.request_ended(false, &(t + 20 * SECOND));
+    assert_eq!(a.due(&config, crowd), Some(t + 20 * SECOND), "at once");
+    assert_eq!(a.due(&config, calm), Some(t + 90 * SECOND));
+
+    let mut a = Activity::new(t);
+    a.read(b"GET", &t);
+    a.request_started();
+    a.request_ended(false, &(t + SECOND));
+    assert_eq!(a.due(&config, crowd), Some(t + 71 * SECOND), "a request may be on its way");
 }
 
 #[test]
@@ -78,20 +104,20 @@ fn a_handshake_has_its_own_time_and_nothing_is_lost_with_it() {
     let (t, config) = (Instant::now(), config());
     let mut a = Activity::new(t);
     a.handshake_begins();
-    assert_eq!(a.due(&config), Some(t + config.first_byte_timeout), "it says nothing");
+    assert_eq!(a.due(&config, calm), Some(t + config.first_byte_timeout), "it says nothing");
     a.read(b"GET is what encrypted bytes may look like", &(t + SECOND));
-    assert_eq!(a.due(&config), Some(t + SECOND + config.handshake_timeout));
+    assert_eq!(a.due(&config, calm), Some(t + SECOND + config.handshake_timeout));
     assert_eq!(a.protocol(), Protocol::Unknown);
     a.blocked(&t);
     assert!(a.is_quiet());
     a.wrote();
 
     a.handshake_ended(Protocol::Http2, &(t + 2 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 12 * SECOND), "as on a fresh connection");
+    assert_eq!(a.due(&config, calm), Some(t + 12 * SECOND), "as on a fresh connection");
     assert_eq!(a.protocol(), Protocol::Unknown, "GOAWAY would be too early");
     a.read(b"GET", &(t + 3 * SECOND));
     assert_eq!(a.protocol(), Protocol::Http2);
-    assert_eq!(a.due(&config), Some(t + 73 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 73 * SECOND));
 
     let mut a = Activity::new(t);
     a.handshake_begins();
@@ -125,14 +151,14 @@ fn who_takes_nothing_is_given_up_even_with_a_request() {
     a.request_started();
     a.blocked(&(t + SECOND));
     a.blocked(&(t + 9 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 31 * SECOND), "since the first");
+    assert_eq!(a.due(&config, calm), Some(t + 31 * SECOND), "since the first");
     assert!(!a.is_stalled(&config, t + 30 * SECOND));
     assert!(a.is_stalled(&config, t + 31 * SECOND));
     a.wrote();
-    assert_eq!(a.due(&config), None);
+    assert_eq!(a.due(&config, calm), None);
     a.blocked(&(t + 20 * SECOND));
     a.request_ended(false, &(t + 20 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 50 * SECOND), "sooner than the idle one");
+    assert_eq!(a.due(&config, calm), Some(t + 50 * SECOND), "sooner than the idle one");
 }
 
 #[test]
@@ -142,12 +168,12 @@ fn who_has_no_room_for_any_answer_is_given_up() {
     a.request_started();
     a.request_started();
     a.answer_waits(&(t + SECOND));
-    assert_eq!(a.due(&config), None, "the other one is worked on");
+    assert_eq!(a.due(&config, calm), None, "the other one is worked on");
     a.request_ended(false, &(t + 2 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 32 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 32 * SECOND));
     assert!(!a.is_quiet());
     a.answer_moves(&(t + 3 * SECOND));
-    assert_eq!(a.due(&config), Some(t + 33 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 33 * SECOND));
     assert!(!a.is_stalled(&config, t + 32 * SECOND));
     assert!(a.is_stalled(&config, t + 33 * SECOND));
     assert_eq!(a.due_in_drain(t, SECOND), None);

@@ -45,8 +45,9 @@ pub struct ServerConfig {
     pub max_header_count: usize,
     /// Largest body of a request, in bytes; above it the answer is 413. 0 is no limit.
     pub max_body_bytes: u64,
-    /// Most connections at once of one listener; more wait in the backlog of the system. 1 to
-    /// 1000000; keep it below the number of files that the process may open.
+    /// Most connections at once of one listener; more wait in the backlog of the system. From 15 of
+    /// 16 on, those that are open end with their next answer. 1 to 1000000; keep it below the
+    /// number of files that the process may open.
     pub max_connections: usize,
     /// Most requests at once on one HTTP/2 connection. 1 to 100000.
     pub max_concurrent_streams: u32,

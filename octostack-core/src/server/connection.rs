@@ -44,7 +44,7 @@ pub(super) async fn drive<C: Future>(
 ) {
     let config = &link.config;
     let unread = Unread { stop, since: OnceLock::new() };
-    let serving = |activity: &Activity| activity.due(config);
+    let serving = |activity: &Activity| activity.due(config, || link.listener.is_crowded());
     let is_stalled = || link.ask(|a| a.is_stalled(config, SystemClock.now()));
     match timed(connection.as_mut(), link, (stop, Step::Drain), serving).await {
         End::Finished => return,

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tower_service::Service;
 
 /// What stands between hyper and the service: the limits that hyper does not know, the count of
-/// requests, and `Connection: close` at the end.
+/// requests, and `Connection: close` at the end, or where places are wanted.
 pub(super) struct Front<S> {
     pub(super) service: S,
     pub(super) link: Arc<Link>,
@@ -275,7 +275,8 @@ where
         // Requests that have arrived behind this one are answered too. The last of them ends it, or
         // the idle grace.
         let link = in_flight.shared();
-        let mut last = link.stop.step() >= Step::Retire && link.ask(Activity::may_be_last);
+        let leaves = link.stop.step() >= Step::Retire || link.listener.is_crowded();
+        let mut last = leaves && link.ask(Activity::may_be_last);
         let mut response = match result {
             Ok(mut response) => {
                 if this.kind.hands_over(response.status()) {

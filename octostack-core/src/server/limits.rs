@@ -36,8 +36,9 @@ impl Limits {
     /// Sets other limits for connections that come from now on. `host` and `port` do not move a
     /// socket that is open: they are not read.
     ///
-    /// With a lower `max_connections` no connection is closed; none is accepted until there are
-    /// fewer, but for one that may be on its way.
+    /// With a lower `max_connections` no connection is closed at once; those that are too many end
+    /// with their next answer. None is accepted until there are fewer, but for one that may be on
+    /// its way.
     ///
     /// # Errors
     /// Everything that is wrong, as [`ServerConfig::validate`] tells it. Nothing has changed then.

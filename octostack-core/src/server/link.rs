@@ -65,6 +65,13 @@ impl Deref for Apart {
     }
 }
 
+impl Listener {
+    /// Whether connections that need not stay are to end, so that others find a place.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.limits.slots().are_crowded()
+    }
+}
+
 static CONNECTIONS: Metric =
     Metric::gauge("octostack_server_connections", "Open connections of a listener.");
 
@@ -110,10 +117,13 @@ impl Inspect for Listener {
 
     fn abnormal(&self) -> Option<String> {
         let max = self.limits.now().max_connections;
+        let connections = self.connections.load(Relaxed);
         if self.failing.load(Relaxed) {
             Some("cannot accept connections".into())
-        } else if self.connections.load(Relaxed) >= max {
+        } else if connections >= max {
             Some(format!("at its limit of {max} connections; more wait"))
+        } else if self.is_crowded() {
+            Some(format!("{connections} of {max} connections; each ends with its next answer"))
         } else {
             #[cfg(feature = "tls")]
             return self.tls.as_ref().and_then(|tls| tls.abnormal(std::time::SystemTime::now()));
@@ -139,6 +149,7 @@ impl Slot {
         alive: mpsc::Sender<Infallible>,
     ) -> Self {
         link.listener.connections.fetch_add(1, Relaxed);
+        link.listener.limits.slots().come();
         link.listener.accepted.fetch_add(1, Relaxed);
         Self { link, place, _alive: alive }
     }
@@ -149,6 +160,7 @@ impl Drop for Slot {
         self.link.closed();
         let listener = &self.link.listener;
         listener.connections.fetch_sub(1, Relaxed);
+        listener.limits.slots().gone();
         if let Some(place) = self.place.take() {
             listener.limits.slots().leave(place);
         }

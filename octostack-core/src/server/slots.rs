@@ -1,4 +1,5 @@
 use crate::sync::lock;
+use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -7,6 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) struct Slots {
     free: Arc<Semaphore>,
     size: Mutex<Size>,
+    /// How many connections more there may be until it is crowded; below 0 those beyond that.
+    spare: AtomicIsize,
+}
+
+/// One place in sixteen is for those who come and go, as with nginx, which closes idle connections
+/// from there on; the last place, where there are fewer.
+const fn crowd(total: usize) -> isize {
+    (total - total / 16).cast_signed()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +28,23 @@ struct Size {
 impl Slots {
     pub(super) fn new(total: usize) -> Self {
         let size = Mutex::new(Size { total, surplus: 0 });
-        Self { free: Arc::new(Semaphore::new(total)), size }
+        Self { free: Arc::new(Semaphore::new(total)), size, spare: crowd(total).into() }
+    }
+
+    /// There is a connection more, with a place or without.
+    pub(super) fn come(&self) {
+        self.spare.fetch_sub(1, Relaxed);
+    }
+
+    /// There is one less.
+    pub(super) fn gone(&self) {
+        self.spare.fetch_add(1, Relaxed);
+    }
+
+    /// Whether there are so many connections that none should keep its place without need: others
+    /// may be waiting for it, or will be soon.
+    pub(super) fn are_crowded(&self) -> bool {
+        self.spare.load(Relaxed) <= 0
     }
 
     /// Waits for a place.
@@ -40,6 +65,7 @@ impl Slots {
     pub(super) fn resize(&self, total: usize) {
         let mut size = lock(&self.size);
         let before = std::mem::replace(&mut size.total, total);
+        self.spare.fetch_add(crowd(total) - crowd(before), Relaxed);
         if let Some(fewer) = before.checked_sub(total) {
             size.surplus += fewer - self.free.forget_permits(fewer);
         } else {
@@ -76,6 +102,25 @@ mod tests {
         slots.resize(2);
         assert!(waiting.as_mut().poll(&mut cx).is_ready());
         slots.leave(place);
+    }
+
+    #[test]
+    fn some_of_many_places_are_for_those_who_come_and_go() {
+        let slots = Slots::new(7);
+        let mut there = 0;
+        for (total, crowd) in [(1, 1), (15, 15), (16, 15), (512, 480), (32, 30), (10_000, 9_375)] {
+            slots.resize(total);
+            for _ in there..crowd - 1 {
+                slots.come();
+            }
+            for _ in crowd - 1..there {
+                slots.gone();
+            }
+            assert!(!slots.are_crowded(), "{} of {total}", crowd - 1);
+            slots.come();
+            assert!(slots.are_crowded(), "{crowd} of {total}");
+            there = crowd;
+        }
     }
 
     #[derive(Clone, Debug)]

@@ -177,3 +177,41 @@ async fn connections_that_say_nothing_do_not_keep_probes_waiting() {
     };
     timeout(Duration::from_secs(6), probe).await.expect("within a few seconds");
 }
+
+/// Nor do those that ask now and then, and are there to stay.
+#[tokio::test]
+async fn connections_that_are_kept_do_not_keep_probes_waiting() {
+    let admin = Setup::new().builder().config(anywhere()).build().unwrap();
+    let (addr, _stopper, _serving) = serve(&admin).await;
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\n\r\n");
+    let mut kept = Vec::new(); // to the end of the test
+    let crowd = async {
+        for _ in 0..600 {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            kept.push(stream);
+        }
+        assert_eq!(raw(addr, "GET /livez HTTP/1.1", "").await.0, 200);
+    };
+    timeout(Duration::from_secs(30), crowd).await.expect("they are idle for longer than that");
+}
+
+/// Nor do those that ask and take no answer.
+#[tokio::test(start_paused = true)]
+async fn connections_that_take_nothing_do_not_keep_probes_waiting() {
+    let admin = Setup::new().builder().config(anywhere()).build().unwrap();
+    let (addr, _stopper, _serving) = serve(&admin).await;
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    let start = tokio::time::Instant::now();
+    // HTTP/2 without room for a single byte, and `GET http://localhost/livez`.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    let request = b"\0\0\x15\x01\x05\0\0\0\x01\x82\x86\x04\x06/livez\x41\x09localhost";
+    socket.write_all(&[&hello[..], request].concat()).await.unwrap();
+    let _ = socket.read_to_end(&mut Vec::new()).await; // a reset is an end too
+    let took = start.elapsed();
+    assert!(took <= Duration::from_secs(12), "{took:?}");
+    assert!(took >= Duration::from_secs(9), "{took:?}: it was asked for something");
+}

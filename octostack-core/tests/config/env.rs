@@ -243,3 +243,37 @@ fn the_process_environment_is_a_source() {
     let loaded = Loader::new("CARGO_").process_environment().load::<(), Cargo>().unwrap();
     assert_eq!(loaded.settings.pkg.name, "octostack-core");
 }
+
+#[test]
+fn keys_that_are_not_built_in_name_their_feature() {
+    let dir = temp_dir("feature");
+    let file =
+        write(&dir, "a.toml", "[server.tls]\ncert = \"a\"\n[limits.a]\nrps = 1\nburts = 1\n");
+    let loader = bare_loader([KEY, ("ORDERS_SERVER_TLS_KEY", "k"), ("ORDERS_SERVER_TLSX", "k")])
+        .file(&file)
+        .set("server.tls.key", "b")
+        .with_feature("limits.*.burts", "bursts")
+        .with_feature("server.port", "ports")
+        .with_feature("server.tls", "octostack/tls");
+    let errors = load(&loader).unwrap_err();
+    let needs = |feature: &str| {
+        format!(
+            "it needs the feature {feature}, without which this service is built; add the feature \
+             in its Cargo.toml"
+        )
+    };
+    let tls = needs("`tls` of `octostack`");
+    let file = file.display();
+    assert_eq!(
+        lines(&errors),
+        [
+            format!("{file}:1:9: server.tls: {tls}, or remove the key"),
+            format!("{file}:5:1: limits.a.burts: {}, or remove the key", needs("`bursts`")),
+            format!("--set server.tls.key: server.tls.key: {tls}, or remove the key"),
+        ]
+    );
+    let [other, needs] = errors.warnings() else { panic!("{errors}") };
+    assert!(!other.contains("feature"), "a name that only begins alike: {other}");
+    let says = format!("ORDERS_SERVER_TLS_KEY: no setting reads this variable; {tls}, or unset it");
+    assert_eq!(*needs, says);
+}

@@ -247,8 +247,11 @@ async fn more_connections_than_allowed_wait_for_a_place() {
     let server = start(|config| config.max_connections = 2).await;
     let mut first = server.client().await;
     let mut second = server.client().await;
-    assert_eq!(first.get("/").await.status, 200);
-    assert_eq!(second.get("/").await.status, 200);
+    first.send("/hold").await;
+    second.send("/hold").await;
+    while server.status("requests_in_flight") < 2 {
+        tokio::task::yield_now().await;
+    }
     let item = &server.registry.items()[0];
     assert!(item.abnormal().unwrap().contains("limit of 2 connections"));
 
@@ -299,23 +302,25 @@ async fn new_connections_have_the_limits_of_now() {
 async fn the_number_of_connections_can_change() {
     let server = start(|config| config.max_connections = 1).await;
     let mut first = server.client().await;
-    assert_eq!(first.get("/").await.status, 200);
+    first.send("/slow").await; // takes 3 s
     let mut second = server.client().await;
-    second.send("/").await;
-    let early = tokio::time::timeout(SECOND, second.0.readable()).await;
-    assert!(early.is_err(), "it is still in the backlog");
+    second.send("/hold").await;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(server.status("requests_in_flight"), 1, "it is still in the backlog");
 
     let mut config = server.limits.now().value.clone();
     config.max_connections = 2;
     server.limits.replace(&config).unwrap();
-    assert_eq!(second.answer().await.status, 200, "the loop was told");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(server.status("requests_in_flight"), 2, "the loop was told");
 
     config.max_connections = 1;
     server.limits.replace(&config).unwrap();
-    assert_eq!(first.get("/").await.status, 200, "nobody is thrown out");
     let mut third = server.client().await;
     third.send("/").await;
-    drop(first);
+    let answer = first.answer().await;
+    assert!(answer.status == 200 && answer.closes(), "nobody is thrown out, nor stays");
+    assert!(first.closed().await.is_empty());
     let early = tokio::time::timeout(SECOND, third.0.readable()).await;
     assert!(early.is_err(), "the second still has the only place");
     drop(second);

@@ -2,6 +2,7 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test as tests do")]
 
+mod crowd;
 mod drain;
 #[cfg(unix)]
 mod files;

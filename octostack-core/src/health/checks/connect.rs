@@ -1,9 +1,9 @@
 //! Connections of checks: one a run, with TLS where it is wanted.
+use super::authorities::Authorities;
 use crate::trust;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -69,10 +69,11 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Whom to believe that it is who it says, if anybody.
+/// How to encrypt.
+#[derive(Clone, Copy)]
 pub(super) struct Tls<'a> {
-    /// Certificates in this file and no others; what the system trusts without one.
-    pub(super) ca: Option<&'a Path>,
+    /// Whom to believe that it is who it says.
+    pub(super) authorities: Authorities<'a>,
     /// What is spoken inside, as ALPN names it.
     pub(super) speaks: &'static [&'static str],
 }
@@ -86,6 +87,7 @@ pub(super) async fn open(host: &str, port: u16, tls: Option<Tls<'_>>) -> Result<
     let Some(tls) = tls else { return Ok(Stream::new(tcp)) };
     let name = name(host)?;
     let stream = connector(&tls)?.connect(name, tcp).await;
+    let stream = stream.inspect_err(|_| tls.authorities.were_no_help());
     Ok(Stream::new(stream.map_err(|error| failed(&error))?))
 }
 
@@ -94,16 +96,13 @@ pub(super) fn name(host: &str) -> Result<ServerName<'static>, String> {
     name.map_err(|_| format!("{host} is no name that a certificate can have"))
 }
 
+/// A new one for each run: it would remember sessions, and what resumes one shows no certificate.
 pub(super) fn connector(tls: &Tls<'_>) -> Result<TlsConnector, String> {
-    let roots = trust::roots(tls.ca)?;
-    if roots.is_empty() {
-        return Err("this system trusts no certificates; name a file with some".to_owned());
-    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
+        .with_root_certificates(tls.authorities.roots()?)
         .with_no_client_auth();
     config.alpn_protocols = tls.speaks.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)))

@@ -1,4 +1,5 @@
 use super::Target;
+use super::authorities::Trust;
 use super::connect::{self, Tls};
 use crate::health::{Examination, Examine};
 use crate::inspect::Problem;
@@ -21,7 +22,7 @@ const MAX_BODY: usize = 4 * 1024;
 pub struct Grpc {
     to: Target<Uri>,
     service: String,
-    ca: Option<PathBuf>,
+    trust: Trust,
 }
 
 /// Checks the gRPC server at `url`, `http://host:port` or with TLS `https://host:port`.
@@ -58,7 +59,7 @@ fn parse(url: &str) -> Result<Uri, String> {
 
 impl Grpc {
     fn new(to: Target<Uri>) -> Self {
-        Self { to, service: String::new(), ca: None }
+        Self { to, service: String::new(), trust: Trust::default() }
     }
 
     /// Asks for this service, by its full name, instead of the whole.
@@ -70,7 +71,7 @@ impl Grpc {
     /// Believes certificates that those in this file (PEM) vouch for, and no others. It is read at
     /// each run.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca = Some(path.into());
+        self.trust.file = Some(path.into());
         self
     }
 
@@ -84,7 +85,7 @@ impl Grpc {
         let secure = to.scheme_str() == Some("https");
         let host = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = to.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tls = Tls { ca: self.ca.as_deref(), speaks: &["h2"] };
+        let tls = Tls { authorities: self.trust.now(), speaks: &["h2"] };
         let stream = connect::open(host, port, secure.then_some(tls)).await?;
         let io = TokioIo::new(stream);
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await;

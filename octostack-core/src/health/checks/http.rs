@@ -1,4 +1,5 @@
 use super::Target;
+use super::authorities::Trust;
 use super::connect::{self, Tls};
 use crate::health::{Examination, Examine};
 use crate::inspect::Problem;
@@ -42,7 +43,7 @@ pub struct Http {
     expect: Vec<u16>,
     redirects: usize,
     headers: Vec<(HeaderName, Value)>,
-    ca: Option<PathBuf>,
+    trust: Trust,
 }
 
 /// Checks that `url`, of `http` or `https`, is answered.
@@ -88,7 +89,7 @@ fn parse(url: &str) -> Result<Uri, String> {
 
 impl Http {
     fn new(to: Target<Uri>) -> Self {
-        Self { to, expect: Vec::new(), redirects: 0, headers: Vec::new(), ca: None }
+        Self { to, expect: Vec::new(), redirects: 0, headers: Vec::new(), trust: Trust::default() }
     }
 
     /// The statuses that pass, instead of all from 200 to 299.
@@ -123,7 +124,7 @@ impl Http {
     /// Believes certificates that those in this file (PEM) vouch for, and no others. It is read at
     /// each run.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca = Some(path.into());
+        self.trust.file = Some(path.into());
         self
     }
 
@@ -159,7 +160,7 @@ impl Http {
         let host = to.host().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let port = to.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tls = Tls { ca: self.ca.as_deref(), speaks: &["http/1.1"] };
+        let tls = Tls { authorities: self.trust.now(), speaks: &["http/1.1"] };
         let stream = connect::open(bare, port, secure.then_some(tls)).await?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| said(&error))?;
@@ -233,7 +234,7 @@ impl fmt::Debug for Http {
             .field("expect", &self.expect)
             .field("redirects", &self.redirects)
             .field("headers", &names)
-            .field("ca", &self.ca)
+            .field("trust", &self.trust)
             .finish_non_exhaustive()
     }
 }

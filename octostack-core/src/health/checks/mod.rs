@@ -18,6 +18,10 @@
 //! check follows a reload of the settings and a password that rotates. Reasons name hosts, never a
 //! password, also where a server repeats it.
 //!
+//! Over TLS they believe whom the system trusts, or those whom they are told to believe. What the
+//! system trusts is read once by each check, and again after a connection has failed; files are read
+//! at each run, since they may be replaced.
+//!
 //! The schedule limits a run; a run that is given up closes its connection.
 //!
 //! ```
@@ -31,6 +35,13 @@
 //! # }
 //! # build().unwrap();
 //! ```
+#[cfg(any(
+    feature = "checks-grpc",
+    feature = "checks-http",
+    feature = "checks-postgresql",
+    feature = "checks-redis"
+))]
+mod authorities;
 #[cfg(any(
     feature = "checks-grpc",
     feature = "checks-http",
@@ -67,6 +78,12 @@ pub use postgresql::{PostgresqlCheck, postgresql, postgresql_live};
 #[cfg(feature = "checks-redis")]
 pub use redis::{RedisCheck, redis, redis_live};
 pub use tcp::{Tcp, tcp, tcp_live};
+
+#[cfg(all(
+    feature = "bindings-check",
+    any(feature = "checks-postgresql", feature = "checks-redis")
+))]
+pub(crate) use authorities::System;
 
 use std::fmt;
 use std::sync::Arc;

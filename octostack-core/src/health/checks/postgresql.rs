@@ -1,3 +1,6 @@
+#[cfg(feature = "bindings-check")]
+use super::authorities::System;
+use super::authorities::Trust;
 use super::connect::{self, Stream, Tls};
 use super::hosts::{self, Attempt};
 use super::{Target, without};
@@ -25,13 +28,13 @@ const MOST: usize = 256 * 1024;
 /// | `sslmode` of the URL | what is done |
 /// |---|---|
 /// | none, `disable`, `allow`, `prefer` | no TLS |
-/// | `require`, `verify-ca`, `verify-full` | TLS; the certificate has to be for this host, vouched for by those in the option `sslrootcert` or in [`ca_file`](PostgresqlCheck::ca_file), else by those that the system trusts |
+/// | `require`, `verify-ca`, `verify-full` | TLS; the certificate has to be for this host, vouched for by those in [`ca_file`](PostgresqlCheck::ca_file), else in the file that the option `sslrootcert` names, else in the entry `certificates` or `ca.crt` of the binding, else by those that the system trusts |
 ///
 /// TLS without a look at the certificate is not done: it protects from nobody who is in between.
 #[derive(Clone, Debug)]
 pub struct PostgresqlCheck {
     to: Target<Binding<Postgresql>>,
-    ca: Option<PathBuf>,
+    trust: Trust,
 }
 
 /// Checks the PostgreSQL that `to` leads to: a field of the settings, or a URL that was read.
@@ -44,33 +47,40 @@ pub struct PostgresqlCheck {
 /// # Ok::<(), octostack_core::binding::InvalidBinding>(())
 /// ```
 pub fn postgresql(to: Binding<Postgresql>) -> PostgresqlCheck {
-    PostgresqlCheck { to: Target::fixed(to), ca: None }
+    PostgresqlCheck { to: Target::fixed(to), trust: Trust::default() }
 }
 
 /// As [`postgresql`](postgresql()), of the binding that `to` returns at each run.
 pub fn postgresql_live(
     to: impl Fn() -> Binding<Postgresql> + Send + Sync + 'static,
 ) -> PostgresqlCheck {
-    PostgresqlCheck { to: Target::live(move || Ok(to())), ca: None }
+    PostgresqlCheck { to: Target::live(move || Ok(to())), trust: Trust::default() }
 }
 
 impl PostgresqlCheck {
     /// Believes certificates that those in this file (PEM) vouch for, and no others. It is read at
-    /// each run, and beats the option `sslrootcert`.
+    /// each run, and beats what the URL and the binding say.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca = Some(path.into());
+        self.trust.file = Some(path.into());
+        self
+    }
+
+    /// Knows what the system trusts from earlier runs of another check.
+    #[cfg(feature = "bindings-check")]
+    pub(crate) fn knowing(mut self, system: &System) -> Self {
+        self.trust.system = system.clone();
         self
     }
 
     async fn run(self) -> Result<(), String> {
         let to = self.to.now()?;
-        let ca = self.ca.or_else(|| to.option("sslrootcert").map(PathBuf::from));
+        let to = &to;
+        let authorities = self.trust.on_the_way_to(to, "sslrootcert");
         let secure = matches!(to.option("sslmode"), Some("require" | "verify-ca" | "verify-full"));
-        let (to, ca) = (&to, ca.as_deref());
         let attempts = to.endpoints().iter().map(|endpoint| {
             let asked = async move {
                 let result = if secure {
-                    encrypted(endpoint, to, Tls { ca, speaks: &["postgresql"] }).await
+                    encrypted(endpoint, to, Tls { authorities, speaks: &["postgresql"] }).await
                 } else {
                     plain(endpoint, to).await
                 };
@@ -119,7 +129,8 @@ async fn encrypted(
     let stream = connect::open(&endpoint.host, endpoint.port.unwrap_or(5432), None).await?;
     let mut config = config(to);
     config.ssl_mode(SslMode::Require);
-    ask(&config, stream, Encrypt { connector, name }).await
+    let asked = ask(&config, stream, Encrypt { connector, name }).await;
+    asked.inspect_err(|_| tls.authorities.were_no_help())
 }
 
 async fn ask<T>(config: &Config, stream: Stream, tls: T) -> Result<(), String>

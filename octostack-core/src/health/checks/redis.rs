@@ -1,3 +1,6 @@
+#[cfg(feature = "bindings-check")]
+use super::authorities::System;
+use super::authorities::Trust;
 use super::connect::{self, Tls};
 use super::hosts::{self, Attempt};
 use super::{Target, without};
@@ -17,11 +20,16 @@ const LEAVE: Duration = Duration::from_millis(100);
 ///
 /// It logs in (`AUTH`) and chooses the database (`SELECT`) if the URL has one of these, and leaves
 /// with `QUIT`. A server that loads its data, and a replica that has lost its primary and must not
-/// answer, fail. `rediss://` is TLS. Of several hosts one that answers is enough.
+/// answer, fail. Of several hosts one that answers is enough.
+///
+/// `rediss://` is TLS. The certificate has to be for this host, vouched for by those in
+/// [`ca_file`](RedisCheck::ca_file), else in the file that the option `ssl_ca_certs` names (as the
+/// client of Python has it), else in the entry `certificates` or `ca.crt` of the binding, else by
+/// those that the system trusts.
 #[derive(Clone, Debug)]
 pub struct RedisCheck {
     to: Target<Binding<Redis>>,
-    ca: Option<PathBuf>,
+    trust: Trust,
 }
 
 /// Checks the Redis that `to` leads to: a field of the settings, or a URL that was read.
@@ -34,63 +42,71 @@ pub struct RedisCheck {
 /// # Ok::<(), octostack_core::binding::InvalidBinding>(())
 /// ```
 pub fn redis(to: Binding<Redis>) -> RedisCheck {
-    RedisCheck { to: Target::fixed(to), ca: None }
+    RedisCheck { to: Target::fixed(to), trust: Trust::default() }
 }
 
 /// As [`redis`](redis()), of the binding that `to` returns at each run.
 pub fn redis_live(to: impl Fn() -> Binding<Redis> + Send + Sync + 'static) -> RedisCheck {
-    RedisCheck { to: Target::live(move || Ok(to())), ca: None }
+    RedisCheck { to: Target::live(move || Ok(to())), trust: Trust::default() }
 }
 
 impl RedisCheck {
     /// Believes certificates that those in this file (PEM) vouch for, and no others. It is read at
-    /// each run.
+    /// each run, and beats what the URL and the binding say.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca = Some(path.into());
+        self.trust.file = Some(path.into());
         self
     }
 
     async fn run(self) -> Result<(), String> {
         let to = self.to.now()?;
         let commands = commands(&to);
+        let authorities = self.trust.on_the_way_to(&to, "ssl_ca_certs");
+        let tls = (to.scheme() == "rediss").then_some(Tls { authorities, speaks: &[] });
         let attempts = to.endpoints().iter().map(|endpoint| {
-            let asked = self.ask(endpoint, to.scheme() == "rediss", &commands);
+            let asked = ask(endpoint, tls, &commands);
             let shown = async { asked.await.map_err(|why| without(&why, to.password())) };
             Box::pin(shown) as Attempt<'_>
         });
         hosts::any_of(attempts.collect()).await
     }
 
-    async fn ask(&self, to: &Endpoint, secure: bool, commands: &[Vec<u8>]) -> Result<(), String> {
-        let port = to.port.unwrap_or(6379);
-        let tls = Tls { ca: self.ca.as_deref(), speaks: &[] };
-        let stream = connect::open(&to.host, port, secure.then_some(tls)).await?;
-        let mut stream = BufReader::new(stream);
-        let broke = |error: std::io::Error| format!("{to}: {error}");
-        let mut answered = Ok(());
-        for command in commands {
-            stream.get_mut().write_all(command).await.map_err(broke)?;
-            stream.get_mut().flush().await.map_err(broke)?;
-            let mut line = String::new();
-            (&mut stream).take(MAX_LINE).read_line(&mut line).await.map_err(broke)?;
-            if let Some(error) = line.strip_prefix('-') {
-                answered = Err(format!("{to}: {}", error.trim_end()));
-                break;
-            }
-            if !(line.starts_with('+') && line.ends_with('\n')) {
-                let what = if line.is_empty() { "closes the connection" } else { "is no Redis" };
-                return Err(format!("{to}: it {what}"));
-            }
-        }
-        let leave = async {
-            stream.get_mut().write_all(&command(["QUIT"])).await?;
-            stream.get_mut().flush().await?;
-            stream.take(MAX_LINE).read_to_end(&mut Vec::new()).await
-        };
-        // It answers and closes the connection; what goes wrong by now says nothing about it.
-        let _ = tokio::time::timeout(LEAVE, leave).await;
-        answered
+    /// Knows what the system trusts from earlier runs of another check.
+    #[cfg(feature = "bindings-check")]
+    pub(crate) fn knowing(mut self, system: &System) -> Self {
+        self.trust.system = system.clone();
+        self
     }
+}
+
+async fn ask(to: &Endpoint, tls: Option<Tls<'_>>, commands: &[Vec<u8>]) -> Result<(), String> {
+    let port = to.port.unwrap_or(6379);
+    let stream = connect::open(&to.host, port, tls).await?;
+    let mut stream = BufReader::new(stream);
+    let broke = |error: std::io::Error| format!("{to}: {error}");
+    let mut answered = Ok(());
+    for command in commands {
+        stream.get_mut().write_all(command).await.map_err(broke)?;
+        stream.get_mut().flush().await.map_err(broke)?;
+        let mut line = String::new();
+        (&mut stream).take(MAX_LINE).read_line(&mut line).await.map_err(broke)?;
+        if let Some(error) = line.strip_prefix('-') {
+            answered = Err(format!("{to}: {}", error.trim_end()));
+            break;
+        }
+        if !(line.starts_with('+') && line.ends_with('\n')) {
+            let what = if line.is_empty() { "closes the connection" } else { "is no Redis" };
+            return Err(format!("{to}: it {what}"));
+        }
+    }
+    let leave = async {
+        stream.get_mut().write_all(&command(["QUIT"])).await?;
+        stream.get_mut().flush().await?;
+        stream.take(MAX_LINE).read_to_end(&mut Vec::new()).await
+    };
+    // It answers and closes the connection; what goes wrong by now says nothing about it.
+    let _ = tokio::time::timeout(LEAVE, leave).await;
+    answered
 }
 
 /// What is said before `QUIT`.

@@ -55,6 +55,83 @@ async fn tcp_asks_anew_where_to_go() {
     assert_eq!(told.recv().await, Some((String::new(), true)), "closed at once");
 }
 
+/// A server with a certificate of its own; nobody whom the system trusts vouches for it.
+#[cfg(any(feature = "checks-http", feature = "checks-redis"))]
+mod tls {
+    use super::*;
+    use crate::health::checks::authorities::{Authorities, System};
+    use crate::health::checks::connect::{self, Tls};
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    pub(super) struct Server {
+        pub(super) port: u16,
+        pub(super) pem: String,
+        pub(super) file: PathBuf,
+    }
+
+    impl Server {
+        /// One that answers whatever comes first with `says`.
+        pub(super) async fn start(says: &'static str) -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+            let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![made.cert.der().clone()], key.into())
+                .unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let _ = stream.write_all(says.as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                }
+            });
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("octostack-ca-{}-{number}.pem", std::process::id());
+            let (pem, file) = (made.cert.pem(), std::env::temp_dir().join(name));
+            std::fs::write(&file, &pem).unwrap();
+            Self { port, pem, file }
+        }
+
+        /// A system that trusts it and nobody else.
+        pub(super) fn system(&self) -> System {
+            let roots = crate::trust::certificates(self.pem.as_bytes(), "a test");
+            System::of(roots.unwrap())
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.file);
+        }
+    }
+
+    /// Which is seen by what it believes: the real system does not know this server.
+    #[tokio::test]
+    async fn what_the_system_trusts_is_read_once_and_again_after_a_failure() {
+        let (server, other) = (Server::start("").await, Server::start("").await);
+        let system = server.system();
+        let open = async |port| {
+            let tls = Tls { authorities: Authorities::System(&system), speaks: &[] };
+            connect::open("127.0.0.1", port, Some(tls)).await.err().unwrap_or_default()
+        };
+        for _ in 0..3 {
+            assert_eq!(open(server.port).await, "");
+        }
+        assert!(open(other.port).await.contains("certificate"));
+        let refused = open(server.port).await;
+        assert!(refused.contains("certificate"), "those of the real one were read: {refused}");
+    }
+}
+
 #[cfg(feature = "checks-http")]
 mod over_http {
     use super::*;
@@ -96,37 +173,17 @@ mod over_http {
         assert!(heard.starts_with("GET /new ") && !heard.contains("secret"), "{heard}");
     }
 
-    /// A certificate of its own vouches for it; nobody whom the system trusts does.
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
     #[tokio::test]
     async fn certificates_are_looked_at() {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key.into())
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-                let _ = stream.read(&mut [0; 4096]).await;
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-                let _ = stream.shutdown().await;
-            }
-        });
-        let ca = std::env::temp_dir().join(format!("octostack-ca-{}.pem", std::process::id()));
-        std::fs::write(&ca, made.cert.pem()).unwrap();
-        let check = http(&url).unwrap();
-        assert_eq!(check.clone().ca_file(&ca).examine().await, Ok(()));
+        let server = tls::Server::start(OK).await;
+        let check = http(&format!("https://127.0.0.1:{}/", server.port)).unwrap();
+        assert_eq!(check.clone().ca_file(&server.file).examine().await, Ok(()));
         let refused = check.examine().await.unwrap_err();
         assert!(refused.contains("certificate"), "{refused}");
-        std::fs::remove_file(&ca).unwrap();
-        let refused = check.ca_file(&ca).examine().await.unwrap_err();
+        std::fs::remove_file(&server.file).unwrap();
+        let refused = check.ca_file(&server.file).examine().await.unwrap_err();
         assert!(refused.contains("cannot be read"), "{refused}");
     }
 
@@ -159,6 +216,36 @@ mod of_redis {
         let why = redis(url.parse().unwrap()).examine().await.unwrap_err();
         assert!(why.ends_with("args beginning with: '[redacted]'"), "{why}");
         assert!(told.recv().await.unwrap().0.contains("hunter2"));
+    }
+
+    /// Each way to name them beats the next one, which is wrong.
+    #[tokio::test]
+    async fn authorities_come_from_the_check_the_url_or_the_binding() {
+        let server = tls::Server::start("+PONG\r\n+OK\r\n").await;
+        let other = tls::Server::start("").await;
+        let binding = |option: Option<&tls::Server>, entries: &[(&str, &str)]| {
+            let option = option.map(|server| format!("?ssl_ca_certs={}", server.file.display()));
+            let url = format!("rediss://127.0.0.1:{}{}", server.port, option.unwrap_or_default());
+            let entries: serde_json::Map<_, _> =
+                entries.iter().map(|(name, pem)| ((*name).to_owned(), (*pem).into())).collect();
+            let binding = serde_json::json!({"url": url, "entries": entries});
+            serde_json::from_value::<crate::binding::Binding<crate::binding::Redis>>(binding)
+        };
+        let says = async |check: RedisCheck| check.examine().await.err().unwrap_or_default();
+        let check = |option, entries: &[_]| redis(binding(option, entries).unwrap());
+        let (good, bad) = (server.pem.as_str(), other.pem.as_str());
+
+        assert!(says(check(None, &[])).await.contains("certificate"), "it is the system's");
+        #[cfg(feature = "bindings-check")]
+        assert_eq!(says(check(None, &[]).knowing(&server.system())).await, "");
+        assert_eq!(says(check(None, &[("ca.crt", good)])).await, "");
+        assert_eq!(says(check(None, &[("certificates", good), ("ca.crt", bad)])).await, "");
+        assert_eq!(says(check(Some(&server), &[("certificates", bad)])).await, "");
+        assert_eq!(says(check(Some(&other), &[]).ca_file(&server.file)).await, "");
+        assert!(says(check(Some(&other), &[("ca.crt", good)])).await.contains("certificate"));
+        let none = says(check(None, &[("certificates", "none")])).await;
+        let said = "the certificates in the entry `certificates` of the binding: there are none";
+        assert_eq!(none, said);
     }
 
     #[tokio::test]

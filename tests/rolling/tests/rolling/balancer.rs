@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::transport::{Channel, Endpoint};
 
 /// How often each instance is asked whether it is ready, and how long it may take to say so.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,6 +27,8 @@ struct Place {
     addr: Option<SocketAddr>,
     ready: bool,
     idle: Vec<Connection>,
+    /// Where calls of gRPC go.
+    channel: Option<Channel>,
 }
 
 /// Why a request has no answer.
@@ -58,7 +61,7 @@ impl Balancer {
 
     /// A single port that is always there, whoever serves it.
     pub(crate) fn of_one(addr: SocketAddr) -> Arc<Self> {
-        Arc::new(Self::with([Place { addr: Some(addr), ready: true, idle: Vec::new() }]))
+        Arc::new(Self::with([Place { addr: Some(addr), ready: true, ..Place::default() }]))
     }
 
     fn with(places: impl IntoIterator<Item = Place>) -> Self {
@@ -93,6 +96,7 @@ impl Balancer {
         if place.addr == Some(addr) && place.ready != ready {
             place.ready = ready;
             place.idle.clear();
+            place.channel = None;
             self.ready.send_replace(());
         }
     }
@@ -110,6 +114,18 @@ impl Balancer {
             place.idle.push(connection);
         }
         Ok(answer)
+    }
+
+    /// A channel to the next instance that is ready.
+    pub(crate) fn channel(&self) -> Option<Channel> {
+        let (number, addr, _) = self.pick()?;
+        let mut place = self.place(number);
+        // Another one may be there by now, or none that is ready: this call still goes to the first.
+        let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("it is a URL");
+        if place.addr != Some(addr) || !place.ready {
+            return Some(endpoint.connect_lazy());
+        }
+        Some(place.channel.get_or_insert_with(|| endpoint.connect_lazy()).clone())
     }
 
     /// In turn, and with a connection that is still open if there is one.

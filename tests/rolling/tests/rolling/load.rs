@@ -1,5 +1,7 @@
 //! Clients that ask without a pause, and what became of their requests.
 use crate::balancer::{Balancer, Unanswered};
+use crate::grpc;
+use crate::process::Service;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -15,11 +17,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn from_env() -> Self {
+    /// What the environment says, or these.
+    pub(crate) fn from_env_or(restarts: usize, requests: u64) -> Self {
         let number = |name| std::env::var(name).map(|it| it.parse().expect("a number"));
         Self {
-            restarts: number("OCTOSTACK_ROLLING_RESTARTS").map_or(6, |it: u32| it as usize),
-            requests: number("OCTOSTACK_ROLLING_REQUESTS").map_or(20_000, u64::from),
+            restarts: number("OCTOSTACK_ROLLING_RESTARTS").map_or(restarts, |it: u32| it as usize),
+            requests: number("OCTOSTACK_ROLLING_REQUESTS").map_or(requests, u64::from),
         }
     }
 
@@ -48,9 +51,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn start(balancer: &Arc<Balancer>, clients: usize) -> Self {
+    pub(crate) fn start(service: Service, balancer: &Arc<Balancer>, clients: usize) -> Self {
         let tally = Arc::new(Tally::default());
-        let client = || tokio::spawn(client(balancer.clone(), tally.clone()));
+        let client = || tokio::spawn(client(service, balancer.clone(), tally.clone()));
         let clients = (0..clients).map(|_| client()).collect();
         Self { tally, clients, start: Instant::now(), took: Duration::ZERO }
     }
@@ -99,27 +102,37 @@ impl fmt::Display for Load {
     }
 }
 
-async fn client(balancer: Arc<Balancer>, tally: Arc<Tally>) {
+async fn client(service: Service, balancer: Arc<Balancer>, tally: Arc<Tally>) {
     while !tally.over.load(SeqCst) {
         let start = Instant::now();
-        let lost = match balancer.get("/").await {
-            Ok(answer) if answer.status == 200 && answer.body == b"hello\n" => {
+        let asked = match service {
+            Service::Http => get(&balancer).await,
+            Service::Grpc => grpc::greet(&balancer).await.map_err(Some),
+        };
+        match asked {
+            Ok(()) => {
                 let took = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
                 tally.slowest.fetch_max(took, SeqCst);
                 tally.answered.fetch_add(1, SeqCst);
-                continue;
             }
-            Ok(answer) => format!("{}: {:?}", answer.status, answer.body.escape_ascii()),
-            Err(Unanswered::Failed(failed)) if failed.while_idle => {
-                tally.closed_idle.fetch_add(1, SeqCst);
-                continue;
+            Err(None) => _ = tally.closed_idle.fetch_add(1, SeqCst),
+            Err(Some(lost)) => {
+                tally.lost.lock().expect("no client panics").push(lost);
+                // A fault that stays must not fill the memory.
+                sleep(Duration::from_millis(1)).await;
             }
-            Err(Unanswered::Failed(failed)) => failed.error.to_string(),
-            Err(Unanswered::Connect(error)) => format!("no connection: {error}"),
-            Err(Unanswered::NobodyIsReady) => "nobody is ready".to_owned(),
-        };
-        tally.lost.lock().expect("no client panics").push(lost);
-        // A fault that stays must not fill the memory.
-        sleep(Duration::from_millis(1)).await;
+        }
     }
+}
+
+/// Why the answer is lost; `None` if an idle connection was closed at that moment.
+async fn get(balancer: &Balancer) -> Result<(), Option<String>> {
+    Err(Some(match balancer.get("/").await {
+        Ok(answer) if answer.status == 200 && answer.body == b"hello\n" => return Ok(()),
+        Ok(answer) => format!("{}: {:?}", answer.status, answer.body.escape_ascii()),
+        Err(Unanswered::Failed(failed)) if failed.while_idle => return Err(None),
+        Err(Unanswered::Failed(failed)) => failed.error.to_string(),
+        Err(Unanswered::Connect(error)) => format!("no connection: {error}"),
+        Err(Unanswered::NobodyIsReady) => "nobody is ready".to_owned(),
+    }))
 }

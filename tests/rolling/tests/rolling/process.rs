@@ -11,15 +11,34 @@ use tokio::time::timeout;
 /// Only reached by what is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is started.
+#[derive(Clone, Copy)]
+pub(crate) enum Service {
+    /// `minimal-axum`.
+    Http,
+    /// `minimal-tonic`.
+    Grpc,
+}
+
+impl Service {
+    const fn binary(self) -> &'static str {
+        match self {
+            Self::Http => env!("CARGO_BIN_EXE_rolling-service"),
+            Self::Grpc => env!("CARGO_BIN_EXE_rolling-grpc"),
+        }
+    }
+}
+
 pub(crate) struct Process {
     child: Child,
     pub(crate) public: SocketAddr,
 }
 
 impl Process {
-    /// Starts one on a free port, unless `environment` says otherwise, and waits until it is ready.
-    pub(crate) async fn start(environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rolling-service"))
+    /// Starts one of `service` on a free port, unless `environment` says otherwise, and waits until
+    /// it is ready.
+    pub(crate) async fn start(service: Service, environment: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(service.binary())
             .env_clear()
             .envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_ADDR", "127.0.0.1:0")])
             // A line for each request would be most of the work.

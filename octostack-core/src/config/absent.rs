@@ -1,6 +1,6 @@
 //! Settings that exist, and are not built into this service.
 
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, Origin};
 use super::tree::Step;
 
 /// Keys that are there with a feature only, and with which.
@@ -16,13 +16,19 @@ impl Absent {
     /// Says of unknown keys what they need, where that is known.
     pub(super) fn explain(&self, errors: &mut [Error]) {
         for error in errors.iter_mut().filter(|error| error.kind == ErrorKind::UnknownKey) {
-            if let Some(needs) = self.needs(&error.path) {
-                error.message = format!("{needs}, or remove the key");
-            }
+            let Some(feature) = self.feature(&error.path) else { continue };
+            let remedy = match error.origin {
+                Some(Origin::Variable { .. } | Origin::DotEnv { .. }) => "unset it",
+                _ => "remove the key",
+            };
+            error.message = format!(
+                "it needs the feature {feature}, without which this service is built; add the \
+                 feature in its Cargo.toml, or {remedy}"
+            );
         }
     }
 
-    fn needs(&self, path: &[Step]) -> Option<String> {
+    fn feature(&self, path: &[Step]) -> Option<String> {
         let matches = |key: &str| {
             let mut path = path.iter();
             key.split('.').all(|part| match path.next() {
@@ -30,31 +36,24 @@ impl Absent {
                 Some(Step::Index(_)) | None => false,
             })
         };
-        self.0.iter().find(|(key, _)| matches(key)).map(|(_, feature)| missing(feature))
+        let (_, feature) = self.0.iter().find(|(key, _)| matches(key))?;
+        Some(match feature.split_once('/') {
+            Some((of, feature)) => format!("`{feature}` of `{of}`"),
+            None => format!("`{feature}`"),
+        })
     }
 
-    /// What a variable needs that would set such a key. `name` turns a path into a variable.
-    pub(super) fn variable_needs(
+    /// The key that a variable would set, or one above it. `name` turns a path into a variable.
+    pub(super) fn set_by(
         &self,
         variable: &str,
         name: impl Fn(&[&str]) -> String,
-    ) -> Option<String> {
-        let sets = |key: &str| {
-            let name = name(&key.split('.').collect::<Vec<_>>());
-            let rest = variable.strip_prefix(&name);
+    ) -> Option<Vec<&str>> {
+        let variable = variable.replace("__", "_");
+        let sets = |keys: &Vec<&str>| {
+            let rest = variable.strip_prefix(&name(keys));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
         };
-        self.0.iter().find(|(key, _)| sets(key)).map(|(_, feature)| missing(feature))
+        self.0.iter().map(|(key, _)| key.split('.').collect()).find(sets)
     }
-}
-
-fn missing(feature: &str) -> String {
-    let feature = match feature.split_once('/') {
-        Some((of, feature)) => format!("`{feature}` of `{of}`"),
-        None => format!("`{feature}`"),
-    };
-    format!(
-        "it needs the feature {feature}, without which this service is built; add the feature in \
-         its Cargo.toml"
-    )
 }

@@ -254,8 +254,10 @@ impl<'a> Names<'a> {
         for (name, variable) in self.unused(variables, known) {
             if looks_like_link(name, &variable.value) {
                 links.insert(name.clone());
+            } else if let Some(error) = self.not_built_in(name, variable, absent) {
+                found.errors.push(error);
             } else {
-                found.warnings.push(self.unknown(name, absent));
+                found.warnings.push(self.unknown(name));
             }
         }
         found.warnings.extend(explain_links(&links));
@@ -314,12 +316,16 @@ impl<'a> Names<'a> {
         given
     }
 
-    fn unknown(&self, variable: &str, absent: &Absent) -> String {
-        let needs = absent.variable_needs(variable, |keys| name(self.prefix, keys));
-        if let Some(needs) = needs {
-            return format!("{variable}: no setting reads this variable; {needs}, or unset it");
-        }
-        let plain = &variable[self.prefix.len()..];
+    /// Somebody means such a variable, other than one with a name that no setting ever had.
+    fn not_built_in(&self, variable: &str, set: &Variable, absent: &Absent) -> Option<Error> {
+        let keys = absent.set_by(variable, |keys| name(self.prefix, keys))?;
+        let error = Error::of_keys(ErrorKind::UnknownKey, &keys, "unknown key");
+        let origin = Origin::variable(variable, set.place.as_ref());
+        (!set.value.trim().is_empty()).then(|| error.with_origin(origin))
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let plain = &name[self.prefix.len()..];
         let names = self.exact.keys().map(|name| &name[self.prefix.len()..]);
         let mut names: Vec<_> = names.collect();
         names.sort_unstable();
@@ -327,13 +333,13 @@ impl<'a> Names<'a> {
             let is_map = |schema: &&Schema| {
                 matches!(&schema.kind, Kind::Table(table) if table.others.is_some())
             };
-            target.schemas.iter().any(is_map) && variable.starts_with(&format!("{}_", target.names[0]))
+            target.schemas.iter().any(is_map) && name.starts_with(&format!("{}_", target.names[0]))
         });
         let help = match (nearest(plain, names), map) {
             (Some(meant), _) => format!("did you mean {}{meant}?", self.prefix),
             (None, Some(map)) => format!("{} sets the whole map, as JSON", map.names[0]),
             (None, None) => "check the name, or unset it".to_owned(),
         };
-        format!("{variable}: no setting reads this variable; {help}")
+        format!("{name}: no setting reads this variable; {help}")
     }
 }

@@ -68,6 +68,15 @@ impl Origin {
         Self::File { path: Arc::clone(path), line, column }
     }
 
+    /// A variable, with the file and line that set it unless the process has it.
+    pub(super) fn variable(name: &str, place: Option<&(Arc<Path>, u32)>) -> Self {
+        let name = name.into();
+        match place {
+            None => Self::Variable { name },
+            Some((path, line)) => Self::DotEnv { name, path: Arc::clone(path), line: *line },
+        }
+    }
+
     /// Where it is written: of what a reference leads to, the reference.
     fn written(&self) -> &Self {
         match self {

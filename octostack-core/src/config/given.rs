@@ -32,11 +32,7 @@ impl Given {
 
     /// The variable itself, whatever its value means.
     pub(super) fn variable(&self) -> Origin {
-        let name = self.name.as_str().into();
-        match &self.place {
-            None => Origin::Variable { name },
-            Some((path, line)) => Origin::DotEnv { name, path: path.clone(), line: *line },
-        }
+        Origin::variable(&self.name, self.place.as_ref())
     }
 
     /// The value, or nothing if the file it names is empty where that means unset.

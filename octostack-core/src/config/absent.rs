@@ -33,16 +33,17 @@ impl Absent {
         self.0.iter().find(|(key, _)| matches(key)).map(|(_, feature)| missing(feature))
     }
 
-    /// What a variable needs that would set such a key. `name` turns a path into a variable.
-    pub(super) fn variable_needs(
+    /// What a variable needs that would set such a key. `names` turns a path into variables.
+    pub(super) fn variable_needs<const N: usize>(
         &self,
         variable: &str,
-        name: impl Fn(&[&str]) -> String,
+        names: impl Fn(&[&str]) -> [String; N],
     ) -> Option<String> {
         let sets = |key: &str| {
-            let name = name(&key.split('.').collect::<Vec<_>>());
-            let rest = variable.strip_prefix(&name);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            names(&key.split('.').collect::<Vec<_>>()).iter().any(|name| {
+                let rest = variable.strip_prefix(name.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            })
         };
         self.0.iter().find(|(key, _)| sets(key)).map(|(_, feature)| missing(feature))
     }

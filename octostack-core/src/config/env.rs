@@ -38,6 +38,9 @@ impl From<String> for Variable {
 /// Variables that tell the loader where to look.
 pub(super) const OWN: [&str; 4] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE", "SERVICE_BINDING_ROOT"];
 
+/// What stands between levels.
+const WAYS: [&str; 2] = ["_", "__"];
+
 /// A key that a variable can set.
 pub(super) struct Target<'a> {
     pub(super) keys: Vec<&'a str>,
@@ -140,7 +143,7 @@ impl<'a> Names<'a> {
         }
         for (key, schemas) in children {
             keys.push(key);
-            let ways = if keys.len() > 1 { &["_", "__"][..] } else { &["_"] };
+            let ways = if keys.len() > 1 { &WAYS[..] } else { &WAYS[..1] };
             let names = ways.iter().map(|separator| {
                 write_name(text, self.prefix, keys, separator);
                 Rc::from(text.as_str())
@@ -315,7 +318,13 @@ impl<'a> Names<'a> {
     }
 
     fn unknown(&self, variable: &str, absent: &Absent) -> String {
-        let needs = absent.variable_needs(variable, |keys| name(self.prefix, keys));
+        let needs = absent.variable_needs(variable, |keys| {
+            WAYS.map(|separator| {
+                let mut name = String::new();
+                write_name(&mut name, self.prefix, keys, separator);
+                name
+            })
+        });
         if let Some(needs) = needs {
             return format!("{variable}: no setting reads this variable; {needs}, or unset it");
         }

@@ -145,6 +145,18 @@ async fn a_start_that_failed_skips_the_lame_duck_and_a_later_failure_does_not() 
     let service = start(LAME_DUCK);
     service.kill.send(Signal::Terminate).unwrap();
     assert_eq!(service.ending.await.unwrap().took, LAME_DUCK);
+    // Or fail, and then there is nothing more to come.
+    for (ready, took) in [(false, Duration::from_secs(60)), (true, LAME_DUCK)] {
+        let service = start(LAME_DUCK);
+        if ready {
+            service.lifecycle.ready();
+        }
+        service.kill.send(Signal::Terminate).unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        service.lifecycle.fail("no migration");
+        let outcome = service.ending.await.unwrap();
+        assert_eq!((outcome.took, outcome.exit_code()), (took, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,7 +45,7 @@ impl Lifecycle {
         }
         (outcome.ended_by, outcome.overdue) = (at_once, overdue);
         outcome.took = start.elapsed();
-        self.enter(Phase::Stopped, &outcome.to_string());
+        self.stopped(&outcome);
         outcome
     }
 

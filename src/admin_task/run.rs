@@ -179,19 +179,14 @@ fn cut(identity: &Identity, name: &str) -> ExitCode {
 }
 
 /// What of a task that has returned did not come to its end.
-fn unfinished(outcome: &Outcome) -> Option<String> {
-    if !outcome.aborted_tasks.is_empty() {
-        let aborted = outcome.aborted_tasks.join(", ");
-        return Some(format!(
-            "it returned, but what it had started did not end within lifecycle.task_timeout, and \
-             was aborted: {aborted}"
-        ));
-    }
-    let unclosed = Some(outcome.unclosed.join(", ")).filter(|names| !names.is_empty())?;
-    Some(format!(
-        "it returned, but what it had opened did not close within lifecycle.close_timeout, or \
-         panicked: {unclosed}"
-    ))
+pub(super) fn unfinished(outcome: &Outcome) -> Option<String> {
+    let aborted = "what it had started did not end within lifecycle.task_timeout, and was aborted";
+    let unclosed = "what it had opened did not close within lifecycle.close_timeout, or panicked";
+    let parts = [(aborted, &outcome.aborted_tasks), (unclosed, &outcome.unclosed)];
+    let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    let parts: Vec<_> =
+        parts.map(|(what, names)| format!("{what}: {}", names.join(", "))).collect();
+    (!parts.is_empty()).then(|| format!("it returned, but {}", parts.join("; ")))
 }
 
 /// Says that it failed, and which exit code that is.

@@ -2,7 +2,7 @@
 use super::AdminTask;
 use super::lock::Denied;
 use crate::reload::Settings;
-use crate::run::{self, Start, is_config};
+use crate::run::{self, Start, is_config, panicked};
 use crate::service::{EX_CONFIG, Loaded, say_wrong};
 use crate::{App, BoxError, Identity};
 use octostack_core::config::live::Hangups;
@@ -162,14 +162,6 @@ pub(super) fn judge(
             fail(identity, name, &error.into())
         }
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("no message"))
 }
 
 /// Says that it was cut at its limit.

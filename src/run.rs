@@ -170,7 +170,12 @@ where
     let ports = (manager, sockets.admin.take());
     let admin = match AdminPort::open(&identity, &framework, &run, &config, ports).await {
         Ok(admin) => admin,
-        Err(error) => return fatal("admin", "the admin port cannot start", &error),
+        Err(error) => {
+            let code = fatal("admin", "the admin port cannot start", &error);
+            run.lifecycle.fail(error.to_string());
+            run.lifecycle.run(signals).await; // so that what was opened is closed
+            return code;
+        }
     };
     let background = tokio::spawn({
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());

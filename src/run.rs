@@ -24,11 +24,14 @@ use octostack_telemetry::http::RequestId;
 use octostack_telemetry::http::request_id::X_REQUEST_ID;
 use octostack_telemetry::logs::{self, FilterHandle, LogEvents};
 use octostack_telemetry::metrics::Metrics;
+use std::any::Any;
 use std::future::Future;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// The parts that run for the service, shared with its [`App`].
 pub(crate) struct Runtime {
@@ -167,7 +170,12 @@ where
     let ports = (manager, sockets.admin.take());
     let admin = match AdminPort::open(&identity, &framework, &run, &config, ports).await {
         Ok(admin) => admin,
-        Err(error) => return fatal("admin", "the admin port cannot start", &error),
+        Err(error) => {
+            let code = fatal("admin", "the admin port cannot start", &error);
+            run.lifecycle.fail(error.to_string());
+            run.lifecycle.run(signals).await; // so that what was opened is closed
+            return code;
+        }
     };
     let background = tokio::spawn({
         let (health, lifecycle) = (run.health.clone(), run.lifecycle.clone());
@@ -255,7 +263,7 @@ where
     Fut: Future<Output = Result<Router, BoxError>>,
 {
     let serving = async {
-        let router = build(app.clone()).await?;
+        let router = built(build, app.clone()).await?;
         // From here on the end waits for the port, so that whoever gets in is answered. If it has
         // begun before, none is opened.
         let opening = run.lifecycle.listener();
@@ -298,6 +306,29 @@ where
     }
 }
 
+/// What `build` makes. A panic of it is an error as any other: what it has opened is closed.
+async fn built<S, F, Fut>(build: F, app: App<S>) -> Result<Router, BoxError>
+where
+    F: FnOnce(App<S>) -> Fut,
+    Fut: Future<Output = Result<Router, BoxError>>,
+{
+    let mut building = pin!(async { build(app).await });
+    let caught = std::future::poll_fn(|cx| {
+        let poll = catch_unwind(AssertUnwindSafe(|| building.as_mut().poll(cx)));
+        poll.unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic.as_ref()).into())))
+    });
+    caught.await
+}
+
+/// What a panic has said.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("no message"))
+}
+
 /// The request id of an answer that the server gives itself, such as 413.
 fn mark_request_id(from: &HeaderMap, to: &mut HeaderMap) {
     let id = RequestId::from_headers(from).unwrap_or_else(RequestId::random);
@@ -320,6 +351,21 @@ mod tests {
     use octostack_core::lifecycle::{Signal, Signals, Step};
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
+
+    #[tokio::test]
+    async fn a_build_that_panics_is_a_start_that_fails() {
+        let (app, source) = app::<()>(&serde_json::json!({}));
+        let (framework, run) = (source.config().framework(), runtime());
+        for at_once in [true, false] {
+            let build = |_| {
+                assert!(!at_once, "no migration");
+                async { panic!("no {}", "migration") }
+            };
+            let parts = (&run, source.config().report(), Sockets::default());
+            let error = serve(&app, &framework, parts, build).await;
+            assert_eq!(error.to_string(), "it panicked: no migration");
+        }
+    }
 
     #[tokio::test]
     async fn a_service_that_is_built_too_late_opens_no_port() {

@@ -20,13 +20,16 @@ pub(crate) fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// The certificates in `pem`, which stands in `place`.
+/// The certificates in `pem`, which stands in `place`. What the parser says is not repeated: it
+/// quotes lines, and one of them may be a key.
 pub(crate) fn certificates(pem: &[u8], place: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let wrong = |what: &str| format!("the certificates in {place}: {what}");
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| wrong(&error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(&error.to_string()))?;
+    for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
+        let certificate = certificate
+            .map_err(|_| wrong("they are not all PEM; write them anew, with their line breaks"))?;
+        let of_no_use = |error| wrong(&format!("number {number} is of no use: {error}"));
+        roots.add(certificate).map_err(of_no_use)?;
     }
     if roots.is_empty() {
         return Err(wrong("there are none"));
@@ -58,4 +61,30 @@ pub(crate) fn said(error: &dyn StdError) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificates;
+
+    #[test]
+    fn what_is_wrong_with_certificates_is_said_and_nothing_of_them() {
+        let says = |pem: &str| certificates(pem.as_bytes(), "/etc/ca.pem").unwrap_err();
+        let of_no_use = "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n";
+        // A secret on one line, as an environment without line breaks has it.
+        for broken in [
+            "-----BEGIN PRIVATE KEY----- c2VjcmV0 -----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----c2VjcmV0\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n",
+            "-----BEGIN CERTIFICATE-----\nc2V§\n-----END CERTIFICATE-----\n",
+        ] {
+            let said = "the certificates in /etc/ca.pem: they are not all PEM; write them anew, with \
+                        their line breaks";
+            assert_eq!(says(broken), said);
+        }
+        assert_eq!(says(""), "the certificates in /etc/ca.pem: there are none");
+        assert!(
+            says(of_no_use).starts_with("the certificates in /etc/ca.pem: number 1 is of no use: ")
+        );
+    }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test as tests do")]
 
 use octostack_core::Registry;
-use octostack_core::inspect::{Event, Metric, Sink};
+use octostack_core::inspect::{Event, Metric, Sink, Value};
 use octostack_core::lifecycle::{
     Cause, Drained, Lifecycle, LifecycleConfig, Outcome, Phase, Signal, Signals, Step,
 };
@@ -145,6 +145,18 @@ async fn a_start_that_failed_skips_the_lame_duck_and_a_later_failure_does_not() 
     let service = start(LAME_DUCK);
     service.kill.send(Signal::Terminate).unwrap();
     assert_eq!(service.ending.await.unwrap().took, LAME_DUCK);
+    // Or fail, and then there is nothing more to come.
+    for (ready, took) in [(false, Duration::from_secs(60)), (true, LAME_DUCK)] {
+        let service = start(LAME_DUCK);
+        if ready {
+            service.lifecycle.ready();
+        }
+        service.kill.send(Signal::Terminate).unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        service.lifecycle.fail("no migration");
+        let outcome = service.ending.await.unwrap();
+        assert_eq!((outcome.took, outcome.exit_code()), (took, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,6 +224,10 @@ async fn a_resource_that_is_not_closed_is_no_clean_end_and_telemetry_that_is_not
         assert_eq!(outcome.exit_code(), code, "{outcome}");
         let last = transitions(&service.registry).pop().unwrap();
         assert!(last.starts_with("draining -> stopped: ") && last.ends_with(says), "{last}");
+        let unclean = ("clean", Value::Bool(false));
+        let events = service.registry.events();
+        let marked = events.iter().filter(|event| event.fields.contains(&unclean)).count();
+        assert_eq!(marked, usize::from(code != 0), "logs warn of an end that is not clean");
     }
 }
 

@@ -403,6 +403,9 @@ fn registry_events_become_log_events() {
     registry.emit(Event::new("transition", "inventory.breaker", "closed").with("to", "closed"));
     registry.emit(Event::new("reload_failed", "config", "line 3"));
     registry.emit(Event::new("accept_failing", "public", "out of file descriptors"));
+    let stopped = || Event::new("transition", "lifecycle", "draining -> stopped");
+    registry.emit(stopped().with("clean", false));
+    registry.emit(stopped());
 
     let lines = lines.json();
     assert_eq!(lines[0]["message"], "opened: 5 of 10 failed");
@@ -414,7 +417,7 @@ fn registry_events_become_log_events() {
                 "to": "open", "settings": {"window": 10}, "level": "forged"})
     );
     let levels: Vec<_> = lines.iter().map(|l| l["level"].as_str().unwrap()).collect();
-    assert_eq!(levels, ["warn", "info", "warn", "warn"]);
+    assert_eq!(levels, ["warn", "info", "warn", "warn", "warn", "info"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use super::AdminTask;
 use super::lock::Denied;
 use crate::reload::Settings;
-use crate::run::{self, Start, is_config};
+use crate::run::{self, Start, is_config, panicked};
 use crate::service::{EX_CONFIG, Loaded, say_wrong};
 use crate::{App, BoxError, Identity};
 use octostack_core::config::live::Hangups;
@@ -164,14 +164,6 @@ pub(super) fn judge(
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("no message"))
-}
-
 /// Says that it was cut at its limit.
 fn cut(identity: &Identity, name: &str) -> ExitCode {
     fail(identity, name, &"it did not end in time, and was cut".into());
@@ -179,19 +171,14 @@ fn cut(identity: &Identity, name: &str) -> ExitCode {
 }
 
 /// What of a task that has returned did not come to its end.
-fn unfinished(outcome: &Outcome) -> Option<String> {
-    if !outcome.aborted_tasks.is_empty() {
-        let aborted = outcome.aborted_tasks.join(", ");
-        return Some(format!(
-            "it returned, but what it had started did not end within lifecycle.task_timeout, and \
-             was aborted: {aborted}"
-        ));
-    }
-    let unclosed = Some(outcome.unclosed.join(", ")).filter(|names| !names.is_empty())?;
-    Some(format!(
-        "it returned, but what it had opened did not close within lifecycle.close_timeout, or \
-         panicked: {unclosed}"
-    ))
+pub(super) fn unfinished(outcome: &Outcome) -> Option<String> {
+    let aborted = "what it had started did not end within lifecycle.task_timeout, and was aborted";
+    let unclosed = "what it had opened did not close within lifecycle.close_timeout, or panicked";
+    let parts = [(aborted, &outcome.aborted_tasks), (unclosed, &outcome.unclosed)];
+    let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    let parts: Vec<_> =
+        parts.map(|(what, names)| format!("{what}: {}", names.join(", "))).collect();
+    (!parts.is_empty()).then(|| format!("it returned, but {}", parts.join("; ")))
 }
 
 /// Says that it failed, and which exit code that is.

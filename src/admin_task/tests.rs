@@ -1,5 +1,5 @@
 use super::lock::Denied;
-use super::run::{Job, judge, to_the_end};
+use super::run::{Job, judge, to_the_end, unfinished};
 use super::{AdminTask, LockAttempt, TaskLock};
 use crate::app::testing::app;
 use crate::{App, BoxError, Identity, Problem, Service};
@@ -192,6 +192,22 @@ async fn what_it_has_started_and_did_not_end_is_not_a_success() {
         Ok(())
     };
     assert_eq!(ends(signals, silent).await.0, ExitCode::SUCCESS, "the collector is to blame");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_did_not_come_to_its_end_is_said() {
+    let (app, _source) = app::<()>(&serde_json::json!({}));
+    app.on_close("file", std::future::pending);
+    app.lifecycle().spawn("writer", |_| std::future::pending());
+    app.lifecycle().shutdown("task migrate has ended");
+    let (_nobody, signals) = Signals::manual();
+    let outcome = app.lifecycle().run(signals).await;
+    assert_eq!(
+        unfinished(&outcome).unwrap(),
+        "it returned, but what it had started did not end within lifecycle.task_timeout, and was \
+         aborted: writer; what it had opened did not close within lifecycle.close_timeout, or \
+         panicked: file"
+    );
 }
 
 #[tokio::test]

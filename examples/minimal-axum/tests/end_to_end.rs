@@ -2,7 +2,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 struct Service {
@@ -86,4 +86,22 @@ fn the_greeting_is_a_setting() {
     let service = Service::start(&[("MINIMAL_AXUM_GREETING", "good morning")]);
     assert_eq!(service.get("/").1, "good morning\n");
     assert_eq!(service.stop().0, Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_end_in_order() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let addr = taken.local_addr().expect("it listens").to_string();
+    let port = addr.rsplit(':').next().expect("an address has a port");
+    for (port, admin) in [(port, "127.0.0.1:0"), ("0", &*addr)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_minimal-axum"))
+            .env_clear()
+            .envs([("HOST", "127.0.0.1"), ("PORT", port), ("ADMIN_ADDR", admin)])
+            .output()
+            .expect("the binary starts");
+        let log = String::from_utf8(output.stdout).expect("it is text");
+        let last = log.lines().last().unwrap_or_default();
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(last.contains("draining -> stopped") && last.contains(&addr), "{log}");
+    }
 }

@@ -43,16 +43,17 @@ impl Absent {
         })
     }
 
-    /// The key that a variable would set, or one above it. `name` turns a path into a variable.
-    pub(super) fn set_by(
+    /// The key that a variable would set, or one above it. `names` turns a path into variables.
+    pub(super) fn set_by<const N: usize>(
         &self,
         variable: &str,
-        name: impl Fn(&[&str]) -> String,
+        names: impl Fn(&[&str]) -> [String; N],
     ) -> Option<Vec<&str>> {
-        let variable = variable.replace("__", "_");
         let sets = |keys: &Vec<&str>| {
-            let rest = variable.strip_prefix(&name(keys));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            names(keys).iter().any(|name| {
+                let rest = variable.strip_prefix(name.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            })
         };
         self.0.iter().map(|(key, _)| key.split('.').collect()).find(sets)
     }

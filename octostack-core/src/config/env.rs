@@ -38,6 +38,9 @@ impl From<String> for Variable {
 /// Variables that tell the loader where to look.
 pub(super) const OWN: [&str; 4] = ["APP_ENV", "CONFIG_DIR", "CONFIG_FILE", "SERVICE_BINDING_ROOT"];
 
+/// What stands between levels.
+const WAYS: [&str; 2] = ["_", "__"];
+
 /// A key that a variable can set.
 pub(super) struct Target<'a> {
     pub(super) keys: Vec<&'a str>,
@@ -140,7 +143,7 @@ impl<'a> Names<'a> {
         }
         for (key, schemas) in children {
             keys.push(key);
-            let ways = if keys.len() > 1 { &["_", "__"][..] } else { &["_"] };
+            let ways = if keys.len() > 1 { &WAYS[..] } else { &WAYS[..1] };
             let names = ways.iter().map(|separator| {
                 write_name(text, self.prefix, keys, separator);
                 Rc::from(text.as_str())
@@ -318,7 +321,14 @@ impl<'a> Names<'a> {
 
     /// Somebody means such a variable, other than one with a name that no setting ever had.
     fn not_built_in(&self, variable: &str, set: &Variable, absent: &Absent) -> Option<Error> {
-        let keys = absent.set_by(variable, |keys| name(self.prefix, keys))?;
+        let names = |keys: &[&str]| {
+            WAYS.map(|separator| {
+                let mut name = String::new();
+                write_name(&mut name, self.prefix, keys, separator);
+                name
+            })
+        };
+        let keys = absent.set_by(variable, names)?;
         let error = Error::of_keys(ErrorKind::UnknownKey, &keys, "unknown key");
         let origin = Origin::variable(variable, set.place.as_ref());
         (!set.value.trim().is_empty()).then(|| error.with_origin(origin))

@@ -1,6 +1,6 @@
 use super::hooks::Hooks;
 use super::tasks::Tasks;
-use super::{Cause, Drained, LifecycleConfig, Listening, Phase, Shutdown, Stop, Stopper};
+use super::{Cause, Drained, LifecycleConfig, Listening, Outcome, Phase, Shutdown, Stop, Stopper};
 use crate::inspect::{Event, Inspect, Metric, Problem, Registry, Sink, Value};
 use crate::requests::Requests;
 use crate::sync::lock;
@@ -132,13 +132,32 @@ impl Lifecycle {
         self.transition(Some(why), |_| Some(next))
     }
 
-    /// The one place where the phase changes. The watch's lock orders the changes; observers hear
-    /// of them after it.
+    /// Goes on to the last phase, and says how it has ended. Logs make more of what is not clean.
+    pub(super) fn stopped(&self, outcome: &Outcome) {
+        let change = self.change(Some(&outcome.to_string()), |_| Some(Phase::Stopped));
+        if let Some((_, event)) = change {
+            let clean = outcome.exit_code() == 0;
+            self.shared.registry.emit(if clean { event } else { event.with("clean", false) });
+        }
+    }
+
     fn transition(
         &self,
         why: Option<&str>,
         next: impl FnOnce(&mut State) -> Option<Phase>,
     ) -> Option<Phase> {
+        let (from, event) = self.change(why, next)?;
+        self.shared.registry.emit(event);
+        Some(from)
+    }
+
+    /// The one place where the phase changes. The watch's lock orders the changes; observers are to
+    /// hear of them after it.
+    fn change(
+        &self,
+        why: Option<&str>,
+        next: impl FnOnce(&mut State) -> Option<Phase>,
+    ) -> Option<(Phase, Event)> {
         let mut change = None;
         self.shared.state.send_if_modified(|state| {
             let to = next(state).filter(|to| state.phase.allows(*to));
@@ -158,8 +177,7 @@ impl Lifecycle {
         let event = Event::new("transition", "lifecycle", message)
             .with("from", from.as_str())
             .with("to", to.as_str());
-        self.shared.registry.emit(event);
-        Some(from)
+        Some((from, event))
     }
 
     /// Waits until the service is not starting any more: it serves, or its end has begun.

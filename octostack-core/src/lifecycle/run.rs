@@ -45,7 +45,7 @@ impl Lifecycle {
         }
         (outcome.ended_by, outcome.overdue) = (at_once, overdue);
         outcome.took = start.elapsed();
-        self.enter(Phase::Stopped, &outcome.to_string());
+        self.stopped(&outcome);
         outcome
     }
 
@@ -70,6 +70,13 @@ impl Lifecycle {
         }
     }
 
+    /// Waits until something says that it cannot go on.
+    async fn failed(&self) {
+        let mut asked = self.shared.asked.subscribe();
+        // `self` keeps the sender alive, so the only way out is the word.
+        let _ = asked.wait_for(|asked| matches!(asked, Some(Cause::Failed(_)))).await;
+    }
+
     /// The order of the end. Each part has its own limit, so that a slow one takes no time from
     /// those after it.
     async fn end(&self, outcome: &mut Outcome, served: bool) {
@@ -80,13 +87,17 @@ impl Lifecycle {
             Cause::Signal(Signal::Interrupt) => Duration::ZERO,
             // The start has failed: nobody was ever sent here, and nothing gets ready any more.
             Cause::Failed(_) if !served => Duration::ZERO,
-            // What starts goes on to do so, and may serve sockets that were passed on.
+            // What starts goes on to do so, and may serve sockets that were passed on; if that
+            // fails, it is not waited for any longer.
             Cause::Signal(_) | Cause::Requested(_) | Cause::Failed(_) => {
                 config.effective_lame_duck()
             }
         };
         if !lame_duck.is_zero() {
-            sleep(lame_duck).await;
+            tokio::select! {
+                () = sleep(lame_duck) => {}
+                () = self.failed(), if !served => {}
+            }
         }
 
         self.drain(&config, outcome).await;

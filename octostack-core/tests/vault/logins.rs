@@ -335,12 +335,12 @@ async fn an_answer_that_names_the_token_needs_no_further_look_at_it() {
 #[tokio::test]
 async fn whoever_is_logged_in_by_new_settings_is_kept_so() {
     let script = started().await;
-    script.token("given", TokenSpec::renewable(SECONDS(1)));
+    script.token("given", TokenSpec::renewable(SECONDS(4)));
     let vault = running(root(&script));
     reads(&vault).await.unwrap();
     vault.reconfigure(VaultConfig::new(script.url()).with_token(secret("given"))).unwrap();
     reads(&vault).await.unwrap();
-    within(script.asked("auth/token/renew-self", 3)).await;
+    within(script.asked("auth/token/renew-self", 2)).await;
     assert_eq!(reads(&vault).await.unwrap(), "x");
 }
 

@@ -43,9 +43,11 @@ fn matters(event: &Event) -> bool {
         let to = event.fields.iter().find(|(key, _)| *key == "to");
         to.is_some_and(|(_, state)| state.as_str() == Some("open"))
     };
+    // Whatever the process exits with, this is why.
+    let ends_badly = || event.fields.contains(&("clean", Value::Bool(false)));
     bad.iter().any(|end| event.kind.ends_with(end))
         || event.kind == "panic"
-        || event.kind == "transition" && opens()
+        || event.kind == "transition" && (opens() || ends_badly())
 }
 
 /// The fields of a registry event on their way through `tracing`.

@@ -28,14 +28,23 @@ impl Trust {
         to: &'a crate::binding::Binding<K>,
         option: &str,
     ) -> Authorities<'a> {
-        let named = || to.option(option).map(Path::new);
-        if let Some(file) = self.file.as_deref().or_else(named) {
+        if let Some(file) = &self.file {
             return Authorities::File(file);
+        }
+        match to.option(option) {
+            None | Some("") => {}
+            // A word of PostgreSQL's own client.
+            Some("system") if option == SSL_ROOT_CERT => return Authorities::System(&self.system),
+            Some(file) => return Authorities::File(Path::new(file)),
         }
         let entry = |name| Some(Authorities::Entry { name, pem: to.entry(name)?.expose() });
         ENTRIES.into_iter().find_map(entry).unwrap_or(Authorities::System(&self.system))
     }
 }
+
+/// The option of PostgreSQL.
+#[cfg(any(feature = "checks-postgresql", feature = "checks-redis"))]
+pub(super) const SSL_ROOT_CERT: &str = "sslrootcert";
 
 /// The name that the Service Binding specification gives to the certificates, and that of secrets
 /// of Kubernetes.
@@ -97,5 +106,29 @@ impl System {
     #[cfg(test)]
     pub(crate) fn of(roots: RootCertStore) -> Self {
         Self(Arc::new(Mutex::new(Some(Arc::new(roots)))))
+    }
+}
+
+#[cfg(all(test, feature = "checks-postgresql"))]
+mod tests {
+    use super::{Authorities, SSL_ROOT_CERT, Trust};
+    use crate::binding::{Binding, Postgresql};
+
+    #[test]
+    fn the_option_of_postgresql_is_a_file_the_system_or_nothing() {
+        let trust = Trust::default();
+        let told = |option: &str| {
+            let url = format!("postgres://db?sslrootcert={option}");
+            let binding = serde_json::json!({"url": url, "entries": {"ca.crt": "pem"}});
+            let to: Binding<Postgresql> = serde_json::from_value(binding).unwrap();
+            match trust.on_the_way_to(&to, SSL_ROOT_CERT) {
+                Authorities::System(_) => "the system".to_owned(),
+                Authorities::File(file) => file.display().to_string(),
+                Authorities::Entry { name, .. } => format!("entry {name}"),
+            }
+        };
+        assert_eq!(told("%2Fetc%2Fca.pem"), "/etc/ca.pem");
+        assert_eq!(told("system"), "the system");
+        assert_eq!(told(""), "entry ca.crt");
     }
 }

@@ -1,6 +1,6 @@
 #[cfg(feature = "bindings-check")]
 use super::authorities::System;
-use super::authorities::Trust;
+use super::authorities::{SSL_ROOT_CERT, Trust};
 use super::connect::{self, Stream, Tls};
 use super::hosts::{self, Attempt};
 use super::{Target, without};
@@ -29,6 +29,8 @@ const MOST: usize = 256 * 1024;
 /// |---|---|
 /// | none, `disable`, `allow`, `prefer` | no TLS |
 /// | `require`, `verify-ca`, `verify-full` | TLS; the certificate has to be for this host, vouched for by those in [`ca_file`](PostgresqlCheck::ca_file), else in the file that the option `sslrootcert` names, else in the entry `certificates` or `ca.crt` of the binding, else by those that the system trusts |
+///
+/// `sslrootcert=system` is those that the system trusts, whatever the binding has.
 ///
 /// TLS without a look at the certificate is not done: it protects from nobody who is in between.
 #[derive(Clone, Debug)]
@@ -75,7 +77,7 @@ impl PostgresqlCheck {
     async fn run(self) -> Result<(), String> {
         let to = self.to.now()?;
         let to = &to;
-        let authorities = self.trust.on_the_way_to(to, "sslrootcert");
+        let authorities = self.trust.on_the_way_to(to, SSL_ROOT_CERT);
         let secure = matches!(to.option("sslmode"), Some("require" | "verify-ca" | "verify-full"));
         let attempts = to.endpoints().iter().map(|endpoint| {
             let asked = async move {

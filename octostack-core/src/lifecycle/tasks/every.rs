@@ -9,6 +9,7 @@ use crate::inspect::Event;
 use crate::lifecycle::{Lifecycle, Step};
 use crate::{Clock, SystemClock, duration};
 use std::fmt::{self, Display};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -231,14 +232,16 @@ impl<I: Interval> Plan<I> {
 
     async fn once(&self, task: &Task) {
         let began = SystemClock.now();
-        let run = caught(|| (self.run)(task.clone()));
+        let mut run = Box::pin(caught(|| (self.run)(task.clone())));
         let result = match self.timeout {
-            None => run.await.map_err(|failure| failure.message),
-            Some(limit) => tokio::time::timeout(limit, run).await.map_or_else(
+            None => run.as_mut().await.map_err(|failure| failure.message),
+            Some(limit) => tokio::time::timeout(limit, run.as_mut()).await.map_or_else(
                 |_| Err(format!("no end within {}", duration::format(limit))),
                 |result| result.map_err(|failure| failure.message),
             ),
         };
+        // One that has not ended may panic now; it has failed already.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(run)));
         let ended = SystemClock.now();
         let error = result.err();
         if let Some(error) = &error {

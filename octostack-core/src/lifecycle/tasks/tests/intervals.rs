@@ -54,6 +54,14 @@ async fn an_interval_does_not_overlap_and_counts_what_it_leaves_out() {
     assert_eq!(service.end().await.exit_code(), 0);
 }
 
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("what it held");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn runs_that_fail_are_shown_and_the_next_one_comes_all_the_same() {
     let service = start();
@@ -68,7 +76,10 @@ async fn runs_that_fail_are_shown_and_the_next_one_comes_all_the_same() {
                 match run {
                     0 => Err("no disk"),
                     1 => panic!("on purpose"),
-                    2 => std::future::pending().await,
+                    2 => {
+                        let _held = PanicsWhenDropped;
+                        std::future::pending().await
+                    }
                     _ => Ok(()),
                 }
             }

@@ -110,8 +110,11 @@ pub(super) async fn drive<C: Future>(
             _ if !activity.is_quiet() => {
                 unread.due(activity).into_iter().chain(activity.stalls(config)).min()
             }
-            // h2 will end the connection when the last stream has been sent.
-            Protocol::Http2 if activity.pongs() > pongs => None,
+            // h2 will end the connection when the last stream has been sent: words of our own, which
+            // are in no request any more, may wait for room.
+            Protocol::Http2 if activity.pongs() > pongs => {
+                activity.due_in_drain(start, config.send_timeout)
+            }
             // A peer that asks on and does not answer the ping gets its answers, and is left.
             Protocol::Http2 => activity.due_in_drain(start, PONG_TIMEOUT),
             // Half a request, or none: hyper would wait for the rest.

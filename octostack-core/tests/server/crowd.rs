@@ -92,6 +92,18 @@ async fn half_a_request_behind_a_whole_one_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_connection_that_goes_over_to_another_protocol_does_not_say_that_it_closes() {
+    let (server, mut kept) = crowded(|_| {}).await;
+    for request in ["GET /upgrade", "CONNECT test:80"] {
+        let mut client = server.client().await;
+        client.write(format!("{request} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+        let answer = timeout(LONG, client.answer()).await.expect("an answer");
+        assert!(!answer.closes(), "{}", answer.head);
+        kept.push(client);
+    }
+}
+
+#[tokio::test]
 async fn an_http2_connection_ends_once_it_has_nothing_to_do() {
     let (server, _kept) = crowded(|_| {}).await;
     let new_ones = async {

@@ -20,6 +20,10 @@ const HEAD: Duration = Duration::from_secs(2);
 /// there to read it.
 const SEND: Duration = Duration::from_secs(10);
 
+/// How long anything may take once places are scarce. Kubernetes gives a probe 1 s by default, and
+/// that one waits until another connection ends.
+const TURN: Duration = Duration::from_millis(500);
+
 /// At the end nobody waits for the next request of a collector.
 const IDLE_GRACE: Duration = Duration::from_millis(20);
 
@@ -59,6 +63,7 @@ impl Admin {
     fn on(&self, server: Server) -> AdminListener {
         let server =
             server.with_name("admin").with_registry(&self.shared.registry).with_peer_addr();
+        let server = server.with_turns_of(TURN);
         let addr = server.local_addr().unwrap_or(self.shared.addr);
         AdminListener { admin: self.clone(), server, addr }
     }

@@ -28,6 +28,8 @@ enum Stage {
     Head,
     /// HTTP/2 is spoken, and nothing was asked for yet.
     Greeted,
+    /// The last request on HTTP/1 has ended, and a part of the next one may have come with it.
+    Behind,
     /// The last request has ended.
     Idle,
 }
@@ -147,7 +149,7 @@ impl Activity {
         match self.stage {
             #[cfg(feature = "tls")]
             Stage::Handshake { .. } => true,
-            Stage::Fresh | Stage::Head | Stage::Greeted | Stage::Idle => false,
+            Stage::Fresh | Stage::Head | Stage::Greeted | Stage::Behind | Stage::Idle => false,
         }
     }
 
@@ -271,7 +273,8 @@ impl Activity {
         self.in_flight -= 1;
         self.waiting -= usize::from(waited);
         if self.in_flight == 0 {
-            self.stage = Stage::Idle;
+            let over = self.may_be_last() || self.protocol == Protocol::Http2;
+            self.stage = if over { Stage::Idle } else { Stage::Behind };
         }
         self.answer_moves(clock);
     }
@@ -303,11 +306,18 @@ impl Activity {
             Stage::Fresh => config.first_byte_timeout,
             Stage::Head => config.header_read_timeout,
             Stage::Greeted if crowded() => config.first_byte_timeout.min(config.idle_timeout),
+            // Half a head keeps no place for longer than it does elsewhere.
+            Stage::Behind if crowded() => config.header_read_timeout.min(config.idle_timeout),
             Stage::Idle if self.protocol == Protocol::Http2 && crowded() => Duration::ZERO,
-            Stage::Greeted | Stage::Idle => config.idle_timeout,
+            Stage::Greeted | Stage::Behind | Stage::Idle => config.idle_timeout,
         };
         let wait = (self.in_flight == 0).then(|| self.since + patience);
         wait.into_iter().chain(self.stalls(config)).min()
+    }
+
+    /// Whether it waits for the next request on HTTP/1, which may be on its way.
+    pub(super) fn is_kept(&self) -> bool {
+        self.in_flight == 0 && self.stage == Stage::Idle && self.protocol != Protocol::Http2
     }
 
     /// When the peer has not taken anything for too long, if something waits for it.

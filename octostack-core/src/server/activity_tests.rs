@@ -76,8 +76,30 @@ fn in_a_crowd_http2_ends_once_it_has_nothing_to_do_and_http1_with_an_answer() {
     let mut a = Activity::new(t);
     a.read(b"GET", &t);
     a.request_started();
+    a.found_nothing();
     a.request_ended(false, &(t + SECOND));
     assert_eq!(a.due(&config, crowd), Some(t + 71 * SECOND), "a request may be on its way");
+}
+
+#[test]
+fn half_a_head_behind_a_request_keeps_no_place_in_a_crowd() {
+    let (t, config) = (Instant::now(), config());
+    let mut a = Activity::new(t);
+    a.read(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /", &t);
+    a.request_started();
+    a.request_ended(false, &(t + SECOND));
+    assert!(!a.is_kept());
+    assert_eq!(a.due(&config, calm), Some(t + 71 * SECOND));
+    assert_eq!(a.due(&config, || true), Some(t + 21 * SECOND));
+    a.found_nothing();
+    assert_eq!(a.due(&config, || true), Some(t + 21 * SECOND), "hyper waits for the rest");
+
+    a.read(b"x", &(t + 2 * SECOND));
+    assert_eq!(a.due(&config, calm), Some(t + 22 * SECOND), "it goes on");
+    a.request_started();
+    a.found_nothing();
+    a.request_ended(false, &(t + 3 * SECOND));
+    assert!(a.is_kept());
 }
 
 #[test]

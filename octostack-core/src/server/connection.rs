@@ -3,9 +3,10 @@ use super::link::Link;
 use crate::SystemClock;
 use crate::clock::Clock;
 use crate::lifecycle::{Step, Stop};
+use crate::sync::lock;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::task::coop::has_budget_remaining;
@@ -18,6 +19,32 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long streams get to notice that their time is over, and to be reset alone on HTTP/2. Those
 /// whose client does not read do not notice: nobody polls them.
 const STREAMS_NOTICE: Duration = Duration::from_millis(50);
+
+/// How long a connection may go on in a crowd, whatever goes on, on a listener that bounds it.
+struct Turn<'a> {
+    link: &'a Link,
+    /// When it was first seen in the crowd that there is.
+    start: Mutex<Option<Instant>>,
+}
+
+impl Turn<'_> {
+    fn ends(&self, activity: &Activity) -> Option<Instant> {
+        let time = self.link.listener.turn?;
+        let mut start = lock(&self.start);
+        if !self.link.listener.is_crowded() {
+            *start = None;
+            return None;
+        }
+        if activity.is_kept() {
+            return None;
+        }
+        Some(*start.get_or_insert_with(|| SystemClock.now()) + time)
+    }
+
+    fn is_over(&self) -> bool {
+        self.link.ask(|a| self.ends(a)).is_some_and(|end| end <= SystemClock.now())
+    }
+}
 
 /// Why [`timed`] returned.
 enum End {
@@ -44,11 +71,15 @@ pub(super) async fn drive<C: Future>(
 ) {
     let config = &link.config;
     let unread = Unread { stop, since: OnceLock::new() };
-    let serving = |activity: &Activity| activity.due(config, || link.listener.is_crowded());
+    let turn = Turn { link, start: Mutex::default() };
+    let serving = |activity: &Activity| {
+        let due = activity.due(config, || link.listener.is_crowded());
+        due.into_iter().chain(turn.ends(activity)).min()
+    };
     let is_stalled = || link.ask(|a| a.is_stalled(config, SystemClock.now()));
     match timed(connection.as_mut(), link, (stop, Step::Drain), serving).await {
         End::Finished => return,
-        End::Due if is_stalled() => return,
+        End::Due if is_stalled() || turn.is_over() => return,
         End::Due => {}
         End::Told => {
             let (start, grace) = (SystemClock.now(), grace());
@@ -75,17 +106,21 @@ pub(super) async fn drive<C: Future>(
     let start = SystemClock.now();
     let pongs = link.ask(Activity::pongs);
     let closing = |activity: &Activity| {
-        match activity.protocol() {
+        let due = match activity.protocol() {
             _ if !activity.is_quiet() => {
                 unread.due(activity).into_iter().chain(activity.stalls(config)).min()
             }
-            // h2 will end the connection when the last stream has been sent.
-            Protocol::Http2 if activity.pongs() > pongs => None,
+            // h2 will end the connection when the last stream has been sent: words of our own, which
+            // are in no request any more, may wait for room.
+            Protocol::Http2 if activity.pongs() > pongs => {
+                activity.due_in_drain(start, config.send_timeout)
+            }
             // A peer that asks on and does not answer the ping gets its answers, and is left.
             Protocol::Http2 => activity.due_in_drain(start, PONG_TIMEOUT),
             // Half a request, or none: hyper would wait for the rest.
             Protocol::Http1 | Protocol::Unknown => Some(start),
-        }
+        };
+        due.into_iter().chain(turn.ends(activity)).min()
     };
     match timed(connection, link, (stop, Step::Cut), closing).await {
         End::Finished => {}

@@ -297,8 +297,8 @@ where
                 refusal.response(in_flight, &link, &headers)
             }
         };
-        // 101 hands the connection over: it has said `Connection: upgrade`.
-        if last && this.kind.http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // One that is handed over goes on, and 101 has said `Connection: upgrade`.
+        if last && this.kind.http1 && !this.kind.hands_over(response.status()) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

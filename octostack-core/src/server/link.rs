@@ -16,6 +16,7 @@ use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// What all connections of a listener share: limits and counts.
@@ -29,6 +30,8 @@ pub(super) struct Listener {
     pub(super) registry: Registry,
     pub(super) tell_peer: bool,
     pub(super) mark: Option<Mark>,
+    /// How long a connection may go on in a crowd, if that is bounded.
+    pub(super) turn: Option<Duration>,
     pub(super) connections: AtomicUsize,
     pub(super) in_flight: Apart,
     pub(super) accepted: AtomicU64,

@@ -178,6 +178,7 @@ pub struct Server {
     registry: Registry,
     tell_peer: bool,
     mark: Option<Mark>,
+    turn: Option<Duration>,
 }
 
 /// Puts on an answer of the server's own what every answer carries; see [`Server::with_mark`].
@@ -249,6 +250,15 @@ impl Server {
         self
     }
 
+    /// Where places are scarce, cuts what still goes on on a connection after this time: a request,
+    /// a head, an answer that nobody takes. For a listener on which nothing takes long, and which
+    /// has to answer whatever clients do.
+    #[cfg(feature = "admin")]
+    pub(crate) const fn with_turns_of(mut self, time: Duration) -> Self {
+        self.turn = Some(time);
+        self
+    }
+
     /// Serves until `lifecycle` ends it, and reports what had to be cut.
     ///
     /// The lifecycle knows of it from the call on, not only once the future is polled.
@@ -300,6 +310,7 @@ impl Server {
             registry: self.registry,
             tell_peer: self.tell_peer,
             mark: self.mark,
+            turn: self.turn,
             connections: 0.into(),
             in_flight: 0.into(),
             accepted: 0.into(),

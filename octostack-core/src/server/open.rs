@@ -141,6 +141,7 @@ impl Server {
             registry: Registry::global().clone(),
             tell_peer: false,
             mark: None,
+            turn: None,
         })
     }
 }

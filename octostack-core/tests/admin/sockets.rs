@@ -178,25 +178,71 @@ async fn connections_that_say_nothing_do_not_keep_probes_waiting() {
     timeout(Duration::from_secs(6), probe).await.expect("within a few seconds");
 }
 
-/// Nor do those that ask now and then, and are there to stay.
+/// Opens `count` connections that are kept, each with an answer to a request and `more` behind it.
+async fn keep(addr: SocketAddr, count: usize, more: &str) -> Vec<TcpStream> {
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\n\r\n{more}");
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        kept.push(stream);
+    }
+    kept
+}
+
+/// Nor do those that ask now and then, and are there to stay; and nor do those that only seem to
+/// ask for more.
 #[tokio::test]
 async fn connections_that_are_kept_do_not_keep_probes_waiting() {
+    for more in ["", "GET /"] {
+        let admin = Setup::new().builder().config(anywhere()).build().unwrap();
+        let (addr, _stopper, _serving) = serve(&admin).await;
+        let crowd = async {
+            let _kept = keep(addr, 600, more).await;
+            assert_eq!(raw(addr, "GET /livez HTTP/1.1", "").await.0, 200);
+        };
+        timeout(Duration::from_secs(30), crowd).await.expect("they are idle for longer than that");
+    }
+}
+
+/// Nor do those that always have something to do.
+#[tokio::test]
+async fn nobody_has_a_place_for_long_where_they_are_scarce() {
     let admin = Setup::new().builder().config(anywhere()).build().unwrap();
     let (addr, _stopper, _serving) = serve(&admin).await;
-    let request = format!("GET /livez HTTP/1.1\r\nHost: {addr}\r\n\r\n");
-    let mut kept = Vec::new(); // to the end of the test
-    let crowd = async {
-        for _ in 0..600 {
-            let mut stream = TcpStream::connect(addr).await.unwrap();
-            stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = [0; 12];
-            stream.read_exact(&mut answer).await.unwrap();
-            assert_eq!(&answer, b"HTTP/1.1 200");
-            kept.push(stream);
-        }
-        assert_eq!(raw(addr, "GET /livez HTTP/1.1", "").await.0, 200);
-    };
-    timeout(Duration::from_secs(30), crowd).await.expect("they are idle for longer than that");
+    let mut kept = keep(addr, 479, "").await;
+    // HTTP/2 with room for nothing, then for a byte at a time, and `GET http://localhost/`.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    let request = b"\0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x41\x09localhost";
+    let room = b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x01";
+    // HTTP/1 with a part of the next request behind each one.
+    let (part, rest) = ("GET /li", "vez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let next = [rest, part].concat();
+    let busy: [(Vec<u8>, &[u8]); 2] =
+        [([&hello[..], request].concat(), room), (part.into(), next.as_bytes())];
+    for (begin, more) in busy {
+        let (mut reading, mut writing) = TcpStream::connect(addr).await.unwrap().into_split();
+        writing.write_all(&begin).await.unwrap();
+        let goes_on = async {
+            while writing.write_all(more).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let ends = async {
+            let mut space = [0; 4096];
+            while reading.read(&mut space).await.is_ok_and(|read| read > 0) {}
+        };
+        let either = async {
+            tokio::select! { () = goes_on => {}, () = ends => {} }
+        };
+        timeout(Duration::from_secs(30), either).await.expect("it would go on for longer");
+    }
+    let answer = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    kept[0].write_all(answer).await.unwrap();
+    kept[0].read_exact(&mut [0; 12]).await.unwrap(); // those that were there have not noticed
 }
 
 /// Nor do those that ask and take no answer.

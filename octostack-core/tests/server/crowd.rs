@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(100);
 
 /// Of 16 places one is for those who come and go; the 15th is taken by whoever a test is about.
 const KEPT: usize = 14;
@@ -78,6 +79,31 @@ async fn requests_that_were_sent_behind_one_another_are_all_answered() {
 }
 
 #[tokio::test]
+async fn half_a_request_behind_a_whole_one_is_not_kept() {
+    let short = |config: &mut ServerConfig| config.header_read_timeout = SHORT;
+    let (server, mut kept) = crowded(short).await;
+    let mut client = server.client().await;
+    client.write("GET / HTTP/1.1\r\nhost: test\r\n\r\nGET /").await;
+    assert!(!client.answer().await.closes(), "the rest may be on its way");
+    let ended = timeout(LONG, client.closed()).await;
+    assert!(ended.expect("it ends as one that is slow to ask").is_empty());
+    until(&server, "connections", 14).await;
+    assert!(!kept[0].get("/").await.closes());
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_over_to_another_protocol_does_not_say_that_it_closes() {
+    let (server, mut kept) = crowded(|_| {}).await;
+    for request in ["GET /upgrade", "CONNECT test:80"] {
+        let mut client = server.client().await;
+        client.write(format!("{request} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+        let answer = timeout(LONG, client.answer()).await.expect("an answer");
+        assert!(!answer.closes(), "{}", answer.head);
+        kept.push(client);
+    }
+}
+
+#[tokio::test]
 async fn an_http2_connection_ends_once_it_has_nothing_to_do() {
     let (server, _kept) = crowded(|_| {}).await;
     let new_ones = async {
@@ -126,7 +152,7 @@ async fn an_http2_connection_has_its_time_for_the_first_request() {
 
 #[tokio::test]
 async fn an_http2_connection_that_asks_nothing_is_not_kept() {
-    let short = |config: &mut ServerConfig| config.first_byte_timeout = Duration::from_millis(100);
+    let short = |config: &mut ServerConfig| config.first_byte_timeout = SHORT;
     let (server, _kept) = crowded(short).await;
     let (_silent, connection) = http2(server.addr).await;
     let ended = timeout(LONG, connection).await;

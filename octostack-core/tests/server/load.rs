@@ -262,12 +262,16 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost() {
-    let tcp = async || {
-        let server = start_with_grace(LOAD_GRACE, |_| {}, |server| server).await;
-        let dial = Dial::Tcp(server.addr);
-        (server, dial)
-    };
-    nothing_is_lost_with(tcp, 4).await;
+    // With places for all, where they are scarce, and with one.
+    for (places, rounds) in [(10_000, 2), (16, 1), (1, 1)] {
+        let tcp = async || {
+            let change = |config: &mut ServerConfig| config.max_connections = places;
+            let server = start_with_grace(LOAD_GRACE, change, |server| server).await;
+            let dial = Dial::Tcp(server.addr);
+            (server, dial)
+        };
+        nothing_is_lost_with(tcp, rounds).await;
+    }
 }
 
 #[cfg(unix)]

@@ -118,3 +118,30 @@ async fn who_asks_after_the_goodbye_and_does_not_read_is_given_up() {
     let took = given_up(&server, Instant::now()).await;
     assert!(took >= 6 * SECOND && took < 30 * SECOND, "{took:?}");
 }
+
+/// Nor does it to who answers its ping, and does not take the words of the server.
+#[tokio::test(start_paused = true)]
+async fn who_answers_the_goodbye_and_does_not_read_is_given_up() {
+    let change = |config: &mut octostack_core::server::ServerConfig| {
+        (config.idle_timeout, config.send_timeout) = (2 * SECOND, 7 * SECOND);
+        config.max_header_count = 1;
+    };
+    let server = start(change).await;
+    let mut client = server.client().await;
+    // Room for one byte on each stream, and `GET http://t/` with two header fields.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\x01";
+    let request = b"\0\0\x10\x01\x05\0\0\0\x01\x82\x86\x84\x01\x01t\0\x01a\x01b\0\x01c\x01d";
+    client.write([&hello[..], request].concat()).await;
+    let mut seen = Vec::new();
+    let ping = b"\0\0\x08\x06\0\0\0\0\0";
+    let payload = loop {
+        client.0.read_buf(&mut seen).await.unwrap();
+        let at = seen.windows(ping.len()).position(|bytes| bytes == ping);
+        if let Some(payload) = at.and_then(|at| seen.get(at + 9..at + 17)) {
+            break payload.to_vec();
+        }
+    };
+    client.write([b"\0\0\x08\x06\x01\0\0\0\0", &payload[..]].concat()).await;
+    let took = given_up(&server, Instant::now()).await;
+    assert!(took >= 6 * SECOND && took < 30 * SECOND, "{took:?}");
+}

@@ -73,13 +73,17 @@ async fn nothing_is_lost_under_load() {
     let (pki, dir) = (Pki::new(), Dir::new("load"));
     let files = dir.pair(&pki.server(30));
     let connectors = [["http/1.1"], ["h2"]].map(|alpn| TlsConnector::from(pki.client(&alpn)));
-    let tls = async || {
-        let tls = Tls::load(&files).unwrap();
-        let server = start_with_grace(LOAD_GRACE, |_| {}, |server| server.with_tls(tls)).await;
-        let dial = Dial::Tls(server.addr, connectors.clone());
-        (server, dial)
-    };
-    nothing_is_lost_with(tls, 2).await;
+    // With places for all, and where they are scarce.
+    for (places, rounds) in [(10_000, 1), (16, 1)] {
+        let tls = async || {
+            let tls = Tls::load(&files).unwrap();
+            let change = |config: &mut ServerConfig| config.max_connections = places;
+            let server = start_with_grace(LOAD_GRACE, change, |server| server.with_tls(tls)).await;
+            let dial = Dial::Tls(server.addr, connectors.clone());
+            (server, dial)
+        };
+        nothing_is_lost_with(tls, rounds).await;
+    }
 }
 
 #[tokio::test]

@@ -90,7 +90,10 @@ impl Watch {
     pub(super) fn rebase(&mut self, base: Consulted) {
         self.hint.watch(base.directories());
         self.machine.rebase(base);
-        self.looking = None; // it looks at what the load before looked at
+        // It looks at what the load before looked at. Why it does may be news to this one too.
+        if self.looking.take().is_some() {
+            self.due = self.last + LEAST;
+        }
     }
 
     /// Waits until a load would find something else, and it has settled.
@@ -119,7 +122,11 @@ impl Watch {
                 } else {
                     tokio::select! {
                         () = sleep_until(self.due) => {}
-                        () = self.hint.heard() => sleep_until(self.last + LEAST).await,
+                        // Noted, and not waited for here: whoever drops this has heard it.
+                        () = self.hint.heard() => {
+                            self.due = self.due.min(self.last + LEAST);
+                            continue;
+                        }
                     }
                 }
             }

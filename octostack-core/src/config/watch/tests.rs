@@ -25,12 +25,16 @@ impl Dir {
     }
 
     fn watch(&self) -> Watch {
+        self.watch_as(&Watching::new().without_hints())
+    }
+
+    fn watch_as(&self, how: &Watching) -> Watch {
         let disk = Disk::new(&RandomState::new());
         for name in ["a", "b"] {
             let _ = disk.read_text(&self.0.join(name));
         }
         disk.exists(&self.0.join("c")).unwrap();
-        Watch::new(disk.into_consulted(), &Watching::new().without_hints())
+        Watch::new(disk.into_consulted(), how)
     }
 }
 
@@ -145,6 +149,38 @@ async fn whoever_gives_up_waiting_now_and_then_misses_nothing() {
         assert!(waits < 1_000, "it begins anew each time");
     }
     assert!(waits > 100, "{waits}: after a second, not sooner");
+}
+
+/// A hint is heard once, and what waits for it is dropped whenever something else has come.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn whoever_gives_up_waiting_or_loads_meanwhile_loses_no_hint() {
+    let dir = Dir::new("hint");
+    dir.write("a", "0");
+    let mut watch = dir.watch_as(&Watching::new().with_interval(LONG * 100));
+    assert!(!is_told(&mut watch, LONG).await);
+    let known = |watch: &Watch| watch.machine.base().clone();
+    for meanwhile in ["nothing", "a load", "a load while it looks"] {
+        // A look just now, so that the next one has to wait.
+        watch.due = Instant::now();
+        assert!(!is_told_by_one_look(&mut watch).await);
+        dir.write("a", meanwhile);
+        let before = known(&watch);
+        for _ in 0..1_000 {
+            assert!(poll_once(&mut Box::pin(watch.changed())).await.is_none());
+            tokio::task::yield_now().await; // time stands still, and the system is asked
+        }
+        if meanwhile == "a load while it looks" {
+            tokio::time::advance(LEAST).await;
+            assert!(poll_once(&mut Box::pin(watch.changed())).await.is_none());
+            assert!(watch.looking.is_some() || watch.machine.is_settling());
+        }
+        if meanwhile != "nothing" {
+            watch.rebase(before); // it was read before the change
+        }
+        assert!(is_told(&mut watch, LONG).await, "{meanwhile}");
+        assert!(!is_told(&mut watch, LONG).await, "{meanwhile}, once");
+    }
 }
 
 #[cfg(unix)]

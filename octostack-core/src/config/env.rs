@@ -319,7 +319,7 @@ impl<'a> Names<'a> {
         given
     }
 
-    /// Somebody means such a variable, other than one with a name that no setting ever had.
+    /// An unknown variable may be somebody else's. One of a setting that is not built in is meant.
     fn not_built_in(&self, variable: &str, set: &Variable, absent: &Absent) -> Option<Error> {
         let names = |keys: &[&str]| {
             WAYS.map(|separator| {

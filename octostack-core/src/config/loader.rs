@@ -181,8 +181,11 @@ impl Loader {
     }
 
     /// Says that `key`, and what is below it, is there with `feature` only, which is written as Cargo
-    /// does: `octostack/tls`, or `tls` if whose it is needs no word. Whoever sets it in a service that
-    /// is built without reads that, and not that nobody knows the key. `*` in `key` is any one step.
+    /// does: `octostack/tls`, or `tls` if whose it is needs no word. `*` in `key` is any one step.
+    ///
+    /// Whoever sets it in a service that is built without reads that, and not that nobody knows the
+    /// key. A variable that sets it is an error as well, where one that nobody knows is a warning;
+    /// below `*` variables set no single keys.
     ///
     /// A `key` that the settings have is no error.
     pub fn with_feature(mut self, key: impl Into<String>, feature: impl Into<String>) -> Self {
